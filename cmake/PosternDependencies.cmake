@@ -1,0 +1,18 @@
+# Everything comes from the distribution's packages; README.md names each one and why it is here.
+find_package(Threads REQUIRED)
+find_package(OpenSSL 3.0 REQUIRED)
+find_package(Boost 1.81 REQUIRED)
+find_package(Protobuf REQUIRED)
+find_package(yaml-cpp REQUIRED)
+find_package(fmt REQUIRED)
+find_package(GTest REQUIRED)
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(ZSTD REQUIRED IMPORTED_TARGET libzstd)
+pkg_check_modules(SQLITE REQUIRED IMPORTED_TARGET sqlite3)
+add_library(zstd ALIAS PkgConfig::ZSTD)
+if(NOT TARGET yaml-cpp)  # 0.8 (Debian 13) names its target with a namespace
+  add_library(yaml-cpp ALIAS yaml-cpp::yaml-cpp)
+endif()
+if(NOT TARGET SQLiteCpp)
+  find_package(SQLiteCpp REQUIRED)
+endif()

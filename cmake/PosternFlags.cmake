@@ -1,0 +1,18 @@
+# Warnings are errors in our own code; system headers are not ours.
+add_compile_options(-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion
+                    -Wnon-virtual-dtor -Woverloaded-virtual -Werror)
+
+# Hardening of every build; _FORTIFY_SOURCE needs optimisation and collides with the sanitizers.
+add_compile_options(-fstack-protector-strong -fstack-clash-protection -fcf-protection)
+add_compile_definitions(_GLIBCXX_ASSERTIONS)
+if(CMAKE_BUILD_TYPE STREQUAL "Release" OR CMAKE_BUILD_TYPE STREQUAL "RelWithDebInfo")
+  add_compile_options(-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
+endif()
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+add_link_options(-pie -Wl,-z,relro,-z,now -Wl,-z,noexecstack)
+
+if(POSTERN_SANITIZE)
+  add_compile_options(-fsanitize=${POSTERN_SANITIZE} -fno-omit-frame-pointer
+                      -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${POSTERN_SANITIZE})
+endif()
