@@ -1,6 +1,7 @@
 #include "base/quantity.h"
 
 #include <charconv>
+#include <iterator>
 #include <limits>
 #include <utility>
 
