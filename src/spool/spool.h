@@ -1,0 +1,99 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "base/disk.h"
+#include "base/log.h"
+#include "wire/coverage.h"
+#include "wire/stream.h"
+
+namespace postern::spool {
+
+/// Where a record lies. Valid until it is released.
+struct Location {
+  std::uint64_t segment = 0;
+  std::uint64_t offset = 0;  // of the record's header
+  std::uint32_t bytes = 0;   // of its content, without the header
+  bool operator==(const Location&) const = default;
+};
+
+/// One batch message (stamps and batch, batch.md#B16) as the spool knows it without reading it.
+struct Entry {
+  wire::StreamKey stream;
+  std::uint64_t sequence = 0;
+  Digest hash{};
+  Location location;
+  bool operator==(const Entry&) const = default;
+};
+
+struct Options {
+  std::uint64_t bytes_max = 1ull << 30;      // of all segment files together
+  std::uint64_t segment_bytes = 16ull << 20; // a new segment is begun when one is this large
+};
+
+struct Usage {
+  std::uint64_t bytes = 0;      // of all segment files
+  std::uint64_t live_bytes = 0; // of records not released
+  std::uint64_t bytes_max = 0;
+  std::uint64_t entries = 0;
+  std::uint64_t quarantined = 0;  // segments put aside because they could not be read
+  std::uint64_t syncs = 0;        // fdatasync calls so far
+};
+
+/// The append-only log of batches of a node (docs/formats/spool.md): all lanes, all streams, one log.
+///
+/// Blocking; belongs to one thread (the spool thread) for life. What append() returned for is on
+/// stable storage. A segment is deleted when all its batches are released; the newest settled
+/// record of each stream outlives the segment it stands in (it is copied forward first), so that
+/// the position of a stream is never forgotten.
+class Spool {
+ public:
+  struct Opened;
+  /// Reads every segment. A torn tail is cut; a segment that cannot be read is renamed
+  /// *.quarantine and counted, never deleted. Makes the folder when it is missing.
+  static Result<Opened> open(Disk& disk, const Log& log, std::filesystem::path folder, Options options);
+
+  struct Append {
+    wire::StreamKey stream;
+    std::uint64_t sequence = 0;
+    Digest hash{};
+    SharedBytes message;
+  };
+  /// Writes all of them, then one fdatasync; durable when it returns, in the order given. On failure none counts
+  /// as stored: the segment ends at its last good sync and is never written again (rule D2); the
+  /// next append begins a new one. `exhausted` when bytes_max would be passed or the disk is full.
+  Result<std::vector<Location>> append(std::span<const Append> batches);
+
+  /// The message at `location`; `corrupt` when its checksum does not fit.
+  Result<Bytes> read(const Location& location) const;
+
+  /// These batches are settled (or shed): their space returns when their segment has no other.
+  /// Not synced: after a crash a released batch may be there again, which costs a retransmission.
+  void release(std::span<const Location> locations);
+
+  /// Remembers the newest settled message of a stream (verified by the caller). Not synced.
+  void note_settled(const wire::StreamKey& stream, SharedBytes settled_message);
+
+  Usage usage() const;
+
+  ~Spool();
+  Spool(const Spool&) = delete;
+  Spool& operator=(const Spool&) = delete;
+
+ private:
+  struct Impl;
+  explicit Spool(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+struct Spool::Opened {
+  std::unique_ptr<Spool> spool;
+  std::vector<Entry> entries;                       // live batches, in log order
+  std::map<wire::StreamKey, SharedBytes> settled;   // newest settled message of each stream
+};
+
+}  // namespace postern::spool
