@@ -100,7 +100,7 @@ wire::Coverage Relay::coverage(const wire::StreamKey& key, std::optional<std::ui
   return result;
 }
 
-std::vector<spool::Location> Relay::on_settled(const wire::Settled& settled) {
+std::vector<spool::Location> Relay::on_settled(const wire::Settled& settled, SharedBytes message) {
   const wire::StreamKey& key = settled.coverage.stream;
   Stream& stream = streams_[key];
   if (stream.settled && settled.generation < stream.settled->generation) return {};
@@ -114,9 +114,9 @@ std::vector<spool::Location> Relay::on_settled(const wire::Settled& settled) {
       continue;
     }
     believed.coverage.intervals.push_back(interval);
-    // Without `last` in our hands the chain cannot be checked (batch.md#B31), unless it is the very
-    // interval we believed before.
-    if (at_last == stream.slots.end()) continue;
+    // Without `last` in our hands the chain cannot be checked. The signature is enough for a hop,
+    // whose copy is one of several; the origin's is the last one.
+    if (at_last == stream.slots.end() && key.node == self_) continue;
     for (auto slot = stream.slots.lower_bound(interval.first);
          slot != stream.slots.end() && slot->first <= interval.last;) {
       released.push_back(slot->second.held.location);
@@ -125,8 +125,9 @@ std::vector<spool::Location> Relay::on_settled(const wire::Settled& settled) {
       ++counts_.settled;
     }
   }
-  const bool grows = !stream.settled || settled.generation > stream.settled->generation;
-  if (grows) {
+  const bool replaces = !stream.settled || settled.generation > stream.settled->generation;
+  if (message && (replaces || settled.issued >= stream.settled->issued)) stream.settled_message = std::move(message);
+  if (replaces) {
     stream.settled = std::move(believed);
   } else {
     // Within a generation it only grows (B42): the union of both.
@@ -146,6 +147,11 @@ std::vector<spool::Location> Relay::on_settled(const wire::Settled& settled) {
 const wire::Settled* Relay::settled(const wire::StreamKey& key) const {
   const auto found = streams_.find(key);
   return found != streams_.end() && found->second.settled ? &*found->second.settled : nullptr;
+}
+
+SharedBytes Relay::settled_message(const wire::StreamKey& key) const {
+  const auto found = streams_.find(key);
+  return found == streams_.end() ? nullptr : found->second.settled_message;
 }
 
 std::optional<std::pair<std::uint64_t, Digest>> Relay::last_of(const wire::StreamKey& key) const {

@@ -36,7 +36,8 @@ class Relay {
     std::size_t in_flight_bytes_max = 8u << 20;  // sent on this connection and not yet stored
     std::size_t cached_bytes_max = 32u << 20;    // messages kept in memory for sending
   };
-  explicit Relay(Limits limits) : limits_(limits) {}
+  /// `self`: whose own streams these are; of those only our own hash is believed (batch.md#B31).
+  Relay(const NodeId& self, Limits limits) : self_(self), limits_(limits) {}
 
   // ---- What this node holds
 
@@ -57,10 +58,13 @@ class Relay {
   wire::Coverage coverage(const wire::StreamKey& stream,
                           std::optional<std::uint64_t> up_to = std::nullopt) const;
 
-  /// A settled whose signature was verified. Returns what may be released; the hash must be our
-  /// own where we hold the batch, otherwise the interval is counted in mismatches() and ignored.
-  std::vector<spool::Location> on_settled(const wire::Settled& settled);
+  /// A settled whose signature was verified, and its bytes for passing on. Returns what may be
+  /// released. An interval whose hash is not ours where we hold its last batch is counted as a
+  /// mismatch and ignored; one whose last batch we do not hold is believed of others' streams only.
+  std::vector<spool::Location> on_settled(const wire::Settled& settled, SharedBytes message = nullptr);
   const wire::Settled* settled(const wire::StreamKey& stream) const;
+  /// The newest settled of the stream as it was signed; null when there is none.
+  SharedBytes settled_message(const wire::StreamKey& stream) const;
 
   /// The last (sequence, hash) known of a stream: where an outbox goes on after a restart.
   std::optional<std::pair<std::uint64_t, Digest>> last_of(const wire::StreamKey& stream) const;
@@ -68,6 +72,7 @@ class Relay {
 
   // ---- Towards the parent
 
+  bool waiting_for_answers() const { return in_flight_bytes_ > 0; }
   void on_attached();  // a welcome came: everything has to be offered again
   void on_detached();
   /// Coverages to offer now, at most `max`; each is offered once per connection (channel.md#W30).
@@ -91,7 +96,6 @@ class Relay {
   struct Counts {
     std::uint64_t held = 0, held_bytes = 0;
     std::uint64_t sent = 0, settled = 0, mismatches = 0, equivocations = 0;
-    std::optional<WallTime> oldest;  // not kept yet: reserved for the age of the oldest batch
   };
   const Counts& counts() const { return counts_; }
 
@@ -107,6 +111,7 @@ class Relay {
     std::map<std::uint64_t, Slot> slots;             // durable, not settled
     std::map<std::uint64_t, Digest> writing;         // on the way to the disk
     std::optional<wire::Settled> settled;
+    SharedBytes settled_message;
     bool offered = false;   // on this connection
     bool answered = false;  // the parent said what it holds
     std::set<std::uint64_t> to_send;  // neither stored by the parent nor in flight
@@ -117,6 +122,7 @@ class Relay {
   Slot* find(const wire::StreamKey& key, std::uint64_t sequence);
   Slot* sendable(const wire::StreamKey& key, Stream& stream, TimePoint now);
 
+  const NodeId self_;
   Limits limits_;
   std::map<wire::StreamKey, Stream> streams_;
   std::array<std::set<wire::StreamKey>, 3> ready_;    // per lane: streams with something to send

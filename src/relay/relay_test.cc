@@ -52,7 +52,7 @@ class RelayTest : public testing::Test {
     return result;
   }
 
-  Relay relay_{Relay::Limits{}};
+  Relay relay_{stream(Lane::state, 1).node, Relay::Limits{}};
   TimePoint now_{std::chrono::hours(1)};
   const wire::StreamKey metric_ = stream(Lane::metric);
 };
@@ -158,6 +158,16 @@ TEST_F(RelayTest, TellsDuplicatesFromEquivocation) {
   relay_.on_settled(settled(metric_, {{1, 1, hash_of(1)}}));
   EXPECT_EQ(relay_.classify(metric_, 1, hash_of(1)), Relay::Arrival::settled);
   EXPECT_EQ(relay_.classify(metric_, 1, hash_of(1, 5)), Relay::Arrival::equivocation);
+}
+
+// A hop may hold less than the server has settled, by another path; the signature is its proof. The
+// origin holds the end of its own stream, so an end it never made is no word about its batches.
+TEST_F(RelayTest, OnlyAHopBelievesAnEndThatItDoesNotHold) {
+  const auto others = stream(Lane::metric, 2);
+  add(metric_, 1);
+  add(others, 1);
+  EXPECT_TRUE(relay_.on_settled(settled(metric_, {{1, 9, hash_of(9)}})).empty());
+  EXPECT_EQ(relay_.on_settled(settled(others, {{1, 9, hash_of(9)}})).size(), 1u);
 }
 
 TEST_F(RelayTest, CoverageJoinsSettledAndHeld) {
