@@ -69,8 +69,9 @@ class Anchors {
 };
 
 struct CheckOptions {
-  WallTime now;  // the wall clock or the newest tick, whichever is later (rule T6)
-  std::optional<std::string> name;  // the FQDN that was dialled or that the hello claims
+  WallTime now{};  // the wall clock or the newest tick, whichever is later (rule T6)
+  std::optional<std::string> name =
+      std::nullopt;                 // the FQDN that was dialled or that the hello claims
   bool as_server = true;            // it is used to accept connections
   bool as_client = true;            // it is used to dial
   bool require_client_auth = true;  // false: public CAs, which leave clientAuth out
