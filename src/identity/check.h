@@ -83,6 +83,11 @@ std::vector<Finding> check_certificate(const Certificate& leaf,
                                        std::span<const Certificate> intermediates,
                                        const Anchors& anchors, const CheckOptions& options);
 
+/// The way from the leaf to an anchor, both included, out of the certificates in `pool`; only the
+/// leaf when there is no valid one.
+std::vector<Certificate> chain_to_anchor(const Certificate& leaf, std::span<const Certificate> pool,
+                                         const Anchors& anchors, WallTime now);
+
 /// The first finding that did not pass.
 std::optional<Finding> first_failure(std::span<const Finding> findings);
 
