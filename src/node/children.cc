@@ -24,8 +24,7 @@ class Children::Session final : public ChannelHandler, public Child {
   // ---- Child
   const Neighbour& who() const override { return candidate_.who; }
   const ChannelPeer& peer() const override { return channel_->peer(); }
-  std::uint32_t version() const override { return kVersionMax; }
-  const std::string& software() const override { return candidate_.hello.software(); }
+  std::uint64_t channel_id() const override { return channel_->id(); }
   void send(wire::Message message) override { channel_->send(std::move(message)); }
   void taken(wire::Lane lane, std::size_t message_bytes) override;
   std::optional<std::uint64_t> highest(const wire::StreamKey& stream) const override {
@@ -367,6 +366,11 @@ void Children::sweep() {
 Child* Children::find(const NodeId& id) {
   const auto found = attached_.find(id);
   return found == attached_.end() ? nullptr : found->second;
+}
+
+Child* Children::by_channel(std::uint64_t channel_id) {
+  const auto found = sessions_.find(channel_id);
+  return found == sessions_.end() || !found->second->attached() ? nullptr : found->second.get();
 }
 
 void Children::for_each(const std::function<void(Child&)>& visit) {

@@ -23,10 +23,9 @@ inline constexpr std::size_t kStreamsPerChildMax = 100'000;  // its own and its 
 class Child {
  public:
   virtual ~Child() = default;
+  virtual std::uint64_t channel_id() const = 0;
   virtual const Neighbour& who() const = 0;
   virtual const ChannelPeer& peer() const = 0;
-  virtual std::uint32_t version() const = 0;
-  virtual const std::string& software() const = 0;
   virtual void send(wire::Message message) = 0;
 
   /// A batch of this size was taken off this child's hands: its credit may grow (rule C4).
@@ -87,7 +86,8 @@ class Children final : PortHandler {
   std::uint16_t port() const { return port_->port(); }
   PortCounters counters() const { return port_->counters(); }
 
-  Child* find(const NodeId& id);
+  Child* find(const NodeId& id);              // its newest connection
+  Child* by_channel(std::uint64_t channel_id);  // nullptr when that connection is gone
   void for_each(const std::function<void(Child&)>& visit);
   /// Children that offered or sent this stream: where its answers go.
   void for_each_of(const wire::StreamKey& stream, const std::function<void(Child&)>& visit);
