@@ -315,6 +315,13 @@ std::vector<Finding> check_certificate(const Certificate& leaf,
   return findings;
 }
 
+std::vector<Certificate> chain_to_anchor(const Certificate& leaf, std::span<const Certificate> pool,
+                                         const Anchors& anchors, WallTime now) {
+  Verdict verdict = verify(leaf, pool, anchors, now);
+  if (verdict.error != X509_V_OK || verdict.chain.empty()) return {leaf};
+  return std::move(verdict.chain);
+}
+
 std::optional<Finding> first_failure(std::span<const Finding> findings) {
   const auto at = std::find_if(findings.begin(), findings.end(),
                                [](const Finding& finding) { return !finding.passed; });

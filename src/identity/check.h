@@ -69,8 +69,9 @@ class Anchors {
 };
 
 struct CheckOptions {
-  WallTime now;  // the wall clock or the newest tick, whichever is later (rule T6)
-  std::optional<std::string> name;  // the FQDN that was dialled or that the hello claims
+  WallTime now{};  // the wall clock or the newest tick, whichever is later (rule T6)
+  std::optional<std::string> name =
+      std::nullopt;                 // the FQDN that was dialled or that the hello claims
   bool as_server = true;            // it is used to accept connections
   bool as_client = true;            // it is used to dial
   bool require_client_auth = true;  // false: public CAs, which leave clientAuth out
@@ -81,6 +82,11 @@ struct CheckOptions {
 std::vector<Finding> check_certificate(const Certificate& leaf,
                                        std::span<const Certificate> intermediates,
                                        const Anchors& anchors, const CheckOptions& options);
+
+/// The way from the leaf to an anchor, both included, out of the certificates in `pool`; only the
+/// leaf when there is no valid one.
+std::vector<Certificate> chain_to_anchor(const Certificate& leaf, std::span<const Certificate> pool,
+                                         const Anchors& anchors, WallTime now);
 
 /// The first finding that did not pass.
 std::optional<Finding> first_failure(std::span<const Finding> findings);

@@ -1,0 +1,73 @@
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/random.h"
+#include "base/result.h"
+#include "identity/certificate.h"
+
+namespace postern {
+
+inline constexpr std::size_t kRequestBytesMax = 16 << 10;  // a CSR, PEM or DER (rule T7)
+inline constexpr std::size_t kRequestNamesMax = 16;        // names in one certificate
+inline constexpr std::chrono::days kCertificateLifetime{365};
+inline constexpr std::chrono::days kAuthorityLifetime{3652};
+inline constexpr std::chrono::minutes kClockSkew{5};  // not_before lies this far in the past
+
+/// What a certificate signing request asks for, after its own signature was verified.
+struct RequestInfo {
+  std::vector<std::string> names;  // lower-case FQDNs; the first one is the node's name
+  std::string key_kind;
+  Digest spki_sha256{};
+};
+
+/// Reads a PKCS#10 request in PEM or DER. Names are the SAN's dNSNames, or the common name when
+/// there is no SAN; `invalid` when one is no FQDN, the signature does not fit or the key is weak.
+Result<RequestInfo> read_request(ByteView csr);
+
+/// A request (PEM) for `name` and `extra_names`, signed with `key`. `invalid` names the one that is
+/// no FQDN.
+Result<std::string> make_request(const TlsKey& key, std::string_view name,
+                                 std::span<const std::string> extra_names = {});
+
+struct SignOptions {
+  std::optional<std::string> name =
+      std::nullopt;  // the request must be for exactly this name first
+  std::chrono::seconds lifetime = kCertificateLifetime;
+  WallTime now{};
+};
+
+/// The group's built-in certificate authority: one P-256 root that signs nodes' certificates.
+/// Moved, not copied. Whoever holds it can name nodes; approval is a second, separate lock (T2).
+class CertificateAuthority {
+ public:
+  static Result<CertificateAuthority> create(std::string_view group, WallTime now, Random& random);
+  /// `invalid` when the certificate is no CA's or does not belong to the key.
+  static Result<CertificateAuthority> load(std::string_view key_pem,
+                                           std::string_view certificate_pem);
+
+  CertificateAuthority(CertificateAuthority&&) = default;
+  CertificateAuthority& operator=(CertificateAuthority&&) = default;
+
+  const Certificate& certificate() const { return certificate_; }
+  std::string key_pem() const { return key_.to_pem(); }  // for a file of mode 0600 only
+
+  /// A node's certificate for the key and the names of the request, for both directions
+  /// (serverAuth and clientAuth), never beyond the authority's own end. Nothing else of the request
+  /// is taken over. `invalid` when the request is bad, `denied` when it is for another name.
+  Result<Certificate> sign(ByteView csr, const SignOptions& options, Random& random) const;
+
+ private:
+  CertificateAuthority(TlsKey key, Certificate certificate)
+      : key_(std::move(key)), certificate_(std::move(certificate)) {}
+  TlsKey key_;
+  Certificate certificate_;
+};
+
+}  // namespace postern

@@ -1,0 +1,150 @@
+#include "identity/store_folder.h"
+
+#include <openssl/pem.h>
+#include <openssl/pkcs12.h>
+
+#include <algorithm>
+
+#include "identity/import.h"
+#include "identity/openssl.h"
+
+namespace postern {
+namespace {
+
+using Pkcs12Ptr = std::unique_ptr<PKCS12, FreeWith<PKCS12_free>>;
+
+/// One block of a PEM text; its data is wiped when it ends, because it may be a key.
+struct PemBlock {
+  char* label = nullptr;
+  char* header = nullptr;
+  unsigned char* data = nullptr;
+  long size = 0;
+
+  PemBlock() = default;
+  PemBlock(const PemBlock&) = delete;
+  PemBlock& operator=(const PemBlock&) = delete;
+  ~PemBlock() {
+    OPENSSL_free(label);
+    OPENSSL_free(header);
+    OPENSSL_clear_free(data, static_cast<std::size_t>(size));
+  }
+  bool read(BIO* in) { return PEM_read_bio(in, &label, &header, &data, &size) == 1; }
+  ByteView bytes() const {
+    return {reinterpret_cast<const std::byte*>(data), static_cast<std::size_t>(size)};
+  }
+};
+
+void add_certificate(StoreContents& store, const std::filesystem::path& file,
+                     Result<Certificate> certificate) {
+  if (!certificate) {
+    store.notes.push_back(
+        fmt::format("{}: {}; skipped", file.string(), certificate.error().message));
+    return;
+  }
+  const bool known = std::any_of(store.certificates.begin(), store.certificates.end(),
+                                 [&](const auto& found) { return found.what == *certificate; });
+  if (!known) store.certificates.push_back({std::move(*certificate), file});
+}
+
+void add_key(StoreContents& store, const std::filesystem::path& file, Result<TlsKey> key) {
+  if (key)
+    store.keys.push_back({std::move(*key), file});
+  else
+    store.notes.push_back(fmt::format("{}: {}; skipped", file.string(), key.error().message));
+}
+
+void note_password(StoreContents& store, const std::filesystem::path& file) {
+  store.notes.push_back(
+      fmt::format("{}: the private key needs a password; skipped; write it without one: openssl "
+                  "pkcs8 -topk8 -nocrypt -in {} -out KEY.pem && chmod 600 KEY.pem",
+                  file.string(), file.string()));
+}
+
+void read_pem(StoreContents& store, const std::filesystem::path& file, ByteView bytes) {
+  const BioPtr in = reading(bytes);
+  for (;;) {
+    PemBlock block;
+    if (!block.read(in.get())) break;
+    const std::string_view label = block.label;
+    const bool locked = label == "ENCRYPTED PRIVATE KEY" ||
+                        std::string_view(block.header).find("ENCRYPTED") != std::string_view::npos;
+    if (locked)
+      note_password(store, file);
+    else if (label == "CERTIFICATE" || label == "X509 CERTIFICATE")
+      add_certificate(store, file, Certificate::from_der(block.bytes()));
+    else if (label.ends_with("PRIVATE KEY"))
+      add_key(store, file, TlsKey::from_der(block.bytes()));
+  }
+  const bool at_end = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
+  const std::string reason = openssl_reason();
+  if (!at_end)
+    store.notes.push_back(fmt::format("{}: a damaged PEM block ({}); what follows it is skipped",
+                                      file.string(), reason));
+}
+
+bool is_pkcs12(ByteView bytes) {
+  const unsigned char* at = unsigned_data(bytes);
+  const Pkcs12Ptr parsed(d2i_PKCS12(nullptr, &at, static_cast<long>(bytes.size())));
+  ERR_clear_error();
+  return parsed != nullptr;
+}
+
+void read_der(StoreContents& store, const std::filesystem::path& file, ByteView bytes) {
+  if (auto certificate = Certificate::from_der(bytes))
+    return add_certificate(store, file, std::move(certificate));
+  if (is_pkcs12(bytes)) {
+    store.notes.push_back(fmt::format(
+        "{}: PKCS#12 needs a password; skipped; convert it: umask 077; openssl pkcs12 -in {} "
+        "-nodes -out {}.pem",
+        file.string(), file.string(), file.stem().string()));
+    return;
+  }
+  if (auto key = TlsKey::from_der(bytes)) return add_key(store, file, std::move(key));
+  ERR_clear_error();
+  store.notes.push_back(
+      fmt::format("{}: neither a certificate nor an unencrypted private key (PEM or DER); skipped",
+                  file.string()));
+}
+
+void read_one(StoreContents& store, const std::filesystem::path& file, ByteView bytes) {
+  const std::string_view text = as_text(bytes);
+  if (is_group_file(text)) {
+    if (auto group = parse_group_file(text))
+      store.groups.push_back({std::move(*group), file});
+    else
+      store.damaged_groups.push_back({group.error(), file});
+  } else if (text.find("-----BEGIN ") != std::string_view::npos) {
+    read_pem(store, file, bytes);
+  } else {
+    read_der(store, file, bytes);
+  }
+}
+
+}  // namespace
+
+Result<StoreContents> read_store_folder(Disk& disk, const std::filesystem::path& folder) {
+  auto names = disk.list(folder);
+  if (!names) return std::unexpected(names.error());
+  if (names->size() > kStoreFilesMax)
+    return fail(Errc::invalid,
+                "{} has {} files, the limit is {}; leave only what is to be imported",
+                folder.string(), names->size(), kStoreFilesMax);
+  StoreContents store;
+  for (const std::string& name : *names) {
+    const std::filesystem::path file = folder / name;
+    std::error_code error;
+    // A pipe or a device would block or never end.
+    if (!std::filesystem::is_regular_file(file, error)) continue;
+    ++store.files;
+    auto bytes = disk.read_file(file, kStoreFileBytesMax);
+    if (!bytes) {
+      store.notes.push_back(bytes.error().message + "; skipped");
+      continue;
+    }
+    read_one(store, file, *bytes);
+    OPENSSL_cleanse(bytes->data(), bytes->size());
+  }
+  return store;
+}
+
+}  // namespace postern

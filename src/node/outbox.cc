@@ -1,0 +1,104 @@
+#include "node/outbox.h"
+
+#include "base/crc32c.h"
+
+namespace postern::node {
+namespace {
+
+constexpr std::string_view kEpochFile = "epoch";
+
+/// STATE/epoch: ordinal u32, random u64, crc32c of both.
+Bytes encode_epoch(const wire::Epoch& epoch) {
+  Writer out;
+  out.u32(epoch.ordinal).u64(epoch.random);
+  out.u32(crc32c(out.written()));
+  return out.take();
+}
+
+std::optional<wire::Epoch> decode_epoch(ByteView bytes) {
+  Reader in(bytes);
+  wire::Epoch epoch;
+  epoch.ordinal = in.u32();
+  epoch.random = in.u64();
+  const std::uint32_t crc = in.u32();
+  if (!in.exhausted() || crc != crc32c(bytes.first(12))) return std::nullopt;
+  return epoch;
+}
+
+}  // namespace
+
+void Outbox::resume(const relay::Relay& relay) {
+  for (const wire::Lane lane : wire::kLanes)
+    if (const auto last = relay.last_of(stream(lane)))
+      positions_[wire::index_of(lane)] = {last->first, last->second};
+}
+
+Outbox::Sealed Outbox::seal(wire::Lane lane, wire::PayloadKind kind, const Payload& payload, WallTime now) {
+  wire::BatchHeader header;
+  header.stream = stream(lane);
+  header.kind = kind;
+  header.compression = wire::Compression::zstd;
+  header.first = payload.first;
+  header.last = payload.last;
+  header.records = payload.records;
+  header.raw_bytes = payload.raw_bytes;
+  return seal(std::move(header), payload.compressed, now);
+}
+
+Outbox::Sealed Outbox::seal_opening(const wire::EpochOpening& opening, WallTime now) {
+  const Bytes payload = encode(opening);
+  wire::BatchHeader header;
+  header.stream = stream(wire::Lane::state);
+  header.kind = wire::PayloadKind::epoch_opening;
+  header.first = header.last = now;
+  header.records = 1;
+  header.raw_bytes = static_cast<std::uint32_t>(payload.size());
+  return seal(std::move(header), payload, now);
+}
+
+Outbox::Sealed Outbox::seal(wire::BatchHeader header, ByteView payload, WallTime now) {
+  Position& position = positions_[wire::index_of(header.stream.lane)];
+  header.sequence = position.sequence + 1;
+  header.previous = position.hash;
+  header.sealed = now;
+  header.payload_bytes = static_cast<std::uint32_t>(payload.size());
+  header.payload_hash = sha256(payload);
+  const Bytes signed_part = encode_signed_part(header);
+  const Signature signature = identity_.sign(wire::kBatchContext, signed_part);
+  Writer out;
+  out.reserve(1 + wire::kBatchHeaderBytes + payload.size());
+  out.u8(0).bytes(signed_part).bytes(signature).bytes(payload);
+  position = {header.sequence, sha256(signed_part)};
+  return {header.stream, header.sequence, position.hash, std::make_shared<const Bytes>(out.take())};
+}
+
+Result<EpochChoice> choose_epoch(Disk& disk, const std::filesystem::path& state, const NodeId& self,
+                                 const relay::Relay& relay, bool spool_damaged, Random& random) {
+  const auto file = state / kEpochFile;
+  wire::Epoch known;
+  auto there = disk.exists(file);
+  if (!there) return std::unexpected(there.error());
+  if (*there) {
+    auto bytes = disk.read_file(file, 64);
+    if (!bytes) return std::unexpected(bytes.error());
+    if (const auto epoch = decode_epoch(*bytes)) known = *epoch;
+  }
+  for (const wire::StreamKey& stream : relay.streams())
+    if (stream.node == self && stream.epoch.ordinal > known.ordinal) known = stream.epoch;
+
+  const bool traced = known.ordinal != 0 && relay.last_of({self, known, wire::Lane::state}).has_value();
+  if (traced && !spool_damaged) return EpochChoice{known, std::nullopt};
+
+  wire::EpochOpening opening;
+  opening.previous = known;
+  opening.reason =
+      known.ordinal == 0 ? wire::EpochOpening::Reason::new_folder : wire::EpochOpening::Reason::unreadable;
+  for (const wire::Lane lane : wire::kLanes)
+    if (const auto last = relay.last_of({self, known, lane}))
+      opening.lanes[wire::index_of(lane)] = {last->first, last->second};
+  const wire::Epoch next{known.ordinal + 1, random.u64()};
+  if (auto written = disk.write_file(file, encode_epoch(next), 0600); !written) return std::unexpected(written.error());
+  return EpochChoice{next, opening};
+}
+
+}  // namespace postern::node

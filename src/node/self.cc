@@ -1,0 +1,141 @@
+#include "node/self.h"
+
+#include <algorithm>
+
+namespace postern::node {
+namespace {
+
+constexpr std::string_view kIncarnationFile = "incarnation";
+
+Bytes proof_bytes(const Exporter& exporter, bool dialled) {
+  Writer out;
+  out.bytes(exporter).u8(dialled ? 0 : 1);
+  return out.take();
+}
+
+Refusal bad_proof(const std::string& name, const char* what) {
+  return {wire::Refusal::bad_proof,
+          fmt::format("{} does not prove its identity: {}; if its state folder was copied, set it up anew", name, what),
+          std::chrono::minutes(5)};
+}
+
+template <typename Message>
+std::expected<Neighbour, Refusal> verify(const Message& m, bool dialled, const Digest& tls_key,
+                                         const Exporter& exporter, const Self& self) {
+  if (m.group() != self.group)
+    return std::unexpected(Refusal{wire::Refusal::wrong_group,
+                                   fmt::format("{} belongs to the management group '{}', this is '{}'", m.name(),
+                                               m.group(), self.group),
+                                   std::chrono::minutes(5)});
+  auto key = PublicKey::from_spki(as_bytes(m.identity_key()));
+  if (!key) return std::unexpected(bad_proof(m.name(), "its identity key cannot be read"));
+
+  wire::pb::Statement statement;
+  Signature signature{};
+  const auto& signed_statement = m.statement();
+  if (signed_statement.signature().size() != signature.size() || !statement.ParseFromString(signed_statement.body()))
+    return std::unexpected(bad_proof(m.name(), "its statement cannot be read"));
+  std::memcpy(signature.data(), signed_statement.signature().data(), signature.size());
+  if (!key->verifies(kStatementContext, as_bytes(signed_statement.body()), signature))
+    return std::unexpected(bad_proof(m.name(), "its statement is signed by another key"));
+  if (statement.name() != m.name()) return std::unexpected(bad_proof(m.name(), "its statement is for another name"));
+  if (digest_of_field(statement.tls_key_sha256()) != tls_key)
+    return std::unexpected(bad_proof(m.name(), "its statement is for another TLS key"));
+  if (!statement.group_id().empty() && self.group_id && node_id_of_field(statement.group_id()) != self.group_id)
+    return std::unexpected(Refusal{wire::Refusal::wrong_group,
+                                   fmt::format("{} has pinned another group root than ours; import the group file of "
+                                               "the management group '{}' on one of the two",
+                                               m.name(), self.group),
+                                   std::chrono::minutes(5)});
+
+  if (m.proof().size() != signature.size()) return std::unexpected(bad_proof(m.name(), "its proof is missing"));
+  std::memcpy(signature.data(), m.proof().data(), signature.size());
+  if (!key->verifies(kChannelContext, proof_bytes(exporter, dialled), signature))
+    return std::unexpected(bad_proof(m.name(), "its proof is for another connection"));
+  if (m.role() < 1 || m.role() > 3)
+    return std::unexpected(Refusal{wire::Refusal::protocol, fmt::format("role {} is unknown", m.role())});
+  return Neighbour{m.name(), static_cast<Role>(m.role()), key->node_id(), *key, tls_key, m.incarnation()};
+}
+
+}  // namespace
+
+const char* to_string(Role role) {
+  switch (role) {
+    case Role::agent: return "agent";
+    case Role::gateway: return "gateway";
+    case Role::server: return "server";
+  }
+  return "unknown";
+}
+
+wire::pb::Signed Self::statement(const Digest& tls_key, WallTime now) const {
+  wire::pb::Statement statement;
+  statement.set_number(static_cast<std::uint64_t>(to_ms(now)));
+  if (group_id) statement.set_group_id(field_of(group_id.bytes));
+  statement.set_name(name);
+  statement.set_tls_key_sha256(field_of(tls_key));
+  statement.set_issued_ms(to_ms(now));
+  wire::pb::Signed result;
+  result.set_body(statement.SerializeAsString());
+  result.set_signature(field_of(identity.sign(kStatementContext, as_bytes(result.body()))));
+  return result;
+}
+
+std::string Self::proof(const Exporter& exporter, bool dialled) const {
+  return field_of(identity.sign(kChannelContext, proof_bytes(exporter, dialled)));
+}
+
+Result<std::pair<std::uint64_t, std::uint64_t>> next_incarnation(Disk& disk, const std::filesystem::path& state,
+                                                                 Random& random) {
+  const auto file = state / kIncarnationFile;
+  std::uint64_t predecessor = 0;
+  auto there = disk.exists(file);
+  if (!there) return std::unexpected(there.error());
+  if (*there) {
+    auto bytes = disk.read_file(file, 64);
+    if (!bytes) return std::unexpected(bytes.error());
+    Reader in(*bytes);
+    predecessor = in.u64();
+  }
+  std::uint64_t incarnation = 0;
+  while (incarnation == 0 || incarnation == predecessor) incarnation = random.u64();
+  Writer out;
+  out.u64(incarnation);
+  if (auto written = disk.write_file(file, out.written(), 0600); !written) return std::unexpected(written.error());
+  return std::pair(incarnation, predecessor);
+}
+
+std::expected<Neighbour, Refusal> verify_hello(const wire::pb::Hello& hello, const Digest& tls_key,
+                                               const Exporter& exporter, const Self& self) {
+  if (hello.version_min() > kVersionMax || hello.version_max() < kVersionMin)
+    return std::unexpected(Refusal{wire::Refusal::version,
+                                   fmt::format("{} speaks versions {} to {} of the channel, this node {} to {}; update the older one",
+                                               hello.name(), hello.version_min(), hello.version_max(), kVersionMin, kVersionMax),
+                                   std::chrono::minutes(5)});
+  return verify(hello, true, tls_key, exporter, self);
+}
+
+std::expected<Neighbour, Refusal> verify_welcome(const wire::pb::Welcome& welcome, const Digest& tls_key,
+                                                 const Exporter& exporter, const Self& self) {
+  return verify(welcome, false, tls_key, exporter, self);
+}
+
+NodeId node_id_of_field(std::string_view bytes) {
+  NodeId id;
+  if (bytes.size() == id.bytes.size()) std::memcpy(id.bytes.data(), bytes.data(), bytes.size());
+  return id;
+}
+
+Digest digest_of_field(std::string_view bytes) {
+  Digest digest{};
+  if (bytes.size() == digest.size()) std::memcpy(digest.data(), bytes.data(), bytes.size());
+  return digest;
+}
+
+wire::Message message_of(wire::Type type, const google::protobuf::MessageLite& body) {
+  Bytes bytes(body.ByteSizeLong());
+  body.SerializeToArray(bytes.data(), static_cast<int>(bytes.size()));
+  return wire::make_message(type, std::move(bytes));
+}
+
+}  // namespace postern::node

@@ -1,0 +1,106 @@
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/disk.h"
+#include "base/log.h"
+#include "identity/key.h"
+#include "wire/coverage.h"
+#include "wire/document.pb.h"
+#include "wire/channel.pb.h"
+
+namespace postern::node {
+
+inline constexpr std::string_view kDocumentContext = "postern document v1";
+inline constexpr std::size_t kDocumentBodyMax = 256u << 10;   // document.md#G5
+inline constexpr std::size_t kDenyEntriesMax = 4096;          // document.md#G13
+inline constexpr std::size_t kApprovalsKeptMax = 20'000;      // of children, for times without a server
+
+enum class DocumentType : std::uint32_t { delegation = 1, successor, approval, deny, configuration, tick, task };
+enum class Scope : std::uint32_t { documents = 1, settled = 2, ticks = 3, authority = 4 };
+
+/// What this node believes of the group (rule T4): the pinned root, delegations under it, the newest
+/// document of each type and audience, the deny list, the newest tick. Belongs to the core loop.
+///
+/// Documents are kept as they were signed, in STATE/documents, one file each; saving is handed to
+/// `save`, which may be slow, because a document that is lost comes again.
+class Trust {
+ public:
+  using Save = std::function<void(std::filesystem::path, Bytes)>;
+  Trust(const Log& log, std::optional<PublicKey> root, std::filesystem::path folder, Save save);
+
+  /// Reads what was kept. Unreadable or unbelievable files are logged and left alone.
+  void load(Disk& disk, WallTime now);
+
+  bool pinned() const { return root_.has_value(); }
+  /// All zeros while unpinned.
+  NodeId group_id() const { return root_ ? root_->node_id() : NodeId{}; }
+  const std::optional<PublicKey>& root() const { return root_; }
+
+  struct Taken {
+    wire::pb::DocumentBody body;
+    bool is_new = false;  // false: known already, or older than what is known
+  };
+  /// Verifies (document.md#G6) and keeps the newest (G4). `denied` when it cannot be believed.
+  Result<Taken> take(const wire::pb::Signed& document, WallTime now);
+
+  /// document.md and batch.md#B41: group, delegation, scope, time, signature.
+  Result<> believe(const wire::SettledView& settled, WallTime now) const;
+
+  struct Denied {
+    std::uint32_t reason = 0;  // document.md#G13
+  };
+  std::optional<Denied> denied(const NodeId& id, const Digest& tls_key) const;
+
+  /// The newest believed approval of a node, if there is one.
+  struct Approved {
+    wire::pb::Approval approval;
+    wire::pb::Signed document;
+  };
+  std::optional<Approved> approval(const NodeId& id) const;
+
+  /// What a child needs: delegations, deny list, newest tick.
+  std::vector<wire::pb::Signed> for_children() const;
+  std::vector<wire::pb::DocumentNumber> numbers() const;
+  std::optional<WallTime> newest_tick() const { return tick_time_; }
+  std::uint32_t generation() const { return generation_; }
+
+ private:
+  struct Kept {
+    std::uint32_t generation = 0;
+    std::uint64_t number = 0;
+    wire::pb::Signed document;
+    Bytes payload;
+  };
+  struct Delegated {
+    PublicKey key;
+    std::set<Scope> scopes;
+    std::int64_t not_after_ms = 0;
+  };
+  Result<const PublicKey*> signer(std::uint64_t number, Scope scope, WallTime now) const;
+  Result<> apply(const wire::pb::DocumentBody& body);
+  std::filesystem::path file_of(const wire::pb::DocumentBody& body) const;
+
+  const Log& log_;
+  std::optional<PublicKey> root_;
+  std::filesystem::path folder_;
+  Save save_;
+  std::map<std::pair<std::uint32_t, std::string>, Kept> kept_;  // by type and audience (delegation: number)
+  std::map<std::uint64_t, Delegated> delegations_;
+  std::map<NodeId, std::uint32_t> denied_nodes_;
+  std::map<Digest, std::uint32_t> denied_keys_;
+  std::optional<WallTime> tick_time_;
+  std::uint32_t generation_ = 0;
+};
+
+/// Signs a document body with a delegated key (or, with number 0, the group root).
+wire::pb::Signed sign_document(const wire::pb::DocumentBody& body, const PrivateKey& key, std::uint64_t signer);
+
+}  // namespace postern::node

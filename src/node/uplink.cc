@@ -1,0 +1,282 @@
+#include "node/uplink.h"
+
+#include <algorithm>
+
+namespace postern::node {
+namespace {
+
+constexpr Duration kWelcomeWaitMax = std::chrono::seconds(20);  // channel.md#W20
+constexpr Duration kTick = std::chrono::seconds(1);
+constexpr std::size_t kOffersPerMessage = 64;
+constexpr unsigned kRepeatLogEvery = 20;  // the same failure again: one line in so many
+
+}  // namespace
+
+Uplink::Uplink(Loops& loops, const Log& log, Random& random, const Self& self, relay::Relay& relay, Owner& owner)
+    : loops_(loops), core_(loops.core()), log_(log), self_(self), relay_(relay), owner_(owner), dialer_(loops), order_(random) {}
+
+Uplink::~Uplink() {
+  if (channel_) channel_->set_handler(nullptr);
+}
+
+void Uplink::set_parents(const std::vector<ParentSetting>& parents) {
+  const std::string connected = channel_ ? parents_[current_].name : std::string();
+  parents_ = parents;
+  std::vector<std::string> names;
+  for (const ParentSetting& parent : parents) names.push_back(parent.name);
+  order_.set(names);
+  if (!connected.empty()) {
+    const auto still = std::find(names.begin(), names.end(), connected);
+    if (still != names.end()) {
+      current_ = static_cast<std::size_t>(still - names.begin());
+      return;
+    }
+    channel_->close(fmt::format("{} is no parent of this node any more", connected));
+    return;  // on_closed dials
+  }
+  dial_when_due();
+}
+
+void Uplink::stop(const std::string& why) {
+  stopping_ = true;
+  dial_timer_.cancel();
+  if (channel_) channel_->close(why);
+}
+
+void Uplink::dial_when_due() {
+  if (stopping_ || dialling_ || channel_ || parents_.empty()) return;
+  const auto next = order_.next();
+  dial_timer_ = core_.after(next.at - core_.now(), [this] { dial(); });
+}
+
+void Uplink::dial() {
+  if (stopping_ || dialling_ || channel_) return;
+  current_ = order_.next().index;
+  dialling_ = true;
+  refused_for_ = {};
+  const ParentSetting& parent = parents_[current_];
+  DialRequest request;
+  request.host = parent.dial.host;
+  request.port = parent.dial.port;
+  request.name = parent.name;
+  request.tls = owner_.tls();
+  dialer_.dial(std::move(request), [this](DialResult result) { on_dialled(std::move(result)); });
+}
+
+void Uplink::on_dialled(DialResult result) {
+  dialling_ = false;
+  if (!result) {
+    const DialFailure& failure = result.error();
+    if (failure.refusal) owner_.on_refused(parents_[current_].name, failure.refusal->reason, failure.words);
+    failed(failure.words, {});
+    return;
+  }
+  channel_ = *result;
+  channel_->set_handler(this);
+  if (stopping_) {
+    channel_->close("stopping");
+    return;
+  }
+  say_hello();
+}
+
+void Uplink::say_hello() {
+  const auto& credential = owner_.tls()->credential();
+  wire::pb::Hello hello;
+  hello.set_version_min(kVersionMin);
+  hello.set_version_max(kVersionMax);
+  hello.set_group(self_.group);
+  hello.set_role(static_cast<std::uint32_t>(self_.role));
+  hello.set_claim(1);  // child
+  hello.set_name(self_.name);
+  hello.set_identity_key(to_string(self_.identity.public_key().spki()));
+  if (credential) *hello.mutable_statement() = self_.statement(credential->key.spki_sha256(), core_.clock().wall());
+  hello.set_proof(self_.proof(channel_->peer().exporter, true));
+  hello.set_incarnation(self_.incarnation);
+  hello.set_predecessor(self_.predecessor);
+  hello.set_k(0);
+  hello.set_n(1);
+  if (auto approval = owner_.own_approval()) *hello.mutable_approval() = *approval;
+  if (self_.group_id) hello.set_pinned_root_sha256(field_of(self_.root_sha256));
+  hello.set_software(kSoftware);
+  channel_->send(message_of(wire::Type::hello, hello));
+  welcome_timer_ = core_.after(kWelcomeWaitMax, [this] {
+    if (channel_ && !attached_)
+      channel_->close(fmt::format("{} did not answer hello within 20 s", parents_[current_].name));
+  });
+}
+
+void Uplink::on_message(Channel& channel, wire::Message message) {
+  if (&channel != channel_.get()) return;
+  if (!attached_) {
+    if (message.type == wire::Type::welcome)
+      on_welcome(channel, message);
+    else
+      channel.refuse(wire::Refusal::protocol, fmt::format("{} before welcome", wire::to_string(message.type)));
+    return;
+  }
+  switch (message.type) {
+    case wire::Type::ping: {
+      message.type = wire::Type::pong;
+      channel.send(std::move(message));
+      return;
+    }
+    case wire::Type::pong: return;
+    case wire::Type::credit: on_credit(message); return;
+    case wire::Type::hello:
+    case wire::Type::welcome:
+    case wire::Type::batch:
+    case wire::Type::offer:
+      channel.refuse(wire::Refusal::protocol, fmt::format("a parent does not send {}", wire::to_string(message.type)));
+      return;
+    default: owner_.on_parent_message(message); pump();
+  }
+}
+
+void Uplink::on_welcome(Channel& channel, const wire::Message& message) {
+  welcome_timer_.cancel();
+  wire::pb::Welcome welcome;
+  if (!welcome.ParseFromArray(message.bytes().data(), static_cast<int>(message.bytes().size()))) {
+    channel.refuse(wire::Refusal::protocol, "a welcome that cannot be read");
+    return;
+  }
+  const ChannelPeer& peer = channel.peer();
+  auto neighbour = verify_welcome(welcome, peer.chain.front().spki_sha256(), peer.exporter, self_);
+  if (!neighbour) {
+    channel.refuse(neighbour.error().reason, neighbour.error().words);
+    return;
+  }
+  const std::string& expected = parents_[current_].name;
+  if (neighbour->name != expected) {
+    channel.refuse(wire::Refusal::wrong_name, fmt::format("we dialled {} and {} answers", expected, neighbour->name));
+    return;
+  }
+  for (const auto& hop : welcome.path())
+    if (node_id_of_field(hop.node_id()) == self_.id) {
+      // Rule P5: a way to the server that leads through ourselves is none.
+      refused_for_ = std::chrono::seconds(30);
+      channel.refuse(wire::Refusal::loop, fmt::format("the path of {} leads through {}", expected, self_.name));
+      return;
+    }
+  attached_ = true;
+  path_.assign(welcome.path().begin(), welcome.path().end());
+  if (welcome.head_interval_ms() >= 1000) head_interval_ = std::chrono::milliseconds(welcome.head_interval_ms());
+  channel.raise_limit();
+  order_.attached(current_);
+  last_words_.clear();
+  same_words_ = 0;
+  liveness_.start(core_.now());
+  relay_.on_attached();
+  std::array<std::uint64_t, 3> credit{};
+  for (int i = 0; i < 3 && i < welcome.credit_size(); ++i) credit[static_cast<std::size_t>(i)] = welcome.credit(i);
+  relay_.on_credit(credit);
+  log_.info("attached to {} {} at {}", to_string(neighbour->role), expected, peer.address);
+  owner_.on_attached(welcome);
+  tick_timer_ = core_.after(kTick, [this] { tick(); });
+  pump();
+}
+
+void Uplink::on_credit(const wire::Message& message) {
+  Reader in(message.bytes());
+  std::array<std::uint64_t, 3> totals{};
+  for (auto& total : totals) total = in.u64();
+  if (!in.exhausted()) {
+    channel_->refuse(wire::Refusal::protocol, "a credit that cannot be read");
+    return;
+  }
+  relay_.on_credit(totals);
+  pump();
+}
+
+void Uplink::pump() {
+  if (!attached_) return;
+  while (true) {
+    const auto offers = relay_.take_offers(kOffersPerMessage);
+    if (offers.empty()) break;
+    channel_->send(wire::make_message(wire::Type::offer, wire::encode_coverages(offers)));
+  }
+  while (channel_->queued_bytes() < kDrainedBelowBytes) {
+    const relay::Held* held = relay_.next(core_.now());
+    if (held == nullptr) break;
+    if (!held->message) {
+      owner_.read_from_spool(*held);
+      continue;
+    }
+    wire::Message message;
+    message.type = wire::Type::batch;
+    message.lane = static_cast<std::uint8_t>(held->stream.lane);
+    message.body = held->message;
+    channel_->send(std::move(message));
+  }
+  if (relay_.wake_at() != TimePoint::max())
+    wake_timer_ = core_.after(relay_.wake_at() - core_.now(), [this] { pump(); });
+}
+
+bool Uplink::send(wire::Message message) {
+  if (!attached_) return false;
+  channel_->send(std::move(message));
+  return true;
+}
+
+void Uplink::tick() {
+  if (!attached_) return;
+  tick_timer_ = core_.after(kTick, [this] { tick(); });
+  switch (liveness_.step(core_.now(), channel_->last_received(), relay_.waiting_for_answers())) {
+    case relay::Liveness::Action::nothing: return;
+    case relay::Liveness::Action::ping: channel_->send(wire::make_message(wire::Type::ping, Bytes(8))); return;
+    case relay::Liveness::Action::give_up:
+      channel_->close(fmt::format("{} is silent: three pings without any answer", parents_[current_].name));
+      return;
+  }
+}
+
+void Uplink::on_drained(Channel&) { pump(); }
+
+void Uplink::on_refused(Channel&, const RefusalNotice& notice) {
+  const std::string& parent = parents_[current_].name;
+  const std::string words =
+      notice.by_us ? fmt::format("we refused {}: {} ({})", parent, notice.words, wire::to_string(notice.reason))
+                   : fmt::format("{} refuses this node: {} ({}; its clock says {})", parent, notice.words,
+                                 wire::to_string(notice.reason), to_rfc3339(notice.time));
+  refused_for_ = notice.retry_after;
+  owner_.on_refused(parent, notice.reason, words);
+  end(words);
+}
+
+void Uplink::on_closed(Channel& channel, const Error& why) {
+  if (&channel != channel_.get()) return;
+  end(why.message);
+  channel_.reset();
+  dial_when_due();
+}
+
+/// The connection is over for us; on_closed may come later.
+void Uplink::end(const std::string& why) {
+  welcome_timer_.cancel();
+  tick_timer_.cancel();
+  wake_timer_.cancel();
+  if (attached_) {
+    attached_ = false;
+    path_.clear();
+    relay_.on_detached();
+    if (!stopping_) log_.warning("lost the parent {}: {}", parents_[current_].name, why);
+    order_.lost(current_, core_.now());
+    owner_.on_detached(why);
+    return;
+  }
+  if (!why.empty() && channel_) failed(why, refused_for_);
+}
+
+void Uplink::failed(const std::string& words, Duration retry_after) {
+  if (words == last_words_) {
+    ++same_words_;
+  } else {
+    last_words_ = words;
+    same_words_ = 0;
+  }
+  if (!stopping_ && same_words_ % kRepeatLogEvery == 0) log_.warning("no parent: {}", words);
+  order_.failed(current_, core_.now(), retry_after);
+  if (!channel_) dial_when_due();
+}
+
+}  // namespace postern::node

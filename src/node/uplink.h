@@ -1,0 +1,99 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/log.h"
+#include "base/random.h"
+#include "net/dialer.h"
+#include "net/loop.h"
+#include "node/self.h"
+#include "relay/liveness.h"
+#include "relay/parents.h"
+#include "relay/relay.h"
+#include "settings/settings.h"
+
+namespace postern::node {
+
+/// The connection to the parent: dials, says hello, keeps it alive, sends what the relay says, and
+/// hands down what comes. Belongs to the core loop.
+class Uplink final : ChannelHandler {
+ public:
+  /// What the uplink needs to know and tells; implemented by Node.
+  class Owner {
+   public:
+    virtual ~Owner() = default;
+    virtual std::shared_ptr<const TlsContext> tls() = 0;
+    virtual std::optional<wire::pb::Signed> own_approval() = 0;
+    /// Welcome was verified; documents in it were not taken yet.
+    virtual void on_attached(const wire::pb::Welcome& welcome) = 0;
+    virtual void on_detached(const std::string& why) = 0;
+    /// stored, settled, answer, document, reply, path, request, move: everything but life signs and credit.
+    virtual void on_parent_message(const wire::Message& message) = 0;
+    virtual void read_from_spool(const relay::Held& held) = 0;
+    /// The refuser's words, for the state that `postern` and the log show.
+    virtual void on_refused(const std::string& parent, wire::Refusal reason, const std::string& words) = 0;
+  };
+
+  Uplink(Loops& loops, const Log& log, Random& random, const Self& self, relay::Relay& relay, Owner& owner);
+  ~Uplink();
+
+  /// Begins to dial, or takes over a new list; a connection to a parent that is gone from the list ends.
+  void set_parents(const std::vector<ParentSetting>& parents);
+  void stop(const std::string& why);
+
+  /// The relay has something new to offer or send. Cheap; may be called often.
+  void pump();
+  /// False when there is no parent: what matters is sent again at the next attach.
+  bool send(wire::Message message);
+  bool attached() const { return attached_; }
+  /// Every hop from the parent to its server, nearest first; empty while detached.
+  const std::vector<wire::pb::Hop>& path() const { return path_; }
+  void set_path(std::vector<wire::pb::Hop> path) { path_ = std::move(path); }
+  /// The parent's word for how often heads go up.
+  Duration head_interval() const { return head_interval_; }
+  std::string parent() const { return attached_ ? parents_[current_].name : std::string(); }
+
+ private:
+  void dial_when_due();
+  void dial();
+  void on_dialled(DialResult result);
+  void say_hello();
+  void on_welcome(Channel& channel, const wire::Message& message);
+  void on_credit(const wire::Message& message);
+  void tick();
+  void failed(const std::string& words, Duration retry_after);
+  void end(const std::string& why);
+
+  void on_message(Channel& channel, wire::Message message) override;
+  void on_drained(Channel& channel) override;
+  void on_refused(Channel& channel, const RefusalNotice& notice) override;
+  void on_closed(Channel& channel, const Error& why) override;
+
+  Loops& loops_;
+  Loop& core_;
+  const Log& log_;
+  const Self& self_;
+  relay::Relay& relay_;
+  Owner& owner_;
+  Dialer dialer_;
+  relay::ParentOrder order_;
+  std::vector<ParentSetting> parents_;
+  std::size_t current_ = 0;  // of the connection or dial under way
+  bool dialling_ = false;
+  bool stopping_ = false;
+  std::shared_ptr<Channel> channel_;
+  bool attached_ = false;
+  Duration refused_for_{};  // the refuser's word, for the dial after
+  std::string last_words_;  // so that the same failure is not logged every few seconds
+  unsigned same_words_ = 0;
+  relay::Liveness liveness_;
+  std::vector<wire::pb::Hop> path_;
+  Duration head_interval_ = std::chrono::seconds(60);
+  Loop::Timer dial_timer_, tick_timer_, welcome_timer_, wake_timer_;
+};
+
+}  // namespace postern::node

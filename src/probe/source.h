@@ -1,0 +1,93 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+
+namespace postern {
+
+inline constexpr std::size_t kSourceFileBytesMax = 4u << 20;  // /proc/stat, /proc/mounts
+inline constexpr std::size_t kSourceEntriesMax = 200'000;     // names in a directory
+inline constexpr std::size_t kSourceAddressesMax = 256;       // addresses of a machine
+
+/// Space of a file system, in bytes.
+struct FileSystemSpace {
+  std::uint64_t total = 0;
+  std::uint64_t free = 0;       // including what is reserved for the superuser
+  std::uint64_t available = 0;  // to everybody
+  bool operator==(const FileSystemSpace&) const = default;
+};
+
+struct NetworkAddress {
+  enum class Kind { ipv4, ipv6, mac };
+  std::string interface;
+  Kind kind = Kind::ipv4;
+  std::string text;  // "192.0.2.7", "2001:db8::7" (no zone), "AC-DE-48-00-11-22"
+  bool loopback = false;
+  bool operator==(const NetworkAddress&) const = default;
+};
+
+/// What uname(2) says.
+struct KernelInfo {
+  std::string name;     // "Linux"
+  std::string release;  // "6.1.0-18-amd64"
+  std::string version;
+  std::string machine;  // "x86_64"
+  bool operator==(const KernelInfo&) const = default;
+};
+
+/// The only door from the probes to the machine. Calls may block on a broken disk: not for an
+/// event loop. A file that is not there is `unavailable`, one over a limit `exhausted`.
+class Source {
+ public:
+  virtual ~Source() = default;
+  virtual Result<std::string> read(const std::string& path) const = 0;
+  /// Names in a directory, in no order, without "." and "..".
+  virtual Result<std::vector<std::string>> list(const std::string& path) const = 0;
+  virtual Result<FileSystemSpace> space(const std::string& mountpoint) const = 0;
+  virtual Result<std::vector<NetworkAddress>> addresses() const = 0;
+  virtual Result<KernelInfo> kernel() const = 0;
+};
+
+class SystemSource final : public Source {
+ public:
+  Result<std::string> read(const std::string& path) const override;
+  Result<std::vector<std::string>> list(const std::string& path) const override;
+  Result<FileSystemSpace> space(const std::string& mountpoint) const override;
+  Result<std::vector<NetworkAddress>> addresses() const override;
+  Result<KernelInfo> kernel() const override;
+};
+
+/// A machine on paper: what is not filled in is `unavailable`.
+class FakeSource final : public Source {
+ public:
+  std::map<std::string, std::string> files;
+  std::map<std::string, std::vector<std::string>> directories;
+  std::map<std::string, FileSystemSpace> spaces;
+  std::vector<NetworkAddress> addresses_found;
+  KernelInfo kernel_found;
+
+  Result<std::string> read(const std::string& path) const override { return find(files, path); }
+  Result<std::vector<std::string>> list(const std::string& path) const override {
+    return find(directories, path);
+  }
+  Result<FileSystemSpace> space(const std::string& mountpoint) const override {
+    return find(spaces, mountpoint);
+  }
+  Result<std::vector<NetworkAddress>> addresses() const override { return addresses_found; }
+  Result<KernelInfo> kernel() const override { return kernel_found; }
+
+ private:
+  template <typename T>
+  static Result<T> find(const std::map<std::string, T>& in, const std::string& path) {
+    const auto found = in.find(path);
+    if (found == in.end()) return fail(Errc::unavailable, "{}: no such file", path);
+    return found->second;
+  }
+};
+
+}  // namespace postern

@@ -1,0 +1,326 @@
+#include "settings/settings.h"
+
+#include <yaml-cpp/yaml.h>
+
+#include <algorithm>
+#include <charconv>
+#include <functional>
+#include <map>
+#include <set>
+
+#include "base/quantity.h"
+
+namespace postern {
+namespace {
+
+constexpr Duration kIntervalMin = std::chrono::seconds(1);
+constexpr Duration kIntervalMax = std::chrono::hours(1);
+constexpr std::uint64_t kSpoolBytesMin = 64ull << 20;
+constexpr std::uint64_t kSpoolBytesMax = 1ull << 50;
+
+/// A mapping of the file that is read key by key: whatever is left over at the end is unknown.
+class Section {
+ public:
+  Section(YAML::Node node, std::string file, std::string path)
+      : node_(std::move(node)), file_(std::move(file)), path_(std::move(path)) {}
+
+  template <typename T, typename Parse>
+  Result<> field(const char* key, T& into, Parse parse, bool required = false) {
+    known_.insert(key);
+    const YAML::Node value = node_[key];
+    if (!value) {
+      if (required) return fail(Errc::invalid, "{}: {} is missing", file_, name(key));
+      return {};
+    }
+    auto parsed = parse(value);
+    if (!parsed)
+      return fail(Errc::invalid, "{}:{}: {}: {}", file_, value.Mark().line + 1, name(key), parsed.error().message);
+    into = std::move(*parsed);
+    return {};
+  }
+
+  Result<Section> section(const char* key) {
+    known_.insert(key);
+    const YAML::Node value = node_[key];
+    if (value && !value.IsMap())
+      return fail(Errc::invalid, "{}:{}: {} must be a section of key: value", file_, value.Mark().line + 1, name(key));
+    return Section(value ? value : YAML::Node(YAML::NodeType::Map), file_, name(key));
+  }
+
+  Result<> nothing_else() const {
+    for (const auto& entry : node_) {
+      const auto key = entry.first.as<std::string>("");
+      if (known_.contains(key)) continue;
+      std::string known;
+      for (const std::string& k : known_) known += (known.empty() ? "" : ", ") + k;
+      return fail(Errc::invalid, "{}:{}: unknown key {}; known here are: {}", file_, entry.first.Mark().line + 1,
+                  name(key.c_str()), known);
+    }
+    return {};
+  }
+
+  std::string name(const char* key) const { return path_.empty() ? key : path_ + "." + key; }
+
+ private:
+  YAML::Node node_;
+  std::string file_, path_;
+  std::set<std::string> known_;
+};
+
+Result<std::string> text(const YAML::Node& value) {
+  if (!value.IsScalar() || value.Scalar().empty()) return fail(Errc::invalid, "it must be a text that is not empty");
+  return value.Scalar();
+}
+
+Result<std::string> host_name(const YAML::Node& value) {
+  auto name = text(value);
+  if (!name) return name;
+  std::transform(name->begin(), name->end(), name->begin(), [](unsigned char c) { return std::tolower(c); });
+  const bool plain = std::all_of(name->begin(), name->end(), [](unsigned char c) {
+    return std::isalnum(c) || c == '-' || c == '.';
+  });
+  if (!plain || name->find('.') == std::string::npos || name->size() > 253)
+    return fail(Errc::invalid, "'{}' is not a fully qualified domain name, like gw1.example.net", *name);
+  return name;
+}
+
+Result<std::filesystem::path> absolute_path(const YAML::Node& value) {
+  auto path = text(value);
+  if (!path) return std::unexpected(path.error());
+  if ((*path)[0] != '/') return fail(Errc::invalid, "'{}' must be an absolute path", *path);
+  return std::filesystem::path(*path);
+}
+
+Result<Endpoint> endpoint(const YAML::Node& value) {
+  auto written = text(value);
+  if (!written) return std::unexpected(written.error());
+  return parse_endpoint(*written);
+}
+
+Result<Duration> duration(const YAML::Node& value, Duration min, Duration max) {
+  auto written = text(value);
+  if (!written) return std::unexpected(written.error());
+  auto parsed = parse_duration(*written);
+  if (!parsed) return parsed;
+  if (*parsed < min || *parsed > max)
+    return fail(Errc::invalid, "{} is outside of {} to {}", *written, format_duration(min), format_duration(max));
+  return parsed;
+}
+
+Result<Duration> interval(const YAML::Node& value) { return duration(value, kIntervalMin, kIntervalMax); }
+
+Result<std::uint64_t> size(const YAML::Node& value, std::uint64_t min, std::uint64_t max) {
+  auto written = text(value);
+  if (!written) return std::unexpected(written.error());
+  auto parsed = parse_bytes(*written);
+  if (!parsed) return parsed;
+  if (*parsed < min || *parsed > max)
+    return fail(Errc::invalid, "{} is outside of {} to {}", *written, format_bytes(min), format_bytes(max));
+  return parsed;
+}
+
+Result<ParentSetting> parent(const YAML::Node& value) {
+  if (value.IsScalar()) {
+    auto dial = parse_endpoint(value.Scalar());
+    if (!dial) return std::unexpected(dial.error());
+    auto name = host_name(YAML::Node(dial->host));
+    if (!name)
+      return fail(Errc::invalid, "{}; for a bare address write {{name: FQDN, address: IP:PORT}}", name.error().message);
+    return ParentSetting{*name, {*name, dial->port}};
+  }
+  if (!value.IsMap() || !value["name"] || !value["address"] || value.size() != 2)
+    return fail(Errc::invalid, "a parent is NAME[:PORT] or {{name: FQDN, address: IP:PORT}}");
+  auto name = host_name(value["name"]);
+  if (!name) return std::unexpected(name.error());
+  auto dial = endpoint(value["address"]);
+  if (!dial) return std::unexpected(dial.error());
+  return ParentSetting{*name, *dial};
+}
+
+Result<std::vector<ParentSetting>> parents(const YAML::Node& value) {
+  if (!value.IsSequence() || value.size() == 0)
+    return fail(Errc::invalid, "it must be a list with at least one parent, the primary first");
+  std::vector<ParentSetting> list;
+  for (const YAML::Node& entry : value) {
+    auto one = parent(entry);
+    if (!one) return std::unexpected(one.error());
+    for (const ParentSetting& before : list)
+      if (before.name == one->name) return fail(Errc::invalid, "{} is named twice", one->name);
+    list.push_back(std::move(*one));
+  }
+  return list;
+}
+
+Result<Level> level(const YAML::Node& value) {
+  static const std::map<std::string, Level> kLevels{
+      {"debug", Level::debug}, {"info", Level::info}, {"warning", Level::warning}, {"error", Level::error}};
+  const auto found = kLevels.find(value.IsScalar() ? value.Scalar() : "");
+  if (found == kLevels.end()) return fail(Errc::invalid, "it must be debug, info, warning or error");
+  return found->second;
+}
+
+Result<ServerSettings::AgentPolicy> policy(const YAML::Node& value) {
+  using Policy = ServerSettings::AgentPolicy;
+  static const std::map<std::string, Policy> kPolicies{
+      {"pending", Policy::pending}, {"auto-approve", Policy::auto_approve}, {"reject", Policy::reject}};
+  const auto found = kPolicies.find(value.IsScalar() ? value.Scalar() : "");
+  if (found == kPolicies.end()) return fail(Errc::invalid, "it must be pending, auto-approve or reject");
+  return found->second;
+}
+
+Result<std::string> store_url(const YAML::Node& value) {
+  auto url = text(value);
+  if (url && !url->starts_with("sqlite:/"))
+    return fail(Errc::invalid, "'{}' is no store this version has; write sqlite:/PATH", *url);
+  return url;
+}
+
+Result<std::vector<std::string>> addresses(const YAML::Node& value) {
+  if (!value.IsSequence()) return fail(Errc::invalid, "it must be a list of HOST[:PORT]");
+  std::vector<std::string> list;
+  for (const YAML::Node& entry : value) {
+    auto one = endpoint(entry);
+    if (!one) return std::unexpected(one.error());
+    list.push_back(to_string(*one));
+  }
+  return list;
+}
+
+Result<Section> root_of(std::string_view text, const std::string& file) {
+  try {
+    YAML::Node node = YAML::Load(std::string(text));
+    if (!node.IsMap()) return fail(Errc::invalid, "{}: it must hold key: value lines", file);
+    return Section(node, file, "");
+  } catch (const YAML::Exception& e) {
+    return fail(Errc::invalid, "{}:{}: {}", file, e.mark.line + 1, e.msg);
+  }
+}
+
+/// Runs the steps in order and stops at the first error.
+Result<> all(std::initializer_list<std::function<Result<>()>> steps) {
+  for (const auto& step : steps)
+    if (auto done = step(); !done) return done;
+  return {};
+}
+
+}  // namespace
+
+Result<Endpoint> parse_endpoint(std::string_view written) {
+  Endpoint result;
+  std::string_view port;
+  if (written.starts_with('[')) {
+    const auto end = written.find(']');
+    if (end == std::string_view::npos) return fail(Errc::invalid, "'{}' has no closing bracket", written);
+    result.host = written.substr(1, end - 1);
+    port = written.substr(end + 1);
+    if (!port.empty() && port[0] != ':') return fail(Errc::invalid, "'{}' is not HOST[:PORT]", written);
+    if (!port.empty()) port.remove_prefix(1);
+  } else {
+    const auto colon = written.rfind(':');
+    if (colon != std::string_view::npos && written.find(':') != colon)
+      return fail(Errc::invalid, "'{}': write an IPv6 address in brackets, like [2001:db8::1]:5723", written);
+    result.host = written.substr(0, colon);
+    if (colon != std::string_view::npos) port = written.substr(colon + 1);
+    if (colon != std::string_view::npos && port.empty()) return fail(Errc::invalid, "'{}' has no port after the colon", written);
+  }
+  if (result.host.empty()) return fail(Errc::invalid, "'{}' names no host", written);
+  if (!port.empty()) {
+    unsigned value = 0;
+    const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), value);
+    if (error != std::errc{} || end != port.data() + port.size() || value > 65535)
+      return fail(Errc::invalid, "'{}' is not a port from 0 to 65535", port);
+    result.port = static_cast<std::uint16_t>(value);
+  }
+  return result;
+}
+
+std::string to_string(const Endpoint& endpoint) {
+  const bool v6 = endpoint.host.find(':') != std::string::npos;
+  return fmt::format("{}{}{}:{}", v6 ? "[" : "", endpoint.host, v6 ? "]" : "", endpoint.port);
+}
+
+Result<NodeSettings> parse_node_settings(std::string_view text_of_file, const std::string& file, NodeRole role) {
+  try {
+    auto root = root_of(text_of_file, file);
+    if (!root) return std::unexpected(root.error());
+    NodeSettings s;
+    s.state_dir = role == NodeRole::agent ? "/var/lib/postern/agent" : "/var/lib/postern/gateway";
+    auto read = all({
+        [&] { return root->field("group", s.group, text, true); },
+        [&] { return root->field("name", s.name, host_name, true); },
+        [&] { return root->field("state_dir", s.state_dir, absolute_path); },
+        [&] { return role == NodeRole::gateway ? root->field("listen", s.listen, endpoint) : Result<>{}; },
+        [&] { return root->field("parents", s.parents, parents, true); },
+        [&] { return root->field("interval", s.interval, interval); },
+        [&] { return root->field("log_level", s.log_level, level); },
+        [&]() -> Result<> {
+          auto spool = root->section("spool");
+          if (!spool) return std::unexpected(spool.error());
+          const auto bytes = [](const YAML::Node& v) { return size(v, kSpoolBytesMin, kSpoolBytesMax); };
+          if (auto done = spool->field("bytes_max", s.spool_bytes_max, bytes); !done) return done;
+          return spool->nothing_else();
+        },
+        [&] { return root->nothing_else(); },
+    });
+    if (!read) return std::unexpected(read.error());
+    for (const ParentSetting& p : s.parents)
+      if (p.name == s.name) return fail(Errc::invalid, "{}: parents: {} cannot be its own parent", file, s.name);
+    return s;
+  } catch (const YAML::Exception& e) {
+    return fail(Errc::invalid, "{}:{}: {}", file, e.mark.line + 1, e.msg);
+  }
+}
+
+Result<ServerSettings> parse_server_settings(std::string_view text_of_file, const std::string& file) {
+  try {
+    auto root = root_of(text_of_file, file);
+    if (!root) return std::unexpected(root.error());
+    ServerSettings s;
+    s.state_dir = "/var/lib/postern/server";
+    auto read = all({
+        [&] { return root->field("group", s.group, text, true); },
+        [&] { return root->field("name", s.name, host_name, true); },
+        [&] { return root->field("state_dir", s.state_dir, absolute_path); },
+        [&] { return root->field("listen", s.listen, endpoint); },
+        [&] { return root->field("store", s.store, store_url); },
+        [&] { return root->field("api_socket", s.api_socket, absolute_path); },
+        [&] { return root->field("agents", s.agents, policy); },
+        [&] { return root->field("interval", s.interval, interval); },
+        [&] { return root->field("addresses", s.addresses, addresses); },
+        [&] { return root->field("log_level", s.log_level, level); },
+        [&]() -> Result<> {
+          auto archive = root->section("archive");
+          if (!archive) return std::unexpected(archive.error());
+          const auto age = [](const YAML::Node& v) {
+            return duration(v, std::chrono::hours(1), std::chrono::hours(24 * 3660));
+          };
+          const auto bytes = [](const YAML::Node& v) { return size(v, kSpoolBytesMin, kSpoolBytesMax); };
+          if (auto done = archive->field("age", s.archive_age, age); !done) return done;
+          if (auto done = archive->field("bytes_max", s.archive_bytes_max, bytes); !done) return done;
+          return archive->nothing_else();
+        },
+        [&] { return root->nothing_else(); },
+    });
+    if (!read) return std::unexpected(read.error());
+    if (s.store.empty()) s.store = "sqlite:" + (s.state_dir / "store.sqlite").string();
+    if (s.api_socket.empty()) s.api_socket = s.state_dir / "api.sock";
+    if (s.addresses.empty()) s.addresses.push_back(fmt::format("{}:{}", s.name, s.listen.port));
+    return s;
+  } catch (const YAML::Exception& e) {
+    return fail(Errc::invalid, "{}:{}: {}", file, e.mark.line + 1, e.msg);
+  }
+}
+
+Result<NodeSettings> load_node_settings(Disk& disk, const std::filesystem::path& file, NodeRole role) {
+  auto bytes = disk.read_file(file, 1u << 20);
+  if (!bytes) return std::unexpected(bytes.error());
+  return parse_node_settings(as_text(*bytes), file.string(), role);
+}
+
+Result<ServerSettings> load_server_settings(Disk& disk, const std::filesystem::path& file) {
+  auto bytes = disk.read_file(file, 1u << 20);
+  if (!bytes) return std::unexpected(bytes.error());
+  return parse_server_settings(as_text(*bytes), file.string());
+}
+
+}  // namespace postern

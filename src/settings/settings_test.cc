@@ -1,0 +1,76 @@
+#include "settings/settings.h"
+
+#include <gtest/gtest.h>
+
+namespace postern {
+namespace {
+
+constexpr const char* kGateway = R"(group: demo
+name: GW1.dmz.example
+state_dir: /var/lib/postern/gateway
+listen: 192.0.2.7:5723
+parents:
+  - ms.home.example
+  - {name: ms2.home.example, address: 192.0.2.1:6000}
+interval: 30s
+spool: {bytes_max: 2GiB}
+)";
+
+TEST(Settings, ReadsAGateway) {
+  auto s = parse_node_settings(kGateway, "gateway.yaml", NodeRole::gateway);
+  ASSERT_TRUE(s) << s.error().message;
+  EXPECT_EQ(s->name, "gw1.dmz.example");
+  EXPECT_EQ(s->listen, (Endpoint{"192.0.2.7", 5723}));
+  ASSERT_EQ(s->parents.size(), 2u);
+  EXPECT_EQ(s->parents[0], (ParentSetting{"ms.home.example", {"ms.home.example", 5723}}));
+  EXPECT_EQ(s->parents[1], (ParentSetting{"ms2.home.example", {"192.0.2.1", 6000}}));
+  EXPECT_EQ(s->interval, Duration(std::chrono::seconds(30)));
+  EXPECT_EQ(s->spool_bytes_max, 2ull << 30);
+}
+
+std::string error_of(std::string_view text, NodeRole role = NodeRole::agent) {
+  auto s = parse_node_settings(text, "agent.yaml", role);
+  return s ? "" : s.error().message;
+}
+
+// The operator must find the line without counting.
+TEST(Settings, NamesFileLineKeyAndValue) {
+  const std::string base = "group: demo\nname: a.example.net\nparents: [gw.example.net]\n";
+  EXPECT_EQ(error_of(base), "");
+  EXPECT_EQ(error_of(base + "intervall: 30s\n"),
+            "agent.yaml:4: unknown key intervall; known here are: group, interval, log_level, name, parents, spool, "
+            "state_dir");
+  EXPECT_EQ(error_of(base + "interval: 30\n"),
+            "agent.yaml:4: interval: '30' is not a duration; write a number with ms, s, m, h or d, like 30s");
+  EXPECT_EQ(error_of(base + "spool:\n  bytes_max: 10MiB\n"),
+            "agent.yaml:5: spool.bytes_max: 10MiB is outside of 64.0 MiB to 1024.0 TiB");
+  EXPECT_NE(error_of(base + "listen: 0.0.0.0:5723\n").find("unknown key listen"), std::string::npos)
+      << "an agent does not listen";
+  EXPECT_EQ(error_of("group: demo\nparents: [gw.example.net]\n"), "agent.yaml: name is missing");
+  EXPECT_NE(error_of("group: [demo\n").find("agent.yaml:"), std::string::npos);
+  EXPECT_NE(error_of("name: a.example.net\ngroup: demo\nparents: [a.example.net]\n").find("own parent"),
+            std::string::npos);
+  EXPECT_NE(error_of("name: nodots\ngroup: demo\nparents: [a.example.net]\n").find("fully qualified"),
+            std::string::npos);
+}
+
+TEST(Settings, ReadsAServerWithItsDefaults) {
+  auto s = parse_server_settings("group: demo\nname: ms.home.example\nstate_dir: /srv/postern\n", "server.yaml");
+  ASSERT_TRUE(s) << s.error().message;
+  EXPECT_EQ(s->store, "sqlite:/srv/postern/store.sqlite");
+  EXPECT_EQ(s->api_socket, "/srv/postern/api.sock");
+  EXPECT_EQ(s->addresses, std::vector<std::string>{"ms.home.example:5723"});
+  EXPECT_FALSE(parse_server_settings("group: d\nname: m.example\nagents: maybe\n", "server.yaml"));
+  EXPECT_FALSE(parse_server_settings("group: d\nname: m.example\nstore: mysql://x\n", "server.yaml"));
+}
+
+TEST(Endpoints, AreReadWithAndWithoutPort) {
+  EXPECT_EQ(parse_endpoint("host.example"), (Endpoint{"host.example", 5723}));
+  EXPECT_EQ(parse_endpoint("[2001:db8::1]:99"), (Endpoint{"2001:db8::1", 99}));
+  EXPECT_EQ(to_string(Endpoint{"2001:db8::1", 99}), "[2001:db8::1]:99");
+  for (const char* bad : {"", ":5723", "host:", "host:port", "host:70000", "2001:db8::1", "[::1"})
+    EXPECT_FALSE(parse_endpoint(bad)) << bad;
+}
+
+}  // namespace
+}  // namespace postern
