@@ -2,7 +2,6 @@
 
 #include <poll.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 
 #include <boost/asio/buffer.hpp>
 #include <boost/beast/http/parser.hpp>
@@ -13,8 +12,6 @@
 #include "net/stream.h"
 
 namespace postern {
-
-Result<sockaddr_un> unix_address(const std::filesystem::path& path);
 
 namespace {
 

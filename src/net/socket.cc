@@ -86,6 +86,17 @@ SocketAddress unmapped(const SocketAddress& address) {
   return plain;
 }
 
+Result<sockaddr_un> unix_address(const std::filesystem::path& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  const std::string& text = path.native();
+  if (text.empty() || text.size() >= sizeof address.sun_path)
+    return fail(Errc::invalid, "the socket path '{}' has {} bytes, must have 1 to {}", text, text.size(),
+                sizeof address.sun_path - 1);
+  std::memcpy(address.sun_path, text.data(), text.size());
+  return address;
+}
+
 void prepare_channel_socket(int descriptor) {
   // Failures only cost speed, and a socket that is already dead says so when it is used.
   const int on = 1, unsent = kUnsentBytesMax;

@@ -4,8 +4,10 @@
 
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
 #include <cstdint>
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <utility>
@@ -55,6 +57,9 @@ struct SocketAddress {
 
 /// IPv4 addresses that came over an IPv6 socket become plain ones.
 SocketAddress unmapped(const SocketAddress& address);
+
+/// `invalid` when the path is too long for a socket.
+Result<sockaddr_un> unix_address(const std::filesystem::path& path);
 
 /// Non-blocking, close-on-exec, TCP_NODELAY, TCP_NOTSENT_LOWAT.
 void prepare_channel_socket(int descriptor);

@@ -2,27 +2,15 @@
 
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
+#include <map>
 
 #include "net/http_connection.h"
 #include "net/socket.h"
 
 namespace postern {
-
-Result<sockaddr_un> unix_address(const std::filesystem::path& path) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  const std::string& text = path.native();
-  if (text.empty() || text.size() >= sizeof address.sun_path)
-    return fail(Errc::invalid, "the socket path '{}' has {} bytes, must have 1 to {}", text, text.size(),
-                sizeof address.sun_path - 1);
-  std::memcpy(address.sun_path, text.data(), text.size());
-  return address;
-}
 
 class UnixHttpServer::Parts final : public Loop::Watcher, public std::enable_shared_from_this<Parts> {
  public:
@@ -36,8 +24,8 @@ class UnixHttpServer::Parts final : public Loop::Watcher, public std::enable_sha
     std::filesystem::remove(path_, ignored);  // first: nobody may find a socket that answers no more
     core_.unwatch(listener_.number());
     listener_.reset();
-    for (auto& weak : connections_)
-      if (auto connection = weak.second.lock()) connection->end();
+    for (auto& [id, weak] : std::exchange(connections_, {}))  // their ends call left()
+      if (auto connection = weak.lock()) connection->end();
   }
 
   void on_ready(bool, bool) override {
