@@ -49,7 +49,7 @@ class Dialer {
   Dialer& operator=(const Dialer&) = delete;
 
   /// `done` is called once, on the core loop, never inside this call. Call set_handler() in it.
-  void dial(DialRequest request, std::function<void(DialResult)> done);
+  void dial(DialRequest request, std::function<void(const DialResult&)> done);
 
  private:
   class Parts;

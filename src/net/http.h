@@ -45,7 +45,7 @@ struct HttpResponse {
   unsigned status = 200;
   std::string content_type = "text/plain; charset=utf-8";
   std::string body;
-  HttpHeaders headers;  // further ones; Content-Length, Connection and Date are net's
+  HttpHeaders headers;  // further ones; Content-Length and Connection are net's
 };
 
 /// Answers one request. May be called later, on the core loop; only the first call counts, and none

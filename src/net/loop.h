@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
@@ -11,6 +12,8 @@
 #include "base/clock.h"
 
 namespace postern {
+
+inline constexpr std::size_t kScratchBytes = 64u << 10;
 
 using Task = std::move_only_function<void()>;
 
@@ -77,6 +80,8 @@ class Loop {
   void watch(int descriptor, bool readable, bool writable, std::shared_ptr<Watcher> watcher);
   void rewatch(int descriptor, bool readable, bool writable);
   void unwatch(int descriptor);
+  /// For one call's reading, on this loop's thread: so idle connections hold no buffer.
+  std::span<std::byte> scratch();  // kScratchBytes
 
  private:
   struct Parts;
@@ -98,13 +103,16 @@ class Loops {
   Loop& core() const { return core_; }
   std::size_t size() const { return loops_.empty() ? 1 : loops_.size(); }
   Loop& at(std::size_t index) const { return loops_.empty() ? core_ : *loops_[index]; }
+  /// For a new connection.
   Loop& next() { return at(turn_.fetch_add(1) % size()); }  // round robin; any thread
+  std::uint64_t new_id() { return ++last_id_; }                    // of a connection; any thread
 
  private:
   Loop& core_;
   std::vector<std::unique_ptr<Loop>> loops_;
   std::vector<std::jthread> threads_;
   std::atomic<std::size_t> turn_ = 0;
+  std::atomic<std::uint64_t> last_id_ = 0;
 };
 
 }  // namespace postern

@@ -1,0 +1,118 @@
+#include "net/http_client.h"
+
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <boost/asio/buffer.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <boost/beast/http/string_body.hpp>
+#include <cerrno>
+
+#include "net/socket.h"
+#include "net/stream.h"
+
+namespace postern {
+
+namespace {
+
+namespace beast_http = boost::beast::http;
+
+/// Waits until the descriptor is ready or the time is over.
+Result<> wait(int descriptor, short events, TimePoint until, const std::string& whom) {
+  const SystemClock clock;
+  for (;;) {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - clock.now()).count();
+    pollfd waiting{descriptor, events, 0};
+    const int ready = left <= 0 ? 0 : ::poll(&waiting, 1, static_cast<int>(left));
+    if (ready > 0) return {};
+    if (ready == 0) return fail(Errc::unavailable, "{} does not answer in time; is it busy or stopped?", whom);
+    if (errno != EINTR) return fail(Errc::unavailable, "waiting for {}: {}", whom, errno_text(errno));
+  }
+}
+
+Result<Descriptor> connect_unix(const std::filesystem::path& path, TimePoint until) {
+  const auto address = unix_address(path);
+  if (!address) return std::unexpected(address.error());
+  Descriptor descriptor(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!descriptor) return fail(Errc::exhausted, "a socket: {}", errno_text(errno));
+  while (::connect(descriptor.number(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address) != 0) {
+    if (errno == EAGAIN) {  // its queue is full, and a Unix socket cannot be polled for room in it
+      pollfd none{-1, 0, 0};
+      ::poll(&none, 1, 20);
+      if (SystemClock().now() < until) continue;
+      return fail(Errc::unavailable, "{} takes no more connections; try again later", path.native());
+    }
+    if (errno == EACCES || errno == EPERM)
+      return fail(Errc::denied, "{}: permission denied; it is open to root and to the socket's group", path.native());
+    if (errno == ENOENT || errno == ECONNREFUSED)
+      return fail(Errc::unavailable, "nobody listens on {}; is the service running?", path.native());
+    return fail(Errc::unavailable, "connecting to {}: {}", path.native(), errno_text(errno));
+  }
+  return descriptor;
+}
+
+std::string text_of(const HttpRequest& request) {
+  std::string text = fmt::format("{} {} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n", request.method, request.target);
+  if (!request.body.empty() || request.method == "POST" || request.method == "PUT" || request.method == "PATCH")
+    text += fmt::format("Content-Length: {}\r\n", request.body.size());
+  for (const auto& [name, value] : request.headers) text += fmt::format("{}: {}\r\n", name, value);
+  return text + "\r\n" + request.body;
+}
+
+}  // namespace
+
+Result<HttpResponse> http_over_unix(const std::filesystem::path& path, const HttpRequest& request, Duration timeout) {
+  const TimePoint until = SystemClock().now() + timeout;
+  auto connected = connect_unix(path, until);
+  if (!connected) return std::unexpected(connected.error());
+  PlainStream stream(std::move(*connected));
+
+  const std::string text = text_of(request);
+  for (std::size_t sent = 0; sent < text.size();) {
+    const IoOutcome outcome = stream.write(as_bytes(std::string_view(text).substr(sent)));
+    sent += outcome.bytes;
+    if (outcome.kind == IoOutcome::Kind::want_write) {
+      if (auto ready = wait(stream.descriptor(), POLLOUT, until, path.native()); !ready) return std::unexpected(ready.error());
+    } else if (outcome.kind != IoOutcome::Kind::done) {
+      break;  // it may have answered before it hung up
+    }
+  }
+
+  beast_http::response_parser<beast_http::string_body> parser;
+  parser.body_limit(kHttpResponseBytesMax);
+  parser.eager(true);
+  if (request.method == "HEAD") parser.skip(true);
+  std::string buffer;
+  Bytes piece(64u << 10);
+  while (!parser.is_done()) {
+    const IoOutcome outcome = stream.read(piece);
+    boost::beast::error_code error;
+    if (outcome.kind == IoOutcome::Kind::want_read) {
+      if (auto ready = wait(stream.descriptor(), POLLIN, until, path.native()); !ready) return std::unexpected(ready.error());
+      continue;
+    }
+    if (outcome.kind == IoOutcome::Kind::done) {
+      buffer += as_text(ByteView(piece).first(outcome.bytes));
+      while (!buffer.empty() && !error && !parser.is_done()) {
+        const std::size_t used = parser.put(boost::asio::const_buffer(buffer.data(), buffer.size()), error);
+        buffer.erase(0, used);
+        if (used == 0) break;
+      }
+      if (error == beast_http::error::need_more) error = {};
+    } else {
+      parser.put_eof(error);
+      if (!error && !parser.is_done()) error = beast_http::error::partial_message;
+    }
+    if (error) return fail(Errc::unavailable, "{} sent no proper answer: {}", path.native(), error.message());
+  }
+
+  auto message = parser.release();
+  HttpResponse response;
+  response.status = message.result_int();
+  response.content_type = std::string(message[beast_http::field::content_type]);
+  for (const auto& field : message) response.headers.emplace_back(std::string(field.name_string()), std::string(field.value()));
+  response.body = std::move(message.body());
+  return response;
+}
+
+}  // namespace postern

@@ -1,0 +1,130 @@
+#include "net/loop.h"
+
+#include <gtest/gtest.h>
+
+#include <csignal>
+
+namespace postern {
+namespace {
+
+class LoopTest : public ::testing::Test {
+ protected:
+  const SystemClock clock_;
+  Loop loop_{"test", clock_};
+};
+
+TEST_F(LoopTest, RunsWhatIsPostedInOrderAndNeverInsidePost) {
+  std::vector<int> seen;
+  loop_.post([&] {
+    loop_.post([&] { seen.push_back(3); });
+    seen.push_back(1);
+  });
+  loop_.post([&] { seen.push_back(2); });
+  EXPECT_TRUE(seen.empty());
+  loop_.post([&] { loop_.post([&] { loop_.stop(); }); });
+  loop_.run();
+  EXPECT_EQ(seen, (std::vector<int>{1, 2, 3}));
+}
+
+TEST_F(LoopTest, TakesTasksFromManyThreadsAndLosesNone) {
+  constexpr int kThreads = 4, kEach = 5000;
+  int count = 0;  // the loop's thread only
+  std::vector<std::jthread> threads;
+  for (int i = 0; i < kThreads; ++i)
+    threads.emplace_back([&] {
+      for (int j = 0; j < kEach; ++j)
+        loop_.post([&] {
+          if (++count == kThreads * kEach) loop_.stop();
+        });
+    });
+  loop_.run();
+  EXPECT_EQ(count, kThreads * kEach);
+}
+
+TEST_F(LoopTest, FiresTimersInTheOrderOfTheirTime) {
+  std::vector<int> seen;
+  auto last = loop_.after(std::chrono::milliseconds(20), [&] { loop_.stop(); });
+  auto second = loop_.after(std::chrono::milliseconds(10), [&] { seen.push_back(2); });
+  auto first = loop_.after(std::chrono::milliseconds(1), [&] { seen.push_back(1); });
+  auto cancelled = loop_.after(std::chrono::milliseconds(5), [&] { seen.push_back(9); });
+  cancelled.cancel();
+  EXPECT_FALSE(cancelled.running());
+  EXPECT_TRUE(first.running());
+  loop_.run();
+  EXPECT_EQ(seen, (std::vector<int>{1, 2}));
+  EXPECT_FALSE(first.running());
+}
+
+TEST_F(LoopTest, ATimerThatArmsItselfForNowLetsOthersRun) {
+  Loop::Timer timer;
+  int rounds = 0;
+  std::function<void()> again = [&] {
+    ++rounds;
+    timer = loop_.after(Duration(0), again);
+  };
+  again();
+  loop_.post([&] { loop_.post([&] { loop_.stop(); }); });
+  loop_.run();
+  EXPECT_GE(rounds, 2);
+  EXPECT_LT(rounds, 10);
+}
+
+TEST(LoopTimer, FollowsTheClockItIsGiven) {
+  FakeClock clock;
+  Loop loop("test", clock);
+  bool fired = false;
+  auto timer = loop.after(std::chrono::hours(1), [&] { fired = true; });
+  loop.post([&] { loop.post([&] { loop.stop(); }); });
+  loop.run();
+  EXPECT_FALSE(fired);
+  clock.advance(std::chrono::hours(1));
+  loop.post([&] { loop.stop(); });
+  loop.run();
+  EXPECT_TRUE(fired);
+}
+
+TEST(LoopTimer, MayOutliveItsLoop) {
+  const SystemClock clock;
+  Loop::Timer timer;
+  {
+    Loop loop("test", clock);
+    timer = loop.after(std::chrono::hours(1), [] {});
+  }
+  EXPECT_FALSE(timer.running());
+  timer.cancel();
+}
+
+TEST_F(LoopTest, HearsSignals) {
+  int heard = 0;
+  loop_.on_signal(SIGUSR1, [&] {
+    ++heard;
+    loop_.stop();
+  });
+  std::raise(SIGUSR1);
+  loop_.run();
+  EXPECT_EQ(heard, 1);
+}
+
+TEST_F(LoopTest, KnowsItsThread) {
+  EXPECT_FALSE(loop_.here());
+  Loops loops(loop_, 2, clock_);
+  bool core_elsewhere = true, own_there = false;
+  loops.at(1).post([&] {
+    core_elsewhere = loop_.here();
+    own_there = loops.at(1).here();
+    loop_.stop();
+  });
+  loop_.run();
+  EXPECT_FALSE(core_elsewhere);
+  EXPECT_TRUE(own_there);
+}
+
+TEST_F(LoopTest, TheCoreIsTheOnlyLoopWhenThereAreNoThreads) {
+  Loops loops(loop_, 0, clock_);
+  EXPECT_EQ(loops.size(), 1u);
+  EXPECT_EQ(&loops.next(), &loop_);
+  EXPECT_NE(loops.new_id(), loops.new_id());
+}
+
+}  // namespace
+}  // namespace postern

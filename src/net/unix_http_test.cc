@@ -1,0 +1,145 @@
+#include "net/unix_http.h"
+
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <thread>
+
+#include "net/http_client.h"
+#include "net/socket.h"
+
+namespace postern {
+namespace {
+
+class UnixHttpTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string pattern = (std::filesystem::temp_directory_path() / "postern-XXXXXX").string();
+    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
+    folder_ = pattern;
+    path_ = folder_ / "socket";
+  }
+  void TearDown() override {
+    server_.reset();
+    std::filesystem::remove_all(folder_);
+  }
+  void listen() {
+    auto made = UnixHttpServer::listen(core_, log_, path_, [this](HttpRequest request, Respond respond) {
+      seen_.push_back(request);
+      HttpResponse response;
+      response.status = request.method == "POST" ? 201 : 200;
+      response.content_type = "application/json";
+      response.body = request.body + "!";
+      response.headers = {{"X-Evil", "a\r\nb"}, {"X-Good", "yes"}};
+      respond(response);
+      respond(HttpResponse{});  // a second answer meets nobody
+    });
+    ASSERT_TRUE(made.has_value()) << made.error().message;
+    server_ = std::move(*made);
+  }
+  /// The blocking client beside the core.
+  Result<HttpResponse> ask(const HttpRequest& request) {
+    Result<HttpResponse> answer = fail(Errc::invalid, "none yet");
+    std::jthread client([&] {
+      answer = http_over_unix(path_, request);
+      core_.stop();
+    });
+    core_.run();
+    return answer;
+  }
+
+  const SystemClock clock_;
+  const Log log_{Level::error};
+  Loop core_{"core", clock_};
+  std::filesystem::path folder_, path_;
+  std::unique_ptr<UnixHttpServer> server_;
+  std::vector<HttpRequest> seen_;
+};
+
+TEST_F(UnixHttpTest, AnswersAndKnowsWhoAsked) {
+  listen();
+  HttpRequest request;
+  request.method = "POST";
+  request.target = "/api/v1/pending?limit=3";
+  request.headers = {{"Content-Type", "application/json"}};
+  request.body = std::string(300'000, 'b');
+  const auto response = ask(request);
+  ASSERT_TRUE(response.has_value()) << response.error().message;
+  EXPECT_EQ(response->status, 201u);
+  EXPECT_EQ(response->content_type, "application/json");
+  EXPECT_EQ(response->body, request.body + "!");
+  ASSERT_EQ(seen_.size(), 1u);
+  EXPECT_EQ(seen_[0].target, request.target);
+  EXPECT_EQ(seen_[0].header("content-type"), "application/json");
+  ASSERT_TRUE(seen_[0].unix_peer.has_value());
+  EXPECT_EQ(seen_[0].unix_peer->uid, ::getuid());
+  EXPECT_EQ(seen_[0].unix_peer->gid, ::getgid());
+  EXPECT_EQ(seen_[0].unix_peer->pid, ::getpid());
+  for (const auto& [name, value] : response->headers) EXPECT_NE(name, "X-Evil") << value;
+}
+
+TEST_F(UnixHttpTest, IsOpenToOwnerAndGroupOnly) {
+  listen();
+  struct stat found {};
+  ASSERT_EQ(::stat(path_.c_str(), &found), 0);
+  EXPECT_EQ(found.st_mode & 0777u, 0660u);
+}
+
+TEST_F(UnixHttpTest, ReplacesALeftOverButNotALiveServerNorAFile) {
+  listen();
+  auto second = UnixHttpServer::listen(core_, log_, path_, nullptr);
+  ASSERT_FALSE(second.has_value());
+  EXPECT_EQ(second.error().code, Errc::unavailable);
+  server_.reset();
+  EXPECT_FALSE(std::filesystem::exists(path_));
+
+  const auto address = unix_address(path_);
+  {
+    const Descriptor crashed(::socket(AF_UNIX, SOCK_STREAM, 0));
+    ASSERT_EQ(::bind(crashed.number(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address), 0);
+  }
+  EXPECT_TRUE(std::filesystem::exists(path_));
+  listen();
+  ASSERT_TRUE(ask({}).has_value());
+
+  const Descriptor file(::creat((folder_ / "file").c_str(), 0600));
+  EXPECT_EQ(UnixHttpServer::listen(core_, log_, folder_ / "file", nullptr).error().code, Errc::invalid);
+}
+
+TEST_F(UnixHttpTest, TheClientSaysThatNobodyListens) {
+  const auto response = http_over_unix(path_, {});
+  ASSERT_FALSE(response.has_value());
+  EXPECT_EQ(response.error().code, Errc::unavailable);
+  EXPECT_NE(response.error().message.find("nobody listens"), std::string::npos);
+}
+
+TEST_F(UnixHttpTest, TheClientDoesNotWaitForEver) {
+  const auto address = unix_address(path_);
+  const Descriptor mute(::socket(AF_UNIX, SOCK_STREAM, 0));
+  ASSERT_EQ(::bind(mute.number(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address), 0);
+  ASSERT_EQ(::listen(mute.number(), 1), 0);
+  const auto response = http_over_unix(path_, {}, std::chrono::milliseconds(30));
+  ASSERT_FALSE(response.has_value());
+  EXPECT_NE(response.error().message.find("does not answer in time"), std::string::npos);
+}
+
+TEST_F(UnixHttpTest, MoreClientsThanItsLimitAreServedOneAfterTheOther) {
+  listen();
+  constexpr std::size_t kClients = 2 * kUnixConnectionsMax;
+  std::atomic<std::size_t> left = kClients, good = 0;
+  std::vector<std::jthread> clients;
+  for (std::size_t i = 0; i < kClients; ++i)
+    clients.emplace_back([&] {
+      const auto response = http_over_unix(path_, {});
+      if (response && response->body == "!") ++good;
+      if (--left == 0) core_.stop();
+    });
+  core_.run();
+  EXPECT_EQ(good, kClients);
+}
+
+}  // namespace
+}  // namespace postern
