@@ -6,6 +6,7 @@ namespace postern {
 namespace {
 
 using node::Decision;
+using node::message_of;
 using node::Refusal;
 
 constexpr Duration kRequestWaitMax = std::chrono::seconds(10);
@@ -24,7 +25,8 @@ Result<std::unique_ptr<Gateway>> Gateway::open(node::Surroundings around, NodeSe
   auto opened = node::Node::open(around, std::move(settings), node::Role::gateway, *gateway);
   if (!opened) return std::unexpected(opened.error());
   gateway->node_ = std::move(*opened);
-  gateway->children_ = std::make_unique<node::Children>(around.loops, around.log, gateway->node_->self(), *gateway);
+  node::Children::Owner& owner = *gateway;
+  gateway->children_ = std::make_unique<node::Children>(around.loops, around.log, gateway->node_->self(), owner);
   if (auto listening = gateway->children_->listen(gateway->node_->tls(), options); !listening)
     return std::unexpected(listening.error());
   around.log.info("gateway {} listens on {}:{}", gateway->node_->self().name, options.address, gateway->children_->port());
@@ -76,7 +78,7 @@ void Gateway::admit(const node::Candidate& candidate, std::function<void(Decisio
 void Gateway::ask_upwards(const node::Candidate& candidate, std::function<void(Decision)> decided) {
   wire::pb::Admission admission;
   *admission.mutable_hello() = candidate.hello;
-  for (const Certificate& certificate : candidate.chain) admission.add_chain(to_string(certificate.der()));
+  for (const Certificate& certificate : candidate.chain) admission.add_chain(node::field_of(certificate.der()));
   admission.set_address(candidate.address);
   admission.set_exporter(node::field_of(candidate.exporter));
   wire::pb::Request request;

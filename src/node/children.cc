@@ -181,7 +181,7 @@ void Children::Session::welcome(const Admitted& admitted) {
   welcome.set_group(self.group);
   welcome.set_role(static_cast<std::uint32_t>(self.role));
   welcome.set_name(self.name);
-  welcome.set_identity_key(to_string(self.identity.public_key().spki()));
+  welcome.set_identity_key(field_of(self.identity.public_key().spki()));
   *welcome.mutable_statement() = self.statement(children_.owner_.tls().credential()->key.spki_sha256(), now);
   welcome.set_proof(self.proof(peer().exporter, false));
   welcome.set_incarnation(self.incarnation);
@@ -216,7 +216,7 @@ void Children::Session::answer(const wire::StreamKey& stream, std::uint64_t sequ
   Writer key;
   stream.write(key);
   wire::pb::Answer answer;
-  answer.set_stream(to_string(key.written()));
+  answer.set_stream(field_of(key.written()));
   answer.set_sequence(sequence);
   answer.set_hash(field_of(hash));
   answer.set_verdict(verdict);

@@ -97,7 +97,7 @@ Result<> Node::open_spool() {
   options.bytes_max = settings_.spool_bytes_max;
   auto opened = spool::Spool::open(around_.disk, log_, settings_.state_dir / "spool", options);
   if (!opened) return std::unexpected(opened.error());
-  const bool damaged = opened->spool->usage().quarantined > 0;
+  const std::uint64_t damaged = opened->spool->usage().quarantined;
   const std::size_t entries = opened->entries.size();
   for (const spool::Entry& entry : opened->entries) {
     if (relay_.classify(entry.stream, entry.sequence, entry.hash) != relay::Relay::Arrival::fresh) continue;

@@ -281,7 +281,7 @@ Result<store::Node> Registry::save_approved(store::Node node, const std::string&
 Result<> Registry::issue_approval(store::Node& node) {
   wire::pb::Approval approval;
   approval.set_node_id(node::field_of(node.id->bytes));
-  approval.set_identity_key(to_string(ByteView(node.identity_key)));
+  approval.set_identity_key(node::field_of(node.identity_key));
   approval.set_name(node.name);
   approval.set_role(static_cast<std::uint32_t>(node.role));
   for (const std::string& parent : node.parents) approval.add_parents(parent);

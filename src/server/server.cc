@@ -10,6 +10,7 @@ namespace postern {
 namespace {
 
 using node::Decision;
+using node::message_of;
 using node::Refusal;
 
 constexpr Duration kTrimInterval = std::chrono::minutes(1);
@@ -79,7 +80,8 @@ Result<> Server::start() {
   ingest_.emplace(*store_, *registry_, log_);
   if (auto opened = open_outbox(); !opened) return opened;
 
-  children_ = std::make_unique<node::Children>(around_.loops, log_, identity_.self, *this);
+  node::Children::Owner& owner = *this;
+  children_ = std::make_unique<node::Children>(around_.loops, log_, identity_.self, owner);
   PortOptions port;
   port.address = settings_.listen.host;
   port.port = settings_.listen.port;
@@ -582,7 +584,7 @@ Result<> Server::open_outbox() {
     settled.coverage = {row.stream, row.applied};
     known.on_settled(settled);
   }
-  auto choice = node::choose_epoch(around_.disk, settings_.state_dir, identity_.self.id, known, false, around_.random);
+  auto choice = node::choose_epoch(around_.disk, settings_.state_dir, identity_.self.id, known, 0, around_.random);
   if (!choice) return std::unexpected(choice.error());
   outbox_.emplace(identity_.self.identity, choice->epoch);
   outbox_->resume(known);

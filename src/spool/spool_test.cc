@@ -99,7 +99,7 @@ TEST(Spool, HoldsInOrderWhatItReturnedForAndReadsItBack) {
 
   f.cut_power();
   ASSERT_TRUE(f.open());
-  EXPECT_EQ(f.sequences(), (Sequences{1, 2, 3, 4, 5}));
+  ASSERT_EQ(f.sequences(), (Sequences{1, 2, 3, 4, 5}));
   EXPECT_EQ(f.entries[3].stream, stream(2));
   EXPECT_EQ(f.entries[3].hash, batch(4).hash);
   EXPECT_EQ(f.entries[1].location, (*locations)[1]);
@@ -185,6 +185,7 @@ TEST(Spool, SaysCorruptWhenARecordWentBadUnderIt) {
   ASSERT_TRUE(f.append(batch(1)));
   f.spool.reset();
   ASSERT_TRUE(f.open());
+  ASSERT_EQ(f.entries.size(), 1u);
   Bytes bytes = f.disk.contents(f.segment(1));
   bytes.back() ^= std::byte{1};
   f.disk.set_contents(f.segment(1), bytes);
@@ -265,18 +266,46 @@ TEST_P(FailTheNth, AppendKeepsWhatItReturnedFor) {
 // that starts after it sees them: it may report them only when it has made them durable.
 TEST(Spool, WhatOpenReportsSurvivesAlthoughASyncFailedBefore) {
   for (std::uint64_t seed = 1; seed <= 30; ++seed) {
+    for (std::uint64_t nth = 1; nth <= 10; ++nth) {
+      Fixture f(seed);
+      ASSERT_TRUE(f.open());
+      f.disk.fail_at(nth, FakeDisk::Failing::from_then_on);
+      (void)f.append(batch(1, 5000));
+      (void)f.append(batch(2, 5000));
+      f.spool.reset();
+      f.disk.heal();
+      ASSERT_TRUE(f.open());
+      const Sequences reported = f.sequences();
+      f.cut_power();
+      ASSERT_TRUE(f.open());
+      EXPECT_EQ(f.sequences(), reported) << seed << " " << nth;
+    }
+  }
+}
+
+// The end of a segment whose tail is still there must be known although the segment that stated it
+// first is gone.
+TEST(Spool, ATailIsNotForgottenWithTheSegmentThatToldOfIt) {
+  for (std::uint64_t seed = 1; seed <= 30; ++seed) {
     Fixture f(seed);
+    f.options.segment_bytes = 380;  // the small ones share the first, the others stand alone
     ASSERT_TRUE(f.open());
-    ASSERT_TRUE(f.append(batch(1)));
+    ASSERT_TRUE(f.append(batch(1, 20)));
     f.disk.fail_at(2, FakeDisk::Failing::from_then_on);
-    EXPECT_FALSE(f.append(batch(2, 5000)));
-    f.spool.reset();
+    EXPECT_FALSE(f.append(batch(2, 20)));
     f.disk.heal();
-    ASSERT_TRUE(f.open());
-    const Sequences reported = f.sequences();
+    std::vector<Location> second;
+    for (std::uint64_t n = 2; n <= 4; ++n) {
+      f.disk.fail_at(1);  // another attempt to cut it
+      auto locations = f.append(batch(n));
+      ASSERT_TRUE(locations && f.disk.failed());
+      if (n == 2) second = *locations;
+      if (n == 3) f.spool->release(second);
+    }
     f.cut_power();
     ASSERT_TRUE(f.open());
-    EXPECT_EQ(f.sequences(), reported) << seed;
+    EXPECT_EQ(f.sequences(), (Sequences{1, 3, 4})) << seed;
+    EXPECT_EQ(f.spool->usage().quarantined, 0u) << seed;
   }
 }
 
