@@ -57,16 +57,6 @@ void add_inventory(api::NodeSummary& summary, const std::string& attributes) {
       if (address.is_string()) summary.addresses.emplace_back(address.as_string());
 }
 
-const char* reason_text(wire::GapRecord::Reason reason) {
-  switch (reason) {
-    case wire::GapRecord::Reason::shed: return "shed for space";
-    case wire::GapRecord::Reason::removed: return "node removed";
-    case wire::GapRecord::Reason::unreadable: return "unreadable";
-    case wire::GapRecord::Reason::exported: return "export";
-  }
-  return "unknown";
-}
-
 }  // namespace
 
 /// Connected by the node's own signed word, not by a gateway's (rule D6): a head within three intervals.
@@ -239,7 +229,7 @@ Answer<api::NodeDetail> ServerService::node(std::string_view name) {
     view.epoch_random = fmt::format("{:016x}", row.stream.epoch.random);
     view.sealed = row.sealed;
     for (const wire::Interval& interval : row.applied) view.applied.push_back({interval.first, interval.last});
-    for (const store::StreamGap& gap : row.gaps) view.gaps.push_back({{gap.first, gap.last}, reason_text(gap.reason)});
+    for (const wire::Interval& gap : row.gaps) view.gaps.push_back({{gap.first, gap.last}, "gap record of the origin"});
     detail.streams.push_back(std::move(view));
   }
   auto values = store_.latest(*node->id);
