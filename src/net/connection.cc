@@ -7,11 +7,13 @@ namespace {
 
 constexpr std::size_t kReadBytesPerTurn = 256u << 10;  // then others on the loop have theirs
 constexpr std::size_t kWriteBytesPerTurn = 64u << 10;
-constexpr std::size_t kMessageOverheadBytes = 64;      // so that empty messages count too
+constexpr std::size_t kMessageOverheadBytes = 64;  // so that empty messages count too
 constexpr std::size_t kResumeBelowBytes = kUndeliveredBytesMax / 2;
 constexpr std::size_t kLingerBytesMax = 16u << 20;
 
-std::size_t weight(const wire::Message& message) { return message.bytes().size() + kMessageOverheadBytes; }
+std::size_t weight(const wire::Message& message) {
+  return message.bytes().size() + kMessageOverheadBytes;
+}
 
 }  // namespace
 
@@ -195,8 +197,10 @@ bool Connection::take(ByteView bytes, std::vector<wire::Message>& arrived) {
       return true;
     }
     if (counters_) of_code(counters_->refused_by_peer, notice->reason)++;
-    std::string words = fmt::format("the peer refused us ({}): {}", wire::to_string(notice->reason), notice->words);
-    loops_.core().post([self = self(), notice = std::move(*notice)] { self->deliver_refused(notice); });
+    std::string words =
+        fmt::format("the peer refused us ({}): {}", wire::to_string(notice->reason), notice->words);
+    loops_.core().post(
+        [self = self(), notice = std::move(*notice)] { self->deliver_refused(notice); });
     begin_close({Errc::denied, std::move(words)});  // it was the peer's last frame
     return stream_ != nullptr;
   }
@@ -217,7 +221,9 @@ void Connection::hand_over(std::vector<wire::Message> messages) {
     paused_ = true;
     watch_for_what_matters();
   }
-  loops_.core().post([self = self(), messages = std::move(messages)]() mutable { self->deliver(std::move(messages)); });
+  loops_.core().post([self = self(), messages = std::move(messages)]() mutable {
+    self->deliver(std::move(messages));
+  });
 }
 
 void Connection::broke_protocol(const Error& error) {
@@ -265,8 +271,10 @@ void Connection::write_some() {
         Bytes().swap(out_);
         out_written_ = 0;
         writer_.reset();
-        if (state_ == State::open) begin_close({Errc::unavailable, outcome.words});
-        else if (state_ == State::flushing) half_close();
+        if (state_ == State::open)
+          begin_close({Errc::unavailable, outcome.words});
+        else if (state_ == State::flushing)
+          half_close();
         return;
     }
   }
@@ -311,7 +319,8 @@ void Connection::begin_refuse(const RefusalNotice& notice) {
   wire::Message message = wire::make_message(wire::Type::refused, encode_refused(notice));
   queued_ += message.bytes().size();
   writer_->queue(std::move(message));
-  begin_close({Errc::denied, fmt::format("refused ({}): {}", wire::to_string(notice.reason), notice.words)});
+  begin_close({Errc::denied,
+               fmt::format("refused ({}): {}", wire::to_string(notice.reason), notice.words)});
 }
 
 /// Nothing more to say. A close() right now would answer what the peer still sends with a reset,
