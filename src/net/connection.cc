@@ -41,14 +41,15 @@ void Connection::send(wire::Message message) {
 
 void Connection::flush_outbox() {
   if (outbox_.empty()) return;
-  // Shared: a command can be copied, and the messages must not be.
-  auto messages = std::make_shared<std::vector<wire::Message>>(std::exchange(outbox_, {}));
-  command([messages](Connection& c) {
-    if (c.state_ != State::open) return;
-    if (!c.writer_) c.writer_.emplace();
-    for (wire::Message& message : *messages) c.writer_->queue(std::move(message));
-    if (!c.write_blocked_) c.write_some();
+  command([messages = take_outbox()](Connection& c) {
+    c.queue_all(*messages);
+    if (c.state_ == State::open && !c.write_blocked_) c.write_some();
   });
+}
+
+std::shared_ptr<std::vector<wire::Message>> Connection::take_outbox() {
+  // Shared: a command can be copied, and the messages must not be.
+  return std::make_shared<std::vector<wire::Message>>(std::exchange(outbox_, {}));
 }
 
 void Connection::command(std::function<void(Connection&)> what) {
@@ -88,10 +89,13 @@ void Connection::close(std::string why) {
 
 void Connection::refuse(wire::Refusal reason, std::string words, Duration retry_after) {
   if (ending_) return;
-  flush_outbox();
   ending_ = true;
   RefusalNotice notice{reason, std::move(words), tls_->now(), retry_after, tls_->name(), true};
-  command([notice = std::move(notice)](Connection& c) { c.begin_refuse(notice); });
+  // In one step with what is not handed over yet, so that no batch of it goes out in between.
+  command([messages = take_outbox(), notice = std::move(notice)](Connection& c) {
+    c.queue_all(*messages);
+    c.begin_refuse(notice);
+  });
 }
 
 void Connection::deliver(std::vector<wire::Message> messages) {
@@ -120,6 +124,12 @@ void Connection::deliver_closed(const Error& why) {
 }
 
 // ---- its loop's half
+
+void Connection::queue_all(std::vector<wire::Message>& messages) {
+  if (state_ != State::open || messages.empty()) return;
+  if (!writer_) writer_.emplace();
+  for (wire::Message& message : messages) writer_->queue(std::move(message));
+}
 
 void Connection::open_for_messages() {
   loop_->watch(stream_->descriptor(), true, false, self());

@@ -62,6 +62,7 @@ class Connection final : public Channel, public Loop::Watcher {
 
   // core
   void flush_outbox();
+  std::shared_ptr<std::vector<wire::Message>> take_outbox();
   void command(std::function<void(Connection&)> what);  // runs on its loop, in order, moved or not
   void deliver(std::vector<wire::Message> messages);
   void deliver_refused(const RefusalNotice& notice);
@@ -69,6 +70,7 @@ class Connection final : public Channel, public Loop::Watcher {
   void arrived(Loop& loop);
 
   // its loop
+  void queue_all(std::vector<wire::Message>& messages);
   void read_some();
   bool take(ByteView bytes, std::vector<wire::Message>& arrived);
   void hand_over(std::vector<wire::Message> messages);
