@@ -7,22 +7,28 @@ namespace {
 
 constexpr std::string_view kEpochFile = "epoch";
 
-/// STATE/epoch: ordinal u32, random u64, crc32c of both.
-Bytes encode_epoch(const wire::Epoch& epoch) {
+/// STATE/epoch: ordinal u32, random u64, damaged segments when it began u64, crc32c of all.
+struct EpochFile {
+  wire::Epoch epoch;
+  std::uint64_t damaged = 0;
+};
+
+Bytes encode_epoch(const EpochFile& file) {
   Writer out;
-  out.u32(epoch.ordinal).u64(epoch.random);
+  out.u32(file.epoch.ordinal).u64(file.epoch.random).u64(file.damaged);
   out.u32(crc32c(out.written()));
   return out.take();
 }
 
-std::optional<wire::Epoch> decode_epoch(ByteView bytes) {
+std::optional<EpochFile> decode_epoch(ByteView bytes) {
   Reader in(bytes);
-  wire::Epoch epoch;
-  epoch.ordinal = in.u32();
-  epoch.random = in.u64();
+  EpochFile file;
+  file.epoch.ordinal = in.u32();
+  file.epoch.random = in.u64();
+  file.damaged = in.u64();
   const std::uint32_t crc = in.u32();
-  if (!in.exhausted() || crc != crc32c(bytes.first(12))) return std::nullopt;
-  return epoch;
+  if (!in.exhausted() || crc != crc32c(bytes.first(20))) return std::nullopt;
+  return file;
 }
 
 }  // namespace
@@ -73,21 +79,25 @@ Outbox::Sealed Outbox::seal(wire::BatchHeader header, ByteView payload, WallTime
 }
 
 Result<EpochChoice> choose_epoch(Disk& disk, const std::filesystem::path& state, const NodeId& self,
-                                 const relay::Relay& relay, bool spool_damaged, Random& random) {
+                                 const relay::Relay& relay, std::uint64_t damaged, Random& random) {
   const auto file = state / kEpochFile;
   wire::Epoch known;
+  std::uint64_t damaged_before = 0;
   auto there = disk.exists(file);
   if (!there) return std::unexpected(there.error());
   if (*there) {
     auto bytes = disk.read_file(file, 64);
     if (!bytes) return std::unexpected(bytes.error());
-    if (const auto epoch = decode_epoch(*bytes)) known = *epoch;
+    if (const auto read = decode_epoch(*bytes)) {
+      known = read->epoch;
+      damaged_before = read->damaged;
+    }
   }
   for (const wire::StreamKey& stream : relay.streams())
     if (stream.node == self && stream.epoch.ordinal > known.ordinal) known = stream.epoch;
 
   const bool traced = known.ordinal != 0 && relay.last_of({self, known, wire::Lane::state}).has_value();
-  if (traced && !spool_damaged) return EpochChoice{known, std::nullopt};
+  if (traced && damaged <= damaged_before) return EpochChoice{known, std::nullopt};
 
   wire::EpochOpening opening;
   opening.previous = known;
@@ -97,7 +107,7 @@ Result<EpochChoice> choose_epoch(Disk& disk, const std::filesystem::path& state,
     if (const auto last = relay.last_of({self, known, lane}))
       opening.lanes[wire::index_of(lane)] = {last->first, last->second};
   const wire::Epoch next{known.ordinal + 1, random.u64()};
-  if (auto written = disk.write_file(file, encode_epoch(next), 0600); !written) return std::unexpected(written.error());
+  if (auto written = disk.write_file(file, encode_epoch({next, damaged}), 0600); !written) return std::unexpected(written.error());
   return EpochChoice{next, opening};
 }
 

@@ -58,8 +58,9 @@ struct EpochChoice {
 };
 
 /// Goes on with the epoch of STATE/epoch, or begins a new one when there is none or the spool has
-/// lost it (`spool_damaged`, or no trace of the epoch in `relay`); writes the file before it returns.
+/// lost it: more damaged segments (`damaged`) than when the epoch began, or no trace of the epoch in
+/// `relay`. Writes the file before it returns.
 Result<EpochChoice> choose_epoch(Disk& disk, const std::filesystem::path& state, const NodeId& self,
-                                 const relay::Relay& relay, bool spool_damaged, Random& random);
+                                 const relay::Relay& relay, std::uint64_t damaged, Random& random);
 
 }  // namespace postern::node

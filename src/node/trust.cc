@@ -182,7 +182,7 @@ std::optional<Trust::Denied> Trust::denied(const NodeId& id, const Digest& tls_k
 }
 
 std::optional<Trust::Approved> Trust::approval(const NodeId& id) const {
-  const auto found = kept_.find({static_cast<std::uint32_t>(DocumentType::approval), to_string(ByteView(id.bytes))});
+  const auto found = kept_.find({static_cast<std::uint32_t>(DocumentType::approval), std::string(as_text(id.bytes))});
   if (found == kept_.end()) return std::nullopt;
   Approved approved;
   approved.document = found->second.document;

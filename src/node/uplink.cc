@@ -89,7 +89,7 @@ void Uplink::say_hello() {
   hello.set_role(static_cast<std::uint32_t>(self_.role));
   hello.set_claim(1);  // child
   hello.set_name(self_.name);
-  hello.set_identity_key(to_string(self_.identity.public_key().spki()));
+  hello.set_identity_key(field_of(self_.identity.public_key().spki()));
   if (credential) *hello.mutable_statement() = self_.statement(credential->key.spki_sha256(), core_.clock().wall());
   hello.set_proof(self_.proof(channel_->peer().exporter, true));
   hello.set_incarnation(self_.incarnation);

@@ -344,4 +344,12 @@ void Relay::unreadable(const wire::StreamKey& key, std::uint64_t sequence) {
   (void)on_copy_refused(key, sequence);
 }
 
+void Relay::read_failed(const wire::StreamKey& key, std::uint64_t sequence, TimePoint retry_at) {
+  Slot* slot = find(key, sequence);
+  if (slot == nullptr) return;
+  slot->loading = false;
+  slot->retry_at = retry_at;
+  wake_at_ = std::min(wake_at_, retry_at);
+}
+
 }  // namespace postern::relay

@@ -90,6 +90,8 @@ class Relay {
   const Held* next(TimePoint now);
   void loaded(const wire::StreamKey& stream, std::uint64_t sequence, SharedBytes message);
   void unreadable(const wire::StreamKey& stream, std::uint64_t sequence);
+  /// The disk did not answer: it is read again after `retry_at`.
+  void read_failed(const wire::StreamKey& stream, std::uint64_t sequence, TimePoint retry_at);
   /// When next() may have something that waits for a retry; TimePoint::max() if nothing does.
   TimePoint wake_at() const { return wake_at_; }
 

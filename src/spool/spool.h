@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "base/disk.h"
@@ -31,20 +32,21 @@ struct Entry {
 };
 
 struct Options {
-  std::uint64_t bytes_max = 1ull << 30;      // of all segment files together
-  std::uint64_t segment_bytes = 16ull << 20; // a new segment is begun when one is this large
+  std::uint64_t bytes_max = 1ull << 30;       // of all segment files together
+  std::uint64_t segment_bytes = 16ull << 20;  // a new segment is begun when one is this large
 };
 
 struct Usage {
-  std::uint64_t bytes = 0;      // of all segment files
-  std::uint64_t live_bytes = 0; // of records not released
+  std::uint64_t bytes = 0;       // of all segment files
+  std::uint64_t live_bytes = 0;  // of records not released
   std::uint64_t bytes_max = 0;
   std::uint64_t entries = 0;
-  std::uint64_t quarantined = 0;  // segments put aside because they could not be read
-  std::uint64_t syncs = 0;        // fdatasync calls so far
+  std::uint64_t quarantined = 0;  // segments with damage, and files put aside because of it
+  std::uint64_t syncs = 0;        // of appends, so far
 };
 
-/// The append-only log of batches of a node (docs/formats/spool.md): all lanes, all streams, one log.
+/// The append-only log of batches of a node (docs/formats/spool.md): all lanes, all streams, one
+/// log.
 ///
 /// Blocking; belongs to one thread (the spool thread) for life. What append() returned for is on
 /// stable storage. A segment is deleted when all its batches are released; the newest settled
@@ -53,9 +55,12 @@ struct Usage {
 class Spool {
  public:
   struct Opened;
-  /// Reads every segment. A torn tail is cut; a segment that cannot be read is renamed
-  /// *.quarantine and counted, never deleted. Makes the folder when it is missing.
-  static Result<Opened> open(Disk& disk, const Log& log, std::filesystem::path folder, Options options);
+  /// Reads every segment. A torn tail is cut; damage costs the batches it covers, is counted and
+  /// logged, and its file is never deleted (S23). Makes the folder when it is missing. What it
+  /// reports is on stable storage. `unavailable` when the disk fails: ask again. `disk` and `log`
+  /// outlive the spool.
+  static Result<Opened> open(Disk& disk, const Log& log, std::filesystem::path folder,
+                             Options options);
 
   struct Append {
     wire::StreamKey stream;
@@ -63,19 +68,28 @@ class Spool {
     Digest hash{};
     SharedBytes message;
   };
-  /// Writes all of them, then one fdatasync; durable when it returns, in the order given. On failure none counts
-  /// as stored: the segment ends at its last good sync and is never written again (rule D2); the
-  /// next append begins a new one. `exhausted` when bytes_max would be passed or the disk is full.
+  /// Writes all of them, then one fdatasync; durable when it returns, in the order given. On
+  /// failure none counts as stored: the segment ends at its last good sync and is never written
+  /// again (rule D2); the next append begins a new one. `exhausted` when bytes_max would be passed
+  /// (the last 5 % are for batches of the `state` lane behind all others) or the disk is full.
   Result<std::vector<Location>> append(std::span<const Append> batches);
 
-  /// The message at `location`; `corrupt` when its checksum does not fit.
+  /// Whether batches of `lane` with `message_bytes` in `messages` messages would be let in;
+  /// `exhausted` names the limit. May delete segments that nobody needs to make room.
+  Result<> admit(wire::Lane lane, std::uint64_t message_bytes, std::size_t messages = 1);
+
+  /// The message at `location`; `corrupt` when its checksum does not fit, `invalid` when it was
+  /// released and is gone.
   Result<Bytes> read(const Location& location) const;
 
   /// These batches are settled (or shed): their space returns when their segment has no other.
   /// Not synced: after a crash a released batch may be there again, which costs a retransmission.
+  /// Releasing twice does no harm.
   void release(std::span<const Location> locations);
 
-  /// Remembers the newest settled message of a stream (verified by the caller). Not synced.
+  /// Remembers the newest settled message of a stream (verified by the caller). It is written with
+  /// the next append, before a segment is deleted, and when the spool is closed: until then a crash
+  /// forgets it.
   void note_settled(const wire::StreamKey& stream, SharedBytes settled_message);
 
   Usage usage() const;
@@ -92,8 +106,8 @@ class Spool {
 
 struct Spool::Opened {
   std::unique_ptr<Spool> spool;
-  std::vector<Entry> entries;                       // live batches, in log order
-  std::map<wire::StreamKey, SharedBytes> settled;   // newest settled message of each stream
+  std::vector<Entry> entries;                      // live batches, in log order
+  std::map<wire::StreamKey, SharedBytes> settled;  // newest settled message of each stream
 };
 
 }  // namespace postern::spool

@@ -2,11 +2,10 @@
 
 #include <chrono>
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
-#include <variant>
 #include <vector>
 
 #include "base/clock.h"
@@ -25,7 +24,7 @@ enum class Direction : std::uint8_t { child_dials = 0, parent_dials = 1 };
 /// before it ever came has no id yet.
 struct Node {
   std::int64_t row = 0;             // the store's own key; 0 before it is saved
-  std::string name;                 // lower-case FQDN, unique among nodes that are not `removed`
+  std::string name;                 // lower-case FQDN; see save_node() for who may share it
   std::optional<NodeId> id;
   Bytes identity_key;               // SPKI; empty while the id is unknown
   Role role = Role::agent;
@@ -53,7 +52,7 @@ struct StreamRow {
   wire::StreamKey stream;
   std::uint64_t sealed = 0;                   // highest known: from heads and from batches
   std::vector<wire::Interval> applied;
-  std::vector<wire::Interval> gaps;           // by the origin's gap records
+  std::vector<wire::Interval> gaps;           // by the origin's gap records, less what arrived anyway
 };
 
 struct LatestValue {
@@ -96,7 +95,13 @@ enum class Outcome : std::uint8_t {
   too_many_holes // would need more than kIntervalsPerStreamMax intervals: not yet (rule D4)
 };
 
+/// Intervals of a stream, applied and gaps together. The last place is kept for the lowest hole.
 inline constexpr std::size_t kIntervalsPerStreamMax = 1024;
+/// Beyond these the rows of a node that were set longest ago go, by (epoch, sequence).
+inline constexpr std::size_t kLatestValuesPerNodeMax = 65'536;
+inline constexpr std::size_t kEntitiesPerNodeMax = 16'384;
+inline constexpr std::size_t kEquivocationsMax = 1000;      // kept aside, newest
+inline constexpr std::size_t kAuditEntriesMax = 1'000'000;  // newest
 
 struct AuditEntry {
   WallTime time{};
@@ -106,6 +111,18 @@ struct AuditEntry {
 struct ArchivedBatch {
   wire::StreamKey stream;
   std::uint64_t sequence = 0;
+  WallTime arrived{};
+  SharedBytes message;
+};
+
+/// A batch that was not taken because its hash, or the one it names for its predecessor, is not the
+/// one we hold (batch.md#B14).
+struct Equivocation {
+  wire::StreamKey stream;
+  std::uint64_t sequence = 0;  // of the batch put aside
+  Digest hash{};
+  std::uint64_t disputed = 0;  // the batch that has two hashes: this one or a neighbour
+  Digest known{}, claimed{};
   WallTime arrived{};
   SharedBytes message;
 };
@@ -126,15 +143,28 @@ class Store {
 
   /// Commits all of them in ONE transaction: archive, applied set, projections, ledger (rule D4).
   /// One outcome per batch, in order. On error nothing of it happened. The caller has verified
-  /// signatures and payload hashes. Effects follow (epoch ordinal, sequence), never arrival (B50).
+  /// signatures and payload hashes, and that a gap's stream belongs to its batch's node (B22).
+  /// Effects follow (epoch ordinal, sequence), never arrival (B50). A duplicate changes nothing.
+  /// Whether a batch that comes again is the same is known as long as the archive keeps it, and at
+  /// the edges of intervals for ever; otherwise it counts as duplicate. A gap record that disagrees
+  /// with what is held makes its batch `equivocation`; one too many makes it `too_many_holes`.
+  /// A batch that comes although a gap covers it is applied: it is simply not gone.
   virtual Result<std::vector<Outcome>> apply(std::span<const Apply> batches) = 0;
+  /// Work that must not delay an answer (SQLite: the checkpoint). The store thread calls it when the
+  /// outcomes have been handed on; cheap when nothing is due.
+  virtual Result<> tidy() = 0;
   /// What is applied of a stream; no intervals when it is unknown.
   virtual Result<wire::Coverage> applied(const wire::StreamKey& stream) = 0;
+  /// What may be called settled: applied and gaps together, touching ones merged (B40).
+  virtual Result<wire::Coverage> settled_coverage(const wire::StreamKey& stream) = 0;
   virtual Result<std::vector<StreamRow>> streams(const NodeId& node) = 0;
   virtual Result<std::vector<ArchivedBatch>> archive(const NodeId& node, std::size_t limit) = 0;  // newest first
   /// Deletes archived batches older than `age` or beyond `bytes_max` in total, oldest first, at most
   /// `limit` rows a call; returns how many went. Never touches applied sets or projections.
   virtual Result<std::size_t> trim_archive(WallTime older_than, std::uint64_t bytes_max, std::size_t limit) = 0;
+
+  virtual Result<std::vector<Equivocation>> equivocations(std::size_t limit) = 0;  // newest first
+  virtual Result<std::uint64_t> equivocation_count() = 0;  // all that ever were, also those not kept
 
   virtual Result<std::vector<LatestValue>> latest(const NodeId& node) = 0;
   virtual Result<std::vector<Entity>> entities(const NodeId& node) = 0;
@@ -143,10 +173,14 @@ class Store {
   virtual Result<std::optional<Node>> node(const NodeId& id) = 0;            // any standing; the newest row
   virtual Result<std::optional<Node>> node_by_name(std::string_view name) = 0;  // not removed; approved first
   virtual Result<std::vector<Node>> nodes_named(std::string_view name) = 0;  // all, for clashes
-  /// Inserts (row 0) or replaces the row. Returns it with its row number. `invalid` when name or id collide.
+  /// Inserts (row 0) or replaces the row, with its audit entry in the same transaction. Returns it
+  /// with its row number. `invalid` when they collide: an id is unique among rows not removed; a
+  /// name among approved rows and, apart from those, among rows without an id. So a pending or rejected clash
+  /// stands beside the node it clashes with, which is undisturbed (rule T3).
   virtual Result<Node> save_node(const Node& node, const std::optional<AuditEntry>& audit) = 0;
   virtual Result<> erase_node(std::int64_t row, const AuditEntry& audit) = 0;
   /// A head: keeps it when its number is higher than the known one; raises `sealed` of its streams.
+  /// last_seen, head_number and sealed only rise; first_seen is set once.
   struct Seen {
     NodeId id;
     WallTime time{};
@@ -164,6 +198,9 @@ class Store {
 
   /// Documents: numbers are handed out here, per type, and never twice.
   virtual Result<std::uint64_t> next_document_number(std::uint32_t type) = 0;
+  /// Also adopts its number, so that a restored store never hands it out again (rule D10). An older
+  /// edition (generation, number) than the audience has changes nothing; the same edition with other
+  /// content is `invalid`.
   virtual Result<> save_document(const StoredDocument& document) = 0;
   virtual Result<std::vector<StoredDocument>> documents(std::uint32_t type) = 0;  // newest of each audience
 
@@ -177,8 +214,10 @@ class Store {
   virtual Result<> set_setting(std::string_view key, std::string_view value) = 0;
 };
 
-/// SQLite: WAL, synchronous=FULL, foreign keys; checkpoints on close and by wal_checkpoint(PASSIVE)
-/// between transactions, off the commit path. Makes or migrates the schema; refuses a newer one.
+/// SQLite: WAL, synchronous=FULL, foreign keys. Checkpoints happen in tidy(), when the log is larger
+/// than 4 MiB, never in a commit; a write does it first when nobody called tidy() for 64 MiB. Makes
+/// the file (0640; the folder is the caller's), makes or migrates the schema; refuses a newer one.
+/// ":memory:" keeps everything in memory, for tests.
 Result<std::unique_ptr<Store>> open_sqlite(const std::string& path);
 
 }  // namespace postern::store

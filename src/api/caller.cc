@@ -1,0 +1,61 @@
+#include "api/caller.h"
+
+#include <grp.h>
+#include <pwd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <optional>
+
+namespace postern::api {
+namespace {
+
+constexpr std::size_t kEntryBytes = 64 << 10;  // one entry of the user database
+constexpr int kGroupsMax = 65536;              // NGROUPS_MAX of the kernel
+
+std::string user_name(std::uint32_t uid) {
+  std::vector<char> buffer(kEntryBytes);
+  passwd entry{};
+  passwd* found = nullptr;
+  if (getpwuid_r(uid, &entry, buffer.data(), buffer.size(), &found) != 0 || found == nullptr)
+    return {};
+  return found->pw_name;
+}
+
+std::optional<gid_t> group_id(const std::string& name) {
+  std::vector<char> buffer(kEntryBytes);
+  group entry{};
+  group* found = nullptr;
+  if (getgrnam_r(name.c_str(), &entry, buffer.data(), buffer.size(), &found) != 0 ||
+      found == nullptr)
+    return std::nullopt;
+  return found->gr_gid;
+}
+
+bool is_member(const std::string& user, std::uint32_t primary, gid_t wanted) {
+  if (primary == wanted) return true;
+  if (user.empty()) return false;
+  std::vector<gid_t> groups(64);
+  int count = static_cast<int>(groups.size());
+  while (getgrouplist(user.c_str(), primary, groups.data(), &count) < 0) {
+    if (groups.size() >= kGroupsMax) return false;
+    groups.resize(std::min<std::size_t>(groups.size() * 4, kGroupsMax));
+    count = static_cast<int>(groups.size());
+  }
+  groups.resize(static_cast<std::size_t>(count));
+  return std::ranges::find(groups, wanted) != groups.end();
+}
+
+}  // namespace
+
+Caller local_caller(std::uint32_t uid, std::uint32_t gid, std::string_view administrators) {
+  Caller caller{uid, gid, user_name(uid), uid == 0};
+  if (!caller.administrator)
+    if (const auto wanted = group_id(std::string(administrators)))
+      caller.administrator = is_member(caller.name, gid, *wanted);
+  if (caller.name.empty()) caller.name = "uid " + std::to_string(uid);
+  return caller;
+}
+
+}  // namespace postern::api

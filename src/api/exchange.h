@@ -1,0 +1,87 @@
+#pragma once
+
+#include <boost/json.hpp>
+
+#include <map>
+#include <string>
+
+#include "api/service.h"
+#include "net/http.h"
+
+/// What the handlers of the router share. Not for other folders.
+namespace postern::api {
+
+/// One request on its way through a handler.
+struct Exchange {
+  const HttpRequest& request;
+  const Caller& caller;
+  Service& service;
+  std::string node;  // what stood for {node} in the path: a normal name or a node id
+  std::map<std::string, std::string, std::less<>> query;  // only parameters that the route names
+};
+
+struct Reply {
+  int status = 200;
+  boost::json::value json;
+  std::string text;  // sent instead of `json` when text_type is set
+  std::string text_type;
+  std::string location;  // of what was created
+};
+
+using Handler = Answer<Reply> (*)(Exchange&);
+
+inline std::unexpected<ApiError> refuse(std::string_view type, std::string detail) {
+  return std::unexpected(problem(type, std::move(detail)));
+}
+
+/// Reads the members of a JSON object strictly: the first thing that is wrong is kept, with the
+/// member's name, and done() also objects to members that nobody asked for.
+class Members {
+ public:
+  /// The body of a request: an object of at most kBodyBytesMax bytes and kJsonDepthMax levels.
+  static Answer<Members> of_body(const HttpRequest& request);
+
+  std::string required_text(std::string_view name, std::size_t bytes_max);
+  std::string optional_text(std::string_view name, std::size_t bytes_max);
+  std::optional<std::uint32_t> optional_count(std::string_view name, std::uint32_t min,
+                                              std::uint32_t max);
+  /// A normal FQDN, see normal_fqdn().
+  std::string required_fqdn(std::string_view name);
+  /// Distinct normal FQDNs, at least `min` and at most kParentsMax.
+  std::vector<std::string> fqdns(std::string_view name, std::size_t min);
+  void object_to(std::string detail);  // for what a handler checks itself
+  Answer<void> done();
+
+ private:
+  explicit Members(boost::json::object object) : object_(std::move(object)) {}
+  std::optional<boost::json::value> take(std::string_view name);
+  std::string fqdn(std::string_view member, const std::string& text);
+  boost::json::object object_;
+  std::vector<std::string> known_;
+  std::optional<ApiError> wrong_;
+};
+
+// approvals.cc
+Answer<Reply> approve_gateway(Exchange& exchange);
+Answer<Reply> approve_agent(Exchange& exchange);
+Answer<Reply> remove_gateway(Exchange& exchange);
+Answer<Reply> remove_agent(Exchange& exchange);
+Answer<Reply> list_pending(Exchange& exchange);
+Answer<Reply> approve_pending(Exchange& exchange);
+Answer<Reply> reject_pending(Exchange& exchange);
+// views.cc
+Answer<Reply> list_gateways(Exchange& exchange);
+Answer<Reply> list_agents(Exchange& exchange);
+Answer<Reply> show_gateway(Exchange& exchange);
+Answer<Reply> show_agent(Exchange& exchange);
+Answer<Reply> list_nodes(Exchange& exchange);
+Answer<Reply> show_node(Exchange& exchange);
+Answer<Reply> show_topology(Exchange& exchange);
+Answer<Reply> list_servers(Exchange& exchange);
+Answer<Reply> list_audit(Exchange& exchange);
+// group.cc
+Answer<Reply> show_group(Exchange& exchange);
+Answer<Reply> export_group(Exchange& exchange);
+Answer<Reply> sign_certificate(Exchange& exchange);
+
+}  // namespace postern::api

@@ -1,0 +1,187 @@
+#pragma once
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "api/service.h"
+
+namespace postern::api {
+
+/// A management group in memory, for tests: one server, and whatever they put in. It records who
+/// changed what in `audit_log`.
+class FakeService final : public Service {
+ public:
+  std::vector<NodeSummary> nodes{server_node()};
+  std::vector<PendingView> waiting;
+  std::vector<StreamView> streams;
+  std::vector<ValueView> values;
+  std::vector<TopologyNode> tree;
+  std::vector<AuditView> audit_log;  // newest first
+  std::optional<ApiError> broken;    // what every call answers, when set
+  GatewayApproval last_gateway;
+  SigningRequest last_request;
+  WallTime now = wall_from_ms(1'800'000'000'000);
+
+  static NodeSummary server_node() {
+    NodeSummary server;
+    server.name = "ms1.home.example";
+    server.role = Role::server;
+    server.standing = Standing::approved;
+    server.connected = true;
+    server.last_seen = wall_from_ms(1'800'000'000'000);
+    return server;
+  }
+
+  static NodeSummary agent_node(const char* name) {
+    NodeSummary agent;
+    agent.name = name;
+    agent.standing = Standing::approved;
+    return agent;
+  }
+
+  Answer<Approved> approve_gateway(const Caller& caller, const GatewayApproval& approval) override {
+    last_gateway = approval;
+    for (const std::string& parent : approval.parents) {
+      const NodeSummary* known = find(parent);
+      if (known == nullptr || known->role == Role::agent)
+        return refused(kProblemUnknownParent, parent + " is not part of the management group");
+    }
+    if (approval.direction == Direction::parent_dials)
+      return refused(kProblemDirection,
+                     "connections initiated by the management server are not available in this "
+                     "version; the wish is recorded; approve without the switch to let the "
+                     "gateway dial");
+    return approve(caller, approval.name, Role::gateway, approval.parents);
+  }
+  Answer<Approved> approve_agent(const Caller& caller, const AgentApproval& approval) override {
+    return approve(caller, approval.name, Role::agent, approval.parents);
+  }
+  Answer<NodeSummary> remove_node(const Caller& caller, Role role, std::string_view node) override {
+    if (broken) return std::unexpected(*broken);
+    const NodeSummary* known = find(node);
+    if (known == nullptr || known->role != role) return unknown(node);
+    NodeSummary removed = *known;
+    std::erase_if(nodes, [&](const NodeSummary& one) { return one.name == removed.name; });
+    removed.standing = Standing::removed;
+    record(caller, "remove", removed.name);
+    return removed;
+  }
+
+  Answer<std::vector<PendingView>> pending() override { return answer(waiting); }
+  Answer<Approved> approve_pending(const Caller& caller, std::string_view node) override {
+    auto found = take_waiting(node);
+    if (!found) return std::unexpected(found.error());
+    return approve(caller, found->name, found->role, {});
+  }
+  Answer<PendingView> reject_pending(const Caller& caller, std::string_view node) override {
+    auto found = take_waiting(node);
+    if (found) record(caller, "reject", found->name);
+    return found;
+  }
+
+  Answer<std::vector<NodeSummary>> inventory(std::optional<Role> role) override {
+    auto list = nodes;
+    if (role) std::erase_if(list, [&](const NodeSummary& node) { return node.role != *role; });
+    return answer(list);
+  }
+  Answer<NodeDetail> node(std::string_view name) override {
+    if (broken) return std::unexpected(*broken);
+    const NodeSummary* known = find(name);
+    if (known == nullptr) return unknown(name);
+    return NodeDetail{*known, streams, values};
+  }
+  Answer<std::vector<TopologyNode>> topology() override {
+    if (!tree.empty()) return answer(tree);
+    std::vector<TopologyNode> all;
+    for (const NodeSummary& node : nodes) {
+      TopologyNode one;
+      one.name = node.name;
+      one.role = node.role;
+      one.standing = node.standing;
+      one.parent = node.parents.empty() ? "" : node.parents.front();
+      one.connected = node.connected;
+      one.last_seen = node.last_seen;
+      all.push_back(std::move(one));
+    }
+    return answer(all);
+  }
+
+  Answer<SignedCertificate> sign_certificate(const Caller& caller,
+                                             const SigningRequest& request) override {
+    if (broken) return std::unexpected(*broken);
+    last_request = request;
+    record(caller, "sign", "certificate");
+    return SignedCertificate{"-----BEGIN CERTIFICATE-----\n", "CN=gw1.dmz.example", "0a",
+                             now + std::chrono::days(90)};
+  }
+
+  Answer<GroupView> group() override {
+    return answer(GroupView{
+        "corp", "00ff", "aabb", {"ms1.home.example"}, {"ms1.home.example:5723"}, {"ccdd"}});
+  }
+  Answer<std::string> group_file() override { return answer(std::string("postern-group: 1\n")); }
+  Answer<std::vector<ServerView>> servers() override {
+    ServerView server;
+    server.name = "ms1.home.example";
+    server.this_server = true;
+    server.listen = "0.0.0.0:5723";
+    server.generation = 1;
+    return answer(std::vector{server});
+  }
+  Answer<std::vector<AuditView>> audit(std::size_t limit) override {
+    auto list = audit_log;
+    if (list.size() > limit) list.resize(limit);
+    return answer(list);
+  }
+
+ private:
+  template <typename T>
+  Answer<T> answer(T value) {
+    if (broken) return std::unexpected(*broken);
+    return value;
+  }
+  static std::unexpected<ApiError> refused(std::string_view type, std::string detail) {
+    return std::unexpected(problem(type, std::move(detail)));
+  }
+  static std::unexpected<ApiError> unknown(std::string_view node) {
+    return refused(kProblemNotFound, std::string(node) + " is not in the management group");
+  }
+  const NodeSummary* find(std::string_view node) const {
+    for (const NodeSummary& one : nodes)
+      if (one.name == node || one.id == node) return &one;
+    return nullptr;
+  }
+  void record(const Caller& caller, const char* what, const std::string& subject) {
+    audit_log.insert(audit_log.begin(), AuditView{now, caller.name, what, subject, ""});
+  }
+  Answer<Approved> approve(const Caller& caller, const std::string& name, Role role,
+                           const std::vector<std::string>& parents) {
+    if (broken) return std::unexpected(*broken);
+    if (const NodeSummary* known = find(name)) {
+      if (known->role == role) return Approved{*known, true};
+      return refused(kProblemConflict, name + " is registered in another role; remove it first");
+    }
+    NodeSummary node;
+    node.name = name;
+    node.role = role;
+    node.standing = Standing::approved;
+    node.parents = parents;
+    node.decided_by = caller.name;
+    node.decided = now;
+    nodes.push_back(node);
+    record(caller, "approve", name);
+    return Approved{node, false};
+  }
+  Answer<PendingView> take_waiting(std::string_view node) {
+    if (broken) return std::unexpected(*broken);
+    const auto found = std::ranges::find_if(
+        waiting, [&](const PendingView& one) { return one.name == node || one.id == node; });
+    if (found == waiting.end()) return unknown(node);
+    PendingView taken = *found;
+    waiting.erase(found);
+    return taken;
+  }
+};
+
+}  // namespace postern::api

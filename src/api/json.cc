@@ -1,0 +1,228 @@
+#include "api/json.h"
+
+#include <cmath>
+
+namespace postern::api {
+namespace {
+
+namespace json = boost::json;
+
+constexpr std::string_view kProblemPrefix = "urn:postern:problem:";
+
+json::value text_or_null(const std::string& text) {
+  if (text.empty()) return nullptr;
+  return json::value(text);
+}
+
+json::value time_or_null(const std::optional<WallTime>& time) {
+  if (!time) return nullptr;
+  return json::value(to_rfc3339(*time));
+}
+
+template <typename T>
+json::value number_or_null(const std::optional<T>& number) {
+  if (!number) return nullptr;
+  return json::value(*number);
+}
+
+json::array texts(const std::vector<std::string>& list) {
+  json::array out;
+  for (const std::string& text : list) out.emplace_back(text);
+  return out;
+}
+
+json::array range(const SequenceRange& range) { return {range.first, range.last}; }
+
+std::string_view connection_of(const NodeSummary& node) {
+  if (node.connected) return "connected";
+  return node.last_seen ? "disconnected" : "never connected";
+}
+
+json::object stream_to_json(const StreamView& stream) {
+  json::array applied, gaps;
+  for (const SequenceRange& one : stream.applied) applied.push_back(range(one));
+  for (const StreamView::Gap& gap : stream.gaps)
+    gaps.push_back({{"first", gap.range.first}, {"last", gap.range.last}, {"reason", gap.reason}});
+  return {{"lane", stream.lane},
+          {"epoch", {{"ordinal", stream.epoch_ordinal}, {"random", stream.epoch_random}}},
+          {"sealed", stream.sealed},
+          {"applied", std::move(applied)},
+          {"gaps", std::move(gaps)}};
+}
+
+// JSON has no infinity and no not-a-number.
+json::value number_of(const ValueView& value) {
+  if (!std::isfinite(value.value)) return nullptr;
+  if (value.integer && std::abs(value.value) < 9.0e18)
+    return json::value(static_cast<std::int64_t>(value.value));
+  return json::value(value.value);
+}
+
+json::object value_to_json(const ValueView& value) {
+  json::error_code failed;
+  json::value attributes = json::parse(value.attributes, failed);
+  if (failed) attributes = json::object();
+  return {{"metric", value.metric},
+          {"unit", value.unit},
+          {"attributes", std::move(attributes)},
+          {"value", number_of(value)},
+          {"time", to_rfc3339(value.time)}};
+}
+
+}  // namespace
+
+std::string_view to_string(Role role) {
+  switch (role) {
+    case Role::agent:
+      return "agent";
+    case Role::gateway:
+      return "gateway";
+    case Role::server:
+      return "server";
+  }
+  return "?";
+}
+
+std::string_view to_string(Standing standing) {
+  switch (standing) {
+    case Standing::pending:
+      return "pending";
+    case Standing::approved:
+      return "approved";
+    case Standing::rejected:
+      return "rejected";
+    case Standing::removed:
+      return "removed";
+  }
+  return "?";
+}
+
+std::string_view to_string(Direction direction) {
+  return direction == Direction::child_dials ? "child-dials" : "parent-dials";
+}
+
+std::optional<Role> role_from(std::string_view text) {
+  for (Role role : {Role::agent, Role::gateway, Role::server})
+    if (to_string(role) == text) return role;
+  return std::nullopt;
+}
+
+std::optional<Direction> direction_from(std::string_view text) {
+  for (Direction direction : {Direction::child_dials, Direction::parent_dials})
+    if (to_string(direction) == text) return direction;
+  return std::nullopt;
+}
+
+json::object to_json(const NodeSummary& node) {
+  return {{"name", node.name},
+          {"id", text_or_null(node.id)},
+          {"role", to_string(node.role)},
+          {"standing", to_string(node.standing)},
+          {"connection", connection_of(node)},
+          {"connected", node.connected},
+          {"first_seen", time_or_null(node.first_seen)},
+          {"last_seen", time_or_null(node.last_seen)},
+          {"parents", texts(node.parents)},
+          {"direction", to_string(node.direction)},
+          {"path", texts(node.path)},
+          {"address", text_or_null(node.address)},
+          {"addresses", texts(node.addresses)},
+          {"os", text_or_null(node.os)},
+          {"kernel", text_or_null(node.kernel)},
+          {"architecture", text_or_null(node.architecture)},
+          {"cpus", number_or_null(node.cpus)},
+          {"memory_bytes", number_or_null(node.memory_bytes)},
+          {"software", text_or_null(node.software)},
+          {"certificate_sha256", text_or_null(node.certificate_sha256)},
+          {"certificate_not_after", time_or_null(node.certificate_not_after)},
+          {"reason", text_or_null(node.reason)},
+          {"decided_by", text_or_null(node.decided_by)},
+          {"decided", time_or_null(node.decided)}};
+}
+
+json::object to_json(const NodeDetail& detail) {
+  json::object out = to_json(detail.node);
+  json::array streams, values;
+  for (const StreamView& stream : detail.streams) streams.push_back(stream_to_json(stream));
+  for (const ValueView& value : detail.values) values.push_back(value_to_json(value));
+  out["streams"] = std::move(streams);
+  out["values"] = std::move(values);
+  return out;
+}
+
+json::object to_json(const TopologyNode& node) {
+  return {{"name", node.name},
+          {"role", to_string(node.role)},
+          {"standing", to_string(node.standing)},
+          {"parent", text_or_null(node.parent)},
+          {"connected", node.connected},
+          {"last_seen", time_or_null(node.last_seen)},
+          {"path", texts(node.path)},
+          {"lag_ms", number_or_null(node.lag_ms)},
+          {"queue_batches", number_or_null(node.queue_batches)},
+          {"queue_bytes", number_or_null(node.queue_bytes)},
+          {"queue_oldest", time_or_null(node.queue_oldest)},
+          {"certificate_not_after", time_or_null(node.certificate_not_after)}};
+}
+
+json::object to_json(const PendingView& pending) {
+  return {{"name", pending.name},
+          {"id", text_or_null(pending.id)},
+          {"role", to_string(pending.role)},
+          {"reason", text_or_null(pending.reason)},
+          {"certificate_sha256", text_or_null(pending.certificate_sha256)},
+          {"address", text_or_null(pending.address)},
+          {"path", texts(pending.path)},
+          {"first_seen", time_or_null(pending.first_seen)},
+          {"last_seen", time_or_null(pending.last_seen)}};
+}
+
+json::object to_json(const Approved& approved) {
+  json::object out = to_json(approved.node);
+  out["already_approved"] = approved.already_approved;
+  return out;
+}
+
+json::object to_json(const SignedCertificate& certificate) {
+  return {{"chain", certificate.chain_pem},
+          {"subject", certificate.subject},
+          {"serial", certificate.serial},
+          {"not_after", to_rfc3339(certificate.not_after)}};
+}
+
+json::object to_json(const GroupView& group) {
+  return {{"name", group.name},
+          {"id", group.id},
+          {"root_sha256", group.root_sha256},
+          {"servers", texts(group.servers)},
+          {"addresses", texts(group.addresses)},
+          {"anchors_sha256", texts(group.anchors_sha256)}};
+}
+
+json::object to_json(const ServerView& server) {
+  return {{"name", server.name},
+          {"id", text_or_null(server.id)},
+          {"this_server", server.this_server},
+          {"listen", text_or_null(server.listen)},
+          {"software", text_or_null(server.software)},
+          {"started", time_or_null(server.started)},
+          {"generation", server.generation},
+          {"certificate_not_after", time_or_null(server.certificate_not_after)}};
+}
+
+json::object to_json(const AuditView& entry) {
+  return {{"time", to_rfc3339(entry.time)},
+          {"who", entry.who},
+          {"what", entry.what},
+          {"subject", entry.subject},
+          {"detail", entry.detail}};
+}
+
+json::object to_json(const ApiError& error) {
+  return {{"type", std::string(kProblemPrefix) + error.type},
+          {"title", error.title},
+          {"status", error.status},
+          {"detail", error.detail}};
+}
+
+}  // namespace postern::api

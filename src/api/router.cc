@@ -1,0 +1,193 @@
+#include "api/router.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "api/exchange.h"
+#include "api/json.h"
+#include "base/bytes.h"
+#include "base/node_id.h"
+#include "identity/certificate.h"
+
+namespace postern::api {
+namespace {
+
+struct Route {
+  std::string_view method;
+  std::string_view pattern;  // {node} stands for one segment
+  Handler handler;
+  bool changes = false;             // for administrators only
+  bool body = false;                // the handler reads one
+  std::string_view parameter = {};  // the one query parameter it knows
+};
+
+constexpr Route kRoutes[] = {
+    {"GET", "/api/v1/gateways", list_gateways},
+    {"POST", "/api/v1/gateways", approve_gateway, true, true},
+    {"GET", "/api/v1/gateways/{node}", show_gateway},
+    {"DELETE", "/api/v1/gateways/{node}", remove_gateway, true},
+    {"GET", "/api/v1/agents", list_agents},
+    {"POST", "/api/v1/agents", approve_agent, true, true},
+    {"GET", "/api/v1/agents/{node}", show_agent},
+    {"DELETE", "/api/v1/agents/{node}", remove_agent, true},
+    {"GET", "/api/v1/pending", list_pending},
+    {"POST", "/api/v1/pending/{node}/approve", approve_pending, true},
+    {"POST", "/api/v1/pending/{node}/reject", reject_pending, true},
+    {"GET", "/api/v1/nodes", list_nodes, false, false, "role"},
+    {"GET", "/api/v1/nodes/{node}", show_node},
+    {"GET", "/api/v1/topology", show_topology},
+    {"GET", "/api/v1/servers", list_servers},
+    {"GET", "/api/v1/audit", list_audit, false, false, "limit"},
+    {"GET", "/api/v1/group", show_group},
+    {"GET", "/api/v1/group/file", export_group},
+    {"POST", "/api/v1/certificates", sign_certificate, true, true},
+};
+
+/// Undoes %41 in one segment or parameter; nothing when it is malformed or hides a control
+/// character or a slash.
+std::optional<std::string> percent_decoded(std::string_view text) {
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '%') {
+      out += text[i];
+      continue;
+    }
+    const auto byte = from_hex(text.substr(i + 1, 2));
+    if (!byte || byte->size() != 1) return std::nullopt;
+    const char decoded = static_cast<char>((*byte)[0]);
+    if (static_cast<unsigned char>(decoded) < 0x20 || decoded == '/') return std::nullopt;
+    out += decoded;
+    i += 2;
+  }
+  return out;
+}
+
+/// Whether the path has the pattern's form; what stands for {node} goes to `node`, still encoded.
+bool matches(std::string_view pattern, std::string_view path, std::string_view& node) {
+  while (!pattern.empty() || !path.empty()) {
+    if (pattern.empty() || path.empty() || pattern[0] != '/' || path[0] != '/') return false;
+    pattern.remove_prefix(1);
+    path.remove_prefix(1);
+    const auto wanted = pattern.substr(0, pattern.find('/'));
+    const auto found = path.substr(0, path.find('/'));
+    if (wanted == "{node}") {
+      if (found.empty()) return false;
+      node = found;
+    } else if (wanted != found) {
+      return false;
+    }
+    pattern.remove_prefix(wanted.size());
+    path.remove_prefix(found.size());
+  }
+  return true;
+}
+
+/// A node id of 32 hex digits, else a name; both in their normal form.
+Answer<std::string> node_reference(std::string_view encoded) {
+  const auto text = percent_decoded(encoded);
+  if (!text) return refuse(kProblemInvalid, "the path has a malformed % sequence");
+  if (const auto id = parse_node_id(*text)) return id->hex();
+  auto name = normal_fqdn(*text);
+  if (!name) return refuse(kProblemInvalid, name.error().message);
+  return *name;
+}
+
+Answer<void> read_query(Exchange& exchange, std::string_view query, std::string_view known) {
+  while (!query.empty()) {
+    const auto one = query.substr(0, query.find('&'));
+    query.remove_prefix(std::min(one.size() + 1, query.size()));
+    const auto equals = one.find('=');
+    const auto name = percent_decoded(one.substr(0, equals));
+    const auto value =
+        percent_decoded(equals == one.npos ? std::string_view() : one.substr(equals + 1));
+    if (!name || !value) return refuse(kProblemInvalid, "the query has a malformed % sequence");
+    if (known.empty() || *name != known)
+      return refuse(kProblemInvalid, fmt::format("the parameter '{}' is not known here{}{}", *name,
+                                                 known.empty() ? "" : "; known is: ", known));
+    if (!exchange.query.emplace(*name, *value).second)
+      return refuse(kProblemInvalid, fmt::format("the parameter '{}' is given twice", *name));
+  }
+  return {};
+}
+
+Answer<Reply> run(const Route& route, Exchange& exchange, std::string_view query) {
+  if (route.changes && !exchange.caller.administrator)
+    return refuse(kProblemDenied,
+                  fmt::format("{} may read but not change things; that takes root or a member of "
+                              "the group postern-admin on the management server",
+                              exchange.caller.name));
+  if (!route.body && !exchange.request.body.empty())
+    return refuse(kProblemInvalid, "this operation takes no body");
+  if (auto read = read_query(exchange, query, route.parameter); !read)
+    return std::unexpected(read.error());
+  return route.handler(exchange);
+}
+
+struct Found {
+  const Route* route = nullptr;
+  std::string_view node;
+  std::vector<std::string_view> allowed;  // methods of routes with this path
+};
+
+Found find_route(std::string_view method, std::string_view path) {
+  Found found;
+  for (const Route& route : kRoutes) {
+    std::string_view node;
+    if (!matches(route.pattern, path, node)) continue;
+    found.allowed.push_back(route.method);
+    if (route.method == method) {
+      found.route = &route;
+      found.node = node;
+    }
+  }
+  return found;
+}
+
+HttpResponse response_of(const ApiError& error) {
+  HttpResponse response;
+  response.status = static_cast<unsigned>(error.status);
+  response.content_type = "application/problem+json";
+  response.body = boost::json::serialize(to_json(error));
+  return response;
+}
+
+HttpResponse response_of(const Reply& reply) {
+  HttpResponse response;
+  response.status = static_cast<unsigned>(reply.status);
+  response.content_type = reply.text_type.empty() ? "application/json" : reply.text_type;
+  response.body = reply.text_type.empty() ? boost::json::serialize(reply.json) : reply.text;
+  if (!reply.location.empty()) response.headers.emplace_back("Location", reply.location);
+  return response;
+}
+
+}  // namespace
+
+HttpResponse handle(const HttpRequest& request, const Caller& caller, Service& service) {
+  const std::string_view target = request.target;
+  if (target.size() > kTargetBytesMax)
+    return response_of(
+        problem(kProblemInvalid, fmt::format("the address has {} bytes, at most {} are allowed",
+                                             target.size(), kTargetBytesMax)));
+  const auto path = target.substr(0, target.find('?'));
+  const auto query = path.size() == target.size() ? "" : target.substr(path.size() + 1);
+  const Found found = find_route(request.method, path);
+  if (found.allowed.empty())
+    return response_of(problem(kProblemNotFound, fmt::format("there is nothing at {}", path)));
+  if (found.route == nullptr) {
+    auto response = response_of(
+        problem(kProblemMethod, fmt::format("{} is not known at {}", request.method, path)));
+    response.headers.emplace_back("Allow", fmt::format("{}", fmt::join(found.allowed, ", ")));
+    return response;
+  }
+  Exchange exchange{request, caller, service, {}, {}};
+  if (!found.node.empty()) {
+    auto node = node_reference(found.node);
+    if (!node) return response_of(node.error());
+    exchange.node = std::move(*node);
+  }
+  const auto reply = run(*found.route, exchange, query);
+  return reply ? response_of(*reply) : response_of(reply.error());
+}
+
+}  // namespace postern::api

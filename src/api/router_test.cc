@@ -1,0 +1,291 @@
+#include "api/router.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <boost/json.hpp>
+
+#include "api/caller.h"
+#include "api/fake_service.h"
+
+namespace postern::api {
+namespace {
+
+namespace json = boost::json;
+using testing::HasSubstr;
+
+const Caller kAdministrator{0, 0, "root", true};
+const Caller kReader{1000, 1000, "ada", false};
+
+class Router : public testing::Test {
+ protected:
+  HttpResponse ask(std::string method, std::string target, std::string body = {},
+                   const Caller& caller = kAdministrator) {
+    HttpRequest request;
+    request.method = std::move(method);
+    request.target = std::move(target);
+    request.body = std::move(body);
+    if (!request.body.empty())
+      request.headers.emplace_back("content-type", "application/json; charset=utf-8");
+    return handle(request, caller, service_);
+  }
+  static json::object object(const HttpResponse& response) {
+    return json::parse(response.body).as_object();
+  }
+  static std::string detail(const HttpResponse& response) {
+    return std::string(object(response).at("detail").as_string());
+  }
+  static std::string header(const HttpResponse& response, std::string_view name) {
+    for (const auto& [key, value] : response.headers)
+      if (key == name) return value;
+    return {};
+  }
+  FakeService service_;
+};
+
+TEST_F(Router, AnApprovedGatewayIsInTheInventoryAsNeverConnected) {
+  const auto response = ask("POST", "/api/v1/gateways",
+                            R"({"name":"GW1.dmz.example","parents":["ms1.home.example"]})");
+  EXPECT_EQ(response.status, 201u);
+  EXPECT_EQ(header(response, "Location"), "/api/v1/gateways/gw1.dmz.example");
+  EXPECT_FALSE(object(response).at("already_approved").as_bool());
+
+  const auto nodes = object(ask("GET", "/api/v1/nodes?role=gateway")).at("items").as_array();
+  ASSERT_EQ(nodes.size(), 1u);
+  EXPECT_EQ(nodes[0].at("name").as_string(), "gw1.dmz.example");
+  EXPECT_EQ(nodes[0].at("connection").as_string(), "never connected");
+  EXPECT_TRUE(nodes[0].at("last_seen").is_null());
+}
+
+TEST_F(Router, ApprovingTwiceDoesNoHarmAndSaysSo) {
+  const char* body = R"({"name":"gw1.dmz.example","parents":["ms1.home.example"]})";
+  ask("POST", "/api/v1/gateways", body);
+  const auto response = ask("POST", "/api/v1/gateways", body);
+  EXPECT_EQ(response.status, 200u);
+  EXPECT_TRUE(object(response).at("already_approved").as_bool());
+}
+
+TEST_F(Router, RemovingEndsTheRegistrationAndASecondTimeItIsNotFound) {
+  ask("POST", "/api/v1/agents", R"({"name":"a1.dmz.example"})");
+  EXPECT_EQ(ask("DELETE", "/api/v1/gateways/a1.dmz.example").status, 404u);
+  EXPECT_EQ(ask("DELETE", "/api/v1/agents/a1.dmz.example").status, 200u);
+  EXPECT_EQ(ask("DELETE", "/api/v1/agents/a1.dmz.example").status, 404u);
+}
+
+TEST_F(Router, OnlyAdministratorsChangeThingsAndOthersMayRead) {
+  const auto response = ask("POST", "/api/v1/agents", R"({"name":"a1.dmz.example"})", kReader);
+  EXPECT_EQ(response.status, 403u);
+  EXPECT_THAT(detail(response), HasSubstr("postern-admin"));
+  EXPECT_EQ(ask("DELETE", "/api/v1/agents/a1.dmz.example", {}, kReader).status, 403u);
+  EXPECT_EQ(ask("POST", "/api/v1/pending/a1.dmz.example/approve", {}, kReader).status, 403u);
+  EXPECT_EQ(ask("POST", "/api/v1/certificates", R"({"csr":"x"})", kReader).status, 403u);
+  EXPECT_EQ(ask("GET", "/api/v1/nodes", {}, kReader).status, 200u);
+  EXPECT_TRUE(service_.audit_log.empty());
+}
+
+TEST_F(Router, RefusalsAreProblems) {
+  const auto response = ask("GET", "/api/v1/nodes/nobody.example.org");
+  EXPECT_EQ(response.status, 404u);
+  EXPECT_EQ(response.content_type, "application/problem+json");
+  const auto problem = object(response);
+  EXPECT_EQ(problem.at("type").as_string(), "urn:postern:problem:not-found");
+  EXPECT_EQ(problem.at("status").as_int64(), 404);
+  EXPECT_EQ(problem.at("title").as_string(), "Not found");
+  EXPECT_THAT(detail(response), HasSubstr("nobody.example.org"));
+}
+
+TEST_F(Router, EveryErrorCodeHasItsStatus) {
+  const std::pair<Errc, int> expected[] = {{Errc::invalid, 422},
+                                           {Errc::denied, 403},
+                                           {Errc::unavailable, 503},
+                                           {Errc::exhausted, 429},
+                                           {Errc::corrupt, 500}};
+  for (const auto& [code, status] : expected) {
+    service_.broken = problem_of({code, "because"});
+    const auto response = ask("GET", "/api/v1/topology");
+    EXPECT_EQ(response.status, static_cast<unsigned>(status));
+    EXPECT_EQ(detail(response), "because");
+  }
+}
+
+TEST_F(Router, AnUnknownPathIsNotFoundAndAnUnknownMethodNamesTheAllowedOnes) {
+  for (const char* path : {"/", "/api", "/api/v1", "/api/v1/", "/api/v1/nodes/", "/api/v2/nodes",
+                           "/api/v1/nodes/a.b/c", "/api/v1/nodesx", "//api/v1/nodes", ""})
+    EXPECT_EQ(ask("GET", path).status, 404u) << path;
+  const auto response = ask("PUT", "/api/v1/gateways");
+  EXPECT_EQ(response.status, 405u);
+  EXPECT_EQ(header(response, "Allow"), "GET, POST");
+}
+
+TEST_F(Router, MalformedAddressesAreRefused) {
+  for (const char* target :
+       {"/api/v1/nodes/%zz", "/api/v1/nodes/%4", "/api/v1/nodes/%", "/api/v1/nodes/a%00.example",
+        "/api/v1/nodes/a%2fb.example", "/api/v1/nodes/single", "/api/v1/nodes?role=king",
+        "/api/v1/nodes?colour=red", "/api/v1/nodes?role=agent&role=agent", "/api/v1/nodes?ro%le=1",
+        "/api/v1/topology?x=1", "/api/v1/audit?limit=0", "/api/v1/audit?limit=1001",
+        "/api/v1/audit?limit=10x", "/api/v1/audit?limit="})
+    EXPECT_EQ(ask("GET", target).status, 400u) << target;
+  EXPECT_EQ(ask("GET", "/api/v1/nodes/" + std::string(kTargetBytesMax, 'a')).status, 400u);
+}
+
+TEST_F(Router, ANodeIsFoundByNameInAnyCaseAndById) {
+  service_.nodes[0].id = "00112233445566778899aabbccddeeff";
+  EXPECT_EQ(ask("GET", "/api/v1/nodes/MS1.home.example").status, 200u);
+  EXPECT_EQ(ask("GET", "/api/v1/nodes/ms1%2Ehome.example").status, 200u);
+  EXPECT_EQ(ask("GET", "/api/v1/nodes/00112233445566778899AABBCCDDEEFF").status, 200u);
+  EXPECT_EQ(ask("GET", "/api/v1/gateways/ms1.home.example").status, 404u);
+}
+
+TEST_F(Router, AnUnknownMemberIsRefusedByItsName) {
+  const auto response =
+      ask("POST", "/api/v1/agents", R"({"name":"a1.dmz.example","colour":"red"})");
+  EXPECT_EQ(response.status, 422u);
+  EXPECT_THAT(detail(response), HasSubstr("'colour'"));
+  EXPECT_EQ(ask("POST", "/api/v1/agents", R"({"name":"a1.dmz.example","colour":null})").status,
+            422u);
+  EXPECT_EQ(ask("POST", "/api/v1/agents", R"({"name":"a1.dmz.example","parents":null})").status,
+            201u);
+}
+
+TEST_F(Router, EachImpossibleWishNamesTheMember) {
+  const std::pair<const char*, const char*> cases[] = {
+      {R"({})", "'name'"},
+      {R"({"name":7})", "'name'"},
+      {R"({"name":"gw1","parents":["ms1.home.example"]})", "'name'"},
+      {R"({"name":"10.0.0.1","parents":["ms1.home.example"]})", "'name'"},
+      {R"({"name":"gw1.dmz.example"})", "'parents'"},
+      {R"({"name":"gw1.dmz.example","parents":[]})", "'parents'"},
+      {R"({"name":"gw1.dmz.example","parents":"ms1.home.example"})", "'parents'"},
+      {R"({"name":"gw1.dmz.example","parents":[1]})", "'parents'"},
+      {R"({"name":"gw1.dmz.example","parents":["ms1.home.example","MS1.home.example"]})", "twice"},
+      {R"({"name":"gw1.dmz.example","parents":["gw1.dmz.example"]})", "its own parent"},
+      {R"({"name":"gw1.dmz.example","parents":["ms1.home.example"],"direction":"up"})",
+       "'direction'"},
+      {R"({"name":"gw1.dmz.example","parents":["ms1.home.example"],"site":1})", "'site'"},
+  };
+  for (const auto& [body, words] : cases) {
+    const auto response = ask("POST", "/api/v1/gateways", body);
+    EXPECT_EQ(response.status, 422u) << body;
+    EXPECT_THAT(detail(response), HasSubstr(words)) << body;
+  }
+  EXPECT_TRUE(service_.audit_log.empty());
+}
+
+TEST_F(Router, BodiesThatAreNotAJsonObjectAreRefused) {
+  for (const char* body : {"[]", "7", "{", "{\"name\":}", "{} {}", "\xff\xfe", "{\"a\":1,}"})
+    EXPECT_EQ(ask("POST", "/api/v1/agents", body).status, 400u) << body;
+  std::string deep = "{\"name\":";
+  for (std::size_t i = 0; i < kJsonDepthMax + 1; ++i) deep += '[';
+  EXPECT_EQ(ask("POST", "/api/v1/agents", deep).status, 400u);
+  EXPECT_EQ(ask("POST", "/api/v1/agents", std::string(kBodyBytesMax + 1, ' ')).status, 413u);
+  EXPECT_EQ(ask("POST", "/api/v1/agents").status, 415u) << "no body, no content type";
+  EXPECT_EQ(ask("POST", "/api/v1/pending/a1.dmz.example/approve", "{}").status, 400u);
+
+  HttpRequest form;
+  form.method = "POST";
+  form.target = "/api/v1/agents";
+  form.headers = {{"content-type", "text/plain"}};
+  form.body = "{}";
+  EXPECT_EQ(handle(form, kAdministrator, service_).status, 415u);
+}
+
+TEST_F(Router, EveryPrefixOfARequestIsAnsweredAndNoneChangesAnything) {
+  const std::string body = R"({"name":"gw1.dmz.example","parents":["ms1.home.example"]})";
+  for (std::size_t size = 1; size < body.size(); ++size)
+    EXPECT_EQ(ask("POST", "/api/v1/gateways", body.substr(0, size)).status, 400u) << size;
+  EXPECT_EQ(service_.nodes.size(), 1u);
+}
+
+TEST_F(Router, TheDirectionSwitchIsRefusedByNameAndReachesTheService) {
+  const auto response = ask(
+      "POST", "/api/v1/gateways",
+      R"({"name":"gw1.dmz.example","parents":["ms1.home.example"],"direction":"parent-dials"})");
+  EXPECT_EQ(response.status, 501u);
+  EXPECT_EQ(object(response).at("type").as_string(), "urn:postern:problem:direction-not-available");
+  EXPECT_EQ(service_.last_gateway.direction, Direction::parent_dials);
+}
+
+TEST_F(Router, PendingNodesAreApprovedAndRejected) {
+  PendingView waiting;
+  waiting.name = "a1.dmz.example";
+  waiting.reason = "not approved yet";
+  service_.waiting = {waiting};
+  const auto items = object(ask("GET", "/api/v1/pending")).at("items").as_array();
+  ASSERT_EQ(items.size(), 1u);
+  EXPECT_EQ(items[0].at("reason").as_string(), "not approved yet");
+  EXPECT_EQ(ask("POST", "/api/v1/pending/a1.dmz.example/approve").status, 201u);
+  EXPECT_EQ(ask("POST", "/api/v1/pending/a1.dmz.example/approve").status, 404u);
+  service_.waiting = {waiting};
+  EXPECT_EQ(ask("POST", "/api/v1/pending/a1.dmz.example/reject").status, 200u);
+  EXPECT_EQ(service_.audit_log.front().what, "reject");
+}
+
+TEST_F(Router, ANodeShowsWhetherItsStreamsAreComplete) {
+  StreamView stream;
+  stream.lane = "metric";
+  stream.epoch_ordinal = 2;
+  stream.epoch_random = "00000000000000ff";
+  stream.sealed = 18'446'744'073'709'551'615u;
+  stream.applied = {{1, 4}, {7, 9}};
+  stream.gaps = {{{5, 6}, "disk full"}};
+  service_.streams = {stream};
+  service_.values = {
+      {"system.memory.usage", "By", R"({"state":"used"})", 1048576, true, service_.now},
+      {"system.cpu.load", "1", "", std::numeric_limits<double>::infinity(), false, service_.now}};
+  const auto node = object(ask("GET", "/api/v1/nodes/ms1.home.example"));
+  const auto& shown = node.at("streams").as_array().at(0).as_object();
+  EXPECT_EQ(json::serialize(shown),
+            R"({"lane":"metric","epoch":{"ordinal":2,"random":"00000000000000ff"},)"
+            R"("sealed":18446744073709551615,"applied":[[1,4],[7,9]],)"
+            R"("gaps":[{"first":5,"last":6,"reason":"disk full"}]})");
+  const auto& values = node.at("values").as_array();
+  EXPECT_EQ(values[0].at("value").as_int64(), 1048576);
+  EXPECT_EQ(values[0].at("attributes").at("state").as_string(), "used");
+  EXPECT_EQ(values[0].at("time").as_string(), "2027-01-15T08:00:00.000Z");
+  EXPECT_TRUE(values[1].at("value").is_null());
+}
+
+TEST_F(Router, TheSigningRequestReachesTheServiceWithinItsLimits) {
+  EXPECT_EQ(ask("POST", "/api/v1/certificates", R"({"csr":"PEM","days":30})").status, 201u);
+  EXPECT_EQ(service_.last_request.csr_pem, "PEM");
+  EXPECT_EQ(service_.last_request.days, 30u);
+  for (const char* days : {"0", "-1", "3651", "1.5", "\"30\"", "4294967297"})
+    EXPECT_EQ(
+        ask("POST", "/api/v1/certificates", std::string(R"({"csr":"PEM","days":)") + days + "}")
+            .status,
+        422u)
+        << days;
+  const std::string huge(kCsrBytesMax + 1, 'x');
+  EXPECT_EQ(ask("POST", "/api/v1/certificates", R"({"csr":")" + huge + "\"}").status, 422u);
+}
+
+TEST_F(Router, TheGroupFileIsTextAndTheRestIsJson) {
+  const auto file = ask("GET", "/api/v1/group/file");
+  EXPECT_EQ(file.content_type, "text/plain; charset=utf-8");
+  EXPECT_EQ(file.body, "postern-group: 1\n");
+  EXPECT_EQ(object(ask("GET", "/api/v1/group")).at("name").as_string(), "corp");
+  EXPECT_EQ(object(ask("GET", "/api/v1/servers")).at("items").as_array().size(), 1u);
+}
+
+TEST_F(Router, TheAuditListIsLimited) {
+  for (int i = 0; i < 5; ++i) service_.audit_log.push_back({service_.now, "root", "x", "y", "z"});
+  EXPECT_EQ(object(ask("GET", "/api/v1/audit?limit=3")).at("items").as_array().size(), 3u);
+  EXPECT_EQ(object(ask("GET", "/api/v1/audit")).at("items").as_array().size(), 5u);
+}
+
+TEST(LocalCaller, RootIsAdministratorAndAnUnknownUserIsNot) {
+  EXPECT_TRUE(local_caller(0, 0).administrator);
+  EXPECT_EQ(local_caller(0, 0).name, "root");
+  const Caller nobody = local_caller(4'000'000, 4'000'000);
+  EXPECT_FALSE(nobody.administrator);
+  EXPECT_EQ(nobody.name, "uid 4000000");
+}
+
+TEST(LocalCaller, MembershipOfTheGroupMakesAnAdministrator) {
+  EXPECT_TRUE(local_caller(4'000'000, 1, "daemon").administrator);  // primary group
+  EXPECT_FALSE(local_caller(4'000'000, 2, "daemon").administrator);
+  EXPECT_FALSE(local_caller(4'000'000, 2, "no-such-group").administrator);
+}
+
+}  // namespace
+}  // namespace postern::api

@@ -1,0 +1,250 @@
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/result.h"
+
+/// What the management server can be asked, as plain values. The router (api/router.h) turns HTTP
+/// into these calls and back; the management server implements them.
+namespace postern::api {
+
+enum class Role : std::uint8_t { agent, gateway, server };
+enum class Standing : std::uint8_t { pending, approved, rejected, removed };
+enum class Direction : std::uint8_t { child_dials, parent_dials };
+
+/// Who asks. On the Unix socket: the peer's credentials, see api/caller.h.
+struct Caller {
+  std::uint32_t uid = 0;
+  std::uint32_t gid = 0;
+  std::string name;  // for the audit list; never empty
+  bool administrator = false;
+};
+
+/// Why a call failed, as the client will read it (RFC 9457).
+struct ApiError {
+  int status = 500;    // HTTP
+  std::string type;    // "not-found": the last part of the problem's type URI; see kProblem...
+  std::string title;   // the same for every problem of this type
+  std::string detail;  // this one: the thing, the value, the limit and the way out
+  bool operator==(const ApiError&) const = default;
+};
+
+template <typename T>
+using Answer = std::expected<T, ApiError>;
+
+// The types that clients may depend on.
+inline constexpr std::string_view kProblemInvalid = "invalid";                   // 400
+inline constexpr std::string_view kProblemDenied = "denied";                     // 403
+inline constexpr std::string_view kProblemNotFound = "not-found";                // 404
+inline constexpr std::string_view kProblemMethod = "method-not-allowed";         // 405
+inline constexpr std::string_view kProblemConflict = "conflict";                 // 409
+inline constexpr std::string_view kProblemTooLarge = "too-large";                // 413
+inline constexpr std::string_view kProblemMediaType = "unsupported-media-type";  // 415
+inline constexpr std::string_view kProblemUnprocessable = "unprocessable";       // 422
+inline constexpr std::string_view kProblemExhausted = "exhausted";               // 429
+inline constexpr std::string_view kProblemInternal = "internal";                 // 500
+inline constexpr std::string_view kProblemNotAvailable = "not-available";        // 501
+inline constexpr std::string_view kProblemUnavailable = "unavailable";           // 503
+inline constexpr std::string_view kProblemStorageFull = "storage-full";          // 507
+// More precise ones; clients that do not know them go by the status.
+inline constexpr std::string_view kProblemUnknownParent =
+    "unknown-parent";  // 422: a named parent is neither a server of the group nor an approved
+                       // gateway
+inline constexpr std::string_view kProblemDirection =
+    "direction-not-available";  // 501: see GatewayApproval::direction
+
+/// A problem of one of the types above; the status and title go with it.
+ApiError problem(std::string_view type, std::string detail);
+/// invalid 422, denied 403, unavailable 503, exhausted 429, corrupt 500.
+ApiError problem_of(const Error& error);
+
+/// A node for lists: the Discovered Inventory shows these.
+struct NodeSummary {
+  std::string name;  // lower-case FQDN
+  std::string id;    // node id in hex; "" while it never connected
+  Role role = Role::agent;
+  Standing standing = Standing::pending;
+  bool connected = false;
+  std::optional<WallTime> first_seen, last_seen;  // last_seen empty: never connected
+  std::vector<std::string> parents;               // allowed ones in order; empty: any
+  Direction direction = Direction::child_dials;
+  std::vector<std::string> path;       // names from its present parent up to the server
+  std::string address;                 // as its parent sees it
+  std::vector<std::string> addresses;  // its own, by its inventory
+  std::string os;                      // "Debian GNU/Linux 12 (bookworm)"; "" while unknown
+  std::string kernel;
+  std::string architecture;
+  std::optional<std::uint32_t> cpus;
+  std::optional<std::uint64_t> memory_bytes;
+  std::string software;            // version of Postern it runs
+  std::string certificate_sha256;  // hex
+  std::optional<WallTime> certificate_not_after;
+  std::string reason;      // why it is pending or rejected, in words
+  std::string decided_by;  // who approved or rejected it
+  std::optional<WallTime> decided;
+};
+
+struct SequenceRange {
+  std::uint64_t first = 0, last = 0;
+  bool operator==(const SequenceRange&) const = default;
+};
+
+/// From outside, completeness is: `applied` and `gaps` together cover 1 to `sealed`.
+struct StreamView {
+  struct Gap {
+    SequenceRange range;
+    std::string reason;
+  };
+  std::string lane;  // state, event, metric
+  std::uint32_t epoch_ordinal = 0;
+  std::string epoch_random;  // 16 hex digits
+  std::uint64_t sealed = 0;  // highest number known to exist
+  std::vector<SequenceRange> applied;
+  std::vector<Gap> gaps;
+};
+
+struct ValueView {
+  std::string metric, unit;
+  std::string attributes;  // a JSON object as text
+  double value = 0;
+  bool integer = false;
+  WallTime time{};
+};
+
+struct NodeDetail {
+  NodeSummary node;
+  std::vector<StreamView> streams;
+  std::vector<ValueView> values;
+};
+
+/// One node of the tree. `parent` is the one it is attached to now, else the first it is approved
+/// for; "" for a server. What is not known stays empty.
+struct TopologyNode {
+  std::string name;
+  Role role = Role::agent;
+  Standing standing = Standing::pending;
+  std::string parent;
+  bool connected = false;
+  std::optional<WallTime> last_seen;
+  std::vector<std::string> path;
+  std::optional<std::int64_t> lag_ms;          // of the newest batch, from sealing to applied
+  std::optional<std::uint64_t> queue_batches;  // sealed and not applied
+  std::optional<std::uint64_t> queue_bytes;
+  std::optional<WallTime> queue_oldest;  // when its oldest waiting batch was sealed
+  std::optional<WallTime> certificate_not_after;
+};
+
+struct PendingView {
+  std::string name;
+  std::string id;           // node id in hex
+  Role role = Role::agent;  // the one it asks for
+  std::string reason;
+  std::string certificate_sha256;
+  std::string address;            // source, as its would-be parent sees it
+  std::vector<std::string> path;  // over whom it knocked
+  std::optional<WallTime> first_seen, last_seen;
+};
+
+struct GatewayApproval {
+  std::string name;                  // lower-case FQDN, checked by the router
+  std::vector<std::string> parents;  // primary first, then failover; lower-case FQDNs, never empty
+  /// This version refuses parent_dials with kProblemDirection after it has recorded the wish in
+  /// the registry: "connections initiated by the management server are not available in this
+  /// version; the wish is recorded; approve without the switch to let the gateway dial".
+  Direction direction = Direction::child_dials;
+  std::string site;  // "" or the seed's /SiteName, kept as a label
+};
+
+struct AgentApproval {
+  std::string name;
+  std::vector<std::string> parents;  // empty: any
+};
+
+struct Approved {
+  NodeSummary node;
+  bool already_approved = false;  // nothing changed; approving twice does no harm
+};
+
+struct SigningRequest {
+  std::string csr_pem;
+  std::optional<std::uint32_t> days;  // of validity; empty: the server's default
+};
+
+struct SignedCertificate {
+  std::string chain_pem;  // leaf first, then intermediates and the issuing root
+  std::string subject;
+  std::string serial;  // hex
+  WallTime not_after{};
+};
+
+struct GroupView {
+  std::string name;
+  std::string id;                           // node id of the group root in hex
+  std::string root_sha256;                  // fingerprint of the root's public key in hex
+  std::vector<std::string> servers;         // names
+  std::vector<std::string> addresses;       // host:port where nodes may dial
+  std::vector<std::string> anchors_sha256;  // fingerprints of the trusted CAs in hex
+};
+
+struct ServerView {
+  std::string name;
+  std::string id;
+  bool this_server = false;
+  std::string listen;  // IP:port of the channel
+  std::string software;
+  std::optional<WallTime> started;
+  std::uint32_t generation = 0;  // of the store (rule D10)
+  std::optional<WallTime> certificate_not_after;
+};
+
+struct AuditView {
+  WallTime time{};
+  std::string who, what, subject, detail;
+};
+
+inline constexpr std::size_t kAuditLimitDefault = 100;
+inline constexpr std::size_t kAuditLimitMax = 1000;
+
+/// Blocking; called by one thread at a time. What a changing call returned for is durable and in
+/// the audit list under caller.name. The router has checked the caller's right to change things,
+/// and that names are lower-case FQDNs; `node` below is a name or a node id of 32 hex digits.
+class Service {
+ public:
+  virtual ~Service() = default;
+
+  /// Into the inventory at once, as never connected when it never was. Problems:
+  /// kProblemUnknownParent, kProblemDirection, kProblemConflict (the name is known in another role:
+  /// remove that first).
+  virtual Answer<Approved> approve_gateway(const Caller&, const GatewayApproval&) = 0;
+  virtual Answer<Approved> approve_agent(const Caller&, const AgentApproval&) = 0;
+  /// Ends its connections on every hop and closes its streams. kProblemNotFound unless a node
+  /// of this role has the name or id.
+  virtual Answer<NodeSummary> remove_node(const Caller&, Role role, std::string_view node) = 0;
+
+  virtual Answer<std::vector<PendingView>> pending() = 0;
+  /// In the role it asked for, with the parent over which it knocked as its only one.
+  /// kProblemConflict when several wait under this name: the detail lists their node ids.
+  virtual Answer<Approved> approve_pending(const Caller&, std::string_view node) = 0;
+  virtual Answer<PendingView> reject_pending(const Caller&, std::string_view node) = 0;
+
+  /// Every node that is not pending, rejected or removed, by name; only of `role` when given.
+  virtual Answer<std::vector<NodeSummary>> inventory(std::optional<Role> role) = 0;
+  virtual Answer<NodeDetail> node(std::string_view node) = 0;
+  /// Servers first, then every approved node, in no order.
+  virtual Answer<std::vector<TopologyNode>> topology() = 0;
+
+  virtual Answer<SignedCertificate> sign_certificate(const Caller&, const SigningRequest&) = 0;
+
+  virtual Answer<GroupView> group() = 0;
+  virtual Answer<std::string> group_file() = 0;  // what `postern group export` writes
+  virtual Answer<std::vector<ServerView>> servers() = 0;
+  virtual Answer<std::vector<AuditView>> audit(std::size_t limit) = 0;  // newest first
+};
+
+}  // namespace postern::api

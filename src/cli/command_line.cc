@@ -1,0 +1,237 @@
+// The only file that includes CLI11, which takes seconds to compile.
+#include <CLI/CLI.hpp>
+#include <sstream>
+
+#include "cli/options.h"
+#include "cli/world.h"
+
+namespace postern::cli {
+namespace {
+
+constexpr const char* kRoles = "agent|gateway|server";
+
+/// Adds a verb below `group`; its name in Options is "GROUP VERB".
+CLI::App* add_verb(CLI::App& group, Options& options, const std::string& name,
+                   const std::string& what, const std::string& example) {
+  CLI::App* verb = group.add_subcommand(name, what);
+  verb->fallthrough();
+  verb->footer("Example:\n  " + example);
+  const std::string full = group.get_parent() == nullptr ? name : group.get_name() + " " + name;
+  verb->callback([&options, full] { options.verb = full; });
+  return verb;
+}
+
+CLI::App* add_group(CLI::App& app, const std::string& name, const std::string& what) {
+  CLI::App* group = app.add_subcommand(name, what);
+  group->require_subcommand(1);
+  group->fallthrough();
+  group->footer("Every verb explains itself with --help.");
+  return group;
+}
+
+void add_name(CLI::App* verb, Options& options, const char* what) {
+  verb->add_option("NAME", options.name, what)->type_name("")->required();
+}
+
+void add_role(CLI::App* verb, Options& options, const char* what) {
+  verb->add_option("--role", options.role, what)
+      ->type_name(kRoles)
+      ->check(CLI::IsMember({"agent", "gateway", "server"}).description(""));
+}
+
+void add_watch(CLI::App* verb, Options& options) {
+  verb->add_option("--watch", options.watch_seconds, "draw it again every so many seconds")
+      ->type_name("SECONDS")
+      ->check(CLI::Range(1u, 3600u).description(""));
+}
+
+void add_gateway_verbs(CLI::App& app, Options& options) {
+  CLI::App* group = add_group(app, "gateway", "gateways: approve, remove, list, show");
+  CLI::App* approve =
+      add_verb(*group, options, "approve", "let a gateway take part in the management group",
+               "postern gateway approve gw1.dmz.example --parent ms1.home.example");
+  add_name(approve, options, "the gateway's FQDN");
+  approve
+      ->add_option("--parent", options.parents,
+                   "the management server or approved gateway that it reports to")
+      ->type_name("FQDN")
+      ->required()
+      ->expected(1);
+  approve->add_option("--failover", options.failover, "further parents, in order of preference")
+      ->type_name("FQDN,FQDN")
+      ->delimiter(',');
+  approve->add_flag("--parent-initiates", options.parent_initiates,
+                    "the parent opens the connection (refused by this version)");
+  add_name(add_verb(*group, options, "remove",
+                    "end a gateway's connections and take it out of the group",
+                    "postern gateway remove gw1.dmz.example"),
+           options, "the gateway's FQDN or node id");
+  add_verb(*group, options, "list", "all gateways", "postern gateway list");
+  add_name(add_verb(*group, options, "show", "one gateway, its streams and newest values",
+                    "postern --output json gateway show gw1.dmz.example"),
+           options, "the gateway's FQDN or node id");
+}
+
+void add_agent_verbs(CLI::App& app, Options& options) {
+  CLI::App* group = add_group(app, "agent", "agents: approve, remove, list, show");
+  CLI::App* approve =
+      add_verb(*group, options, "approve", "let an agent take part in the management group",
+               "postern agent approve web1.dmz.example --parent gw1.dmz.example");
+  add_name(approve, options, "the agent's FQDN");
+  approve->add_option("--parent", options.parents, "the only parents it may use; default: any")
+      ->type_name("FQDN,FQDN")
+      ->delimiter(',');
+  add_name(
+      add_verb(*group, options, "remove", "end an agent's connections and take it out of the group",
+               "postern agent remove web1.dmz.example"),
+      options, "the agent's FQDN or node id");
+  add_verb(*group, options, "list", "all agents", "postern agent list");
+  add_name(add_verb(*group, options, "show", "one agent, its streams and newest values",
+                    "postern --output json agent show web1.dmz.example"),
+           options, "the agent's FQDN or node id");
+}
+
+void add_pending_verbs(CLI::App& app, Options& options) {
+  CLI::App* group = add_group(app, "pending", "nodes that wait for an administrator's word");
+  add_verb(*group, options, "list", "who knocked, over whom, and why it waits",
+           "postern pending list");
+  add_name(add_verb(*group, options, "approve", "let it take part, in the role it asked for",
+                    "postern pending approve web1.dmz.example"),
+           options, "its FQDN, or its node id when several wait under one name");
+  add_name(
+      add_verb(*group, options, "reject", "refuse it", "postern pending reject web1.dmz.example"),
+      options, "its FQDN, or its node id when several wait under one name");
+}
+
+void add_view_verbs(CLI::App& app, Options& options) {
+  CLI::App* inventory =
+      add_verb(app, options, "inventory", "the Discovered Inventory: every node of the group",
+               "postern inventory --role gateway");
+  add_role(inventory, options, "only nodes of this role");
+  add_watch(inventory, options);
+  CLI::App* topology = add_verb(app, options, "topology", "who reports to whom, drawn as a tree",
+                                "postern topology --watch 5");
+  add_watch(topology, options);
+  CLI::App* server = add_group(app, "server", "the management servers of the group");
+  add_verb(*server, options, "list", "all management servers", "postern server list");
+}
+
+void add_certificate_verbs(CLI::App& app, Options& options) {
+  CLI::App* group = add_group(app, "cert", "certificates: request, sign, import, show");
+  CLI::App* request = add_verb(*group, options, "request",
+                               "make a private key and a signing request for this machine",
+                               "postern cert request --name gw1.dmz.example");
+  request->add_option("--name", options.name, "the node's FQDN")->type_name("FQDN")->required();
+  request->add_option("--key", options.key_kind, "kind of key; default ec")
+      ->type_name("ec|rsa|ed25519")
+      ->check(CLI::IsMember({"ec", "rsa", "ed25519"}).description(""));
+  request->add_option("--san", options.alternative_names, "a further name; may be repeated")
+      ->type_name("FQDN");
+  request
+      ->add_option("--out", options.folder,
+                   "where both files go; default /etc/postern/certificates")
+      ->type_name("DIR");
+
+  CLI::App* sign =
+      add_verb(*group, options, "sign", "have the group's certificate authority sign a request",
+               "postern cert sign gw1.dmz.example.csr --out gw1.dmz.example.pem");
+  sign->add_option("CSR", options.file, "the request's file (PEM)")->type_name("")->required();
+  sign->add_option("--out", options.out_file, "where the chain goes; default: standard output")
+      ->type_name("FILE");
+  sign->add_option("--days", options.days, "days of validity; default: the server's")
+      ->type_name("N")
+      ->check(CLI::Range(1u, 3650u).description(""));
+
+  CLI::App* import = add_verb(
+      *group, options, "import",
+      "check a certificate against every requirement and install it for the roles of this machine",
+      "postern cert import --subject-name gw1.dmz.example");
+  import->add_option("--subject-name", options.name, "the name that the certificate is for")
+      ->type_name("FQDN")
+      ->required();
+  import
+      ->add_option("--store", options.store,
+                   "folder with certificate, key and CA files in any mix; default "
+                   "$POSTERN_CERT_STORE, else /etc/postern/certificates")
+      ->type_name("DIR");
+  add_role(import, options, "only this role; default: every role of that name on this machine");
+  import->add_option("--state", options.state, "only the role with this state folder")
+      ->type_name("DIR")
+      ->excludes("--role");
+
+  CLI::App* show = add_verb(*group, options, "show", "what stands in a certificate",
+                            "postern cert show gw1.dmz.example.pem");
+  auto* file = show->add_option("FILE", options.file, "certificates in PEM")->type_name("");
+  show->add_option("--state", options.state, "the certificate that the role in this folder uses")
+      ->type_name("DIR")
+      ->excludes(file);
+}
+
+void add_group_verbs(CLI::App& app, Options& options) {
+  CLI::App* group = add_group(app, "group", "the management group itself");
+  CLI::App* exported = add_verb(
+      *group, options, "export",
+      "write the file that new nodes need: name, addresses, trusted CAs and root key (no secrets)",
+      "postern group export corp.group.yaml");
+  exported->add_option("FILE", options.file, "where it goes; - is standard output")
+      ->type_name("")
+      ->required();
+  add_verb(*group, options, "show", "name, servers and fingerprints", "postern group show");
+}
+
+Format format_named(const std::string& name) {
+  if (name == "json") return Format::json;
+  return name == "yaml" ? Format::yaml : Format::table;
+}
+
+/// When there is no verb, or none that is known, CLI11 does not say which one was meant.
+std::optional<std::string> verb_mistake(const CLI::App& app) {
+  const CLI::App* group = &app;
+  while (!group->get_subcommands().empty()) group = group->get_subcommands().front();
+  const auto known = group->get_subcommands([](const CLI::App*) { return true; });
+  if (known.empty()) return std::nullopt;
+  std::string names;
+  for (const CLI::App* verb : known) names += (names.empty() ? "" : ", ") + verb->get_name();
+  const auto given = app.remaining(true);
+  const std::string where = group == &app ? "" : group->get_name() + ": ";
+  const std::string what =
+      given.empty() ? "a verb is missing" : "'" + given.front() + "' is no verb";
+  return where + what + "; known are: " + names + "\nRun with --help for more information.\n";
+}
+
+}  // namespace
+
+CommandLine parse_command_line(const std::vector<std::string>& arguments) {
+  CommandLine line;
+  CLI::App app("postern: the operator's tool of a Postern management group", "postern");
+  app.require_subcommand(1);
+  app.footer("Example:\n  postern inventory\nEvery verb explains itself with --help.");
+  std::string output = "table";
+  app.add_option("--output", output, "how to print; default table")
+      ->type_name("table|json|yaml")
+      ->check(CLI::IsMember({"table", "json", "yaml"}).description(""));
+  app.add_option("--server", line.options.server,
+                 "where the management server listens; default $POSTERN_SERVER, else the local one")
+      ->type_name("unix:PATH");
+  add_gateway_verbs(app, line.options);
+  add_agent_verbs(app, line.options);
+  add_pending_verbs(app, line.options);
+  add_view_verbs(app, line.options);
+  add_certificate_verbs(app, line.options);
+  add_group_verbs(app, line.options);
+
+  try {
+    app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));  // wants it reversed
+    if (line.options.verb == "cert show" && line.options.file.empty() && !line.options.state)
+      throw CLI::RequiredError("FILE or --state");
+    line.options.output = format_named(output);
+  } catch (const CLI::ParseError& stopped) {
+    std::ostringstream out, err;
+    line.exit = app.exit(stopped, out, err) == 0 ? kExitDone : kExitUsage;
+    line.text = out.str() + err.str();
+    if (line.exit == kExitUsage) line.text = "postern: " + verb_mistake(app).value_or(line.text);
+  }
+  return line;
+}
+
+}  // namespace postern::cli

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace postern::cli {
+
+enum class Format { table, json, yaml };
+
+/// What was said on the command line, for all verbs; a verb reads the members it has options for.
+struct Options {
+  std::string verb;  // "gateway approve"
+  Format output = Format::table;
+  std::optional<std::string> server;  // --server
+
+  std::string name;
+  std::vector<std::string> parents, failover;
+  bool parent_initiates = false;
+  std::optional<std::string> role;
+  std::optional<std::uint32_t> watch_seconds;
+
+  std::vector<std::string> alternative_names;
+  std::string key_kind = "ec";
+  std::string folder;  // --out of cert request
+  std::string file;    // a positional file
+  std::optional<std::string> out_file;
+  std::optional<std::uint32_t> days;
+  std::optional<std::string> store, state;
+};
+
+struct CommandLine {
+  Options options;
+  std::optional<int> exit;  // nothing to run: `text` is help (0) or what is wrong (2)
+  std::string text;
+};
+
+/// `arguments` without the program's name.
+CommandLine parse_command_line(const std::vector<std::string>& arguments);
+
+}  // namespace postern::cli

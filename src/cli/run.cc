@@ -1,0 +1,65 @@
+#include "cli/seed_tools.h"
+#include "cli/session.h"
+
+namespace postern::cli {
+namespace {
+
+struct Entry {
+  std::string_view name;
+  Verb verb;
+  bool asks_server = true;
+};
+
+constexpr Entry kVerbs[] = {
+    {"gateway approve", approve_gateway},
+    {"gateway remove", remove_gateway},
+    {"gateway list", list_gateways},
+    {"gateway show", show_gateway},
+    {"agent approve", approve_agent},
+    {"agent remove", remove_agent},
+    {"agent list", list_agents},
+    {"agent show", show_agent},
+    {"pending list", list_pending},
+    {"pending approve", approve_pending},
+    {"pending reject", reject_pending},
+    {"inventory", show_inventory},
+    {"topology", show_topology},
+    {"server list", list_servers},
+    {"cert request", request_certificate, false},
+    {"cert sign", sign_certificate},
+    {"cert import", import_certificate, false},
+    {"cert show", show_certificate, false},
+    {"group export", export_group},
+    {"group show", show_group},
+};
+
+int run_verb(const Options& options, World& world) {
+  for (const Entry& entry : kVerbs) {
+    if (entry.name != options.verb) continue;
+    Session session{world, options, std::nullopt};
+    if (entry.asks_server) {
+      auto client = Client::open(options, world);
+      if (!client) {
+        say_failure(session, client.error().message);
+        return kExitUsage;
+      }
+      session.client.emplace(std::move(*client));
+    }
+    return entry.verb(session);
+  }
+  world.err << "postern: the verb '" << options.verb << "' does nothing in this build\n";
+  return kExitFailed;
+}
+
+}  // namespace
+
+int run(const std::vector<std::string>& arguments, World& world) {
+  const std::vector<std::string> rest(arguments.begin() + 1, arguments.end());
+  if (const auto tool = seed_tool_named(arguments.front())) return tool(rest, world);
+  const CommandLine line = parse_command_line(rest);
+  if (!line.exit) return run_verb(line.options, world);
+  (*line.exit == kExitDone ? world.out : world.err) << line.text;
+  return *line.exit;
+}
+
+}  // namespace postern::cli

@@ -1,0 +1,428 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <boost/json.hpp>
+#include <filesystem>
+#include <iterator>
+#include <map>
+#include <sstream>
+
+#include "api/fake_service.h"
+#include "api/router.h"
+#include "base/random.h"
+#include "cli/seed_tools.h"
+#include "cli/world.h"
+#include "identity/authority.h"
+#include "identity/group_file.h"
+
+namespace postern::cli {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+using testing::Not;
+
+constexpr const char* kTool = "Microsoft.EnterpriseManagement.GatewayApprovalTool.exe";
+constexpr const char* kServer = "/ManagementServerName=ms1.home.example";
+constexpr const char* kGateway = "/GatewayName=GW1.dmz.example";
+
+class TemporaryFolder {
+ public:
+  TemporaryFolder() {
+    std::string pattern = (fs::temp_directory_path() / "postern-cli-XXXXXX").string();
+    path_ = ::mkdtemp(pattern.data());
+  }
+  ~TemporaryFolder() {
+    std::error_code ignored;
+    fs::remove_all(path_, ignored);
+  }
+  const fs::path& path() const { return path_; }
+
+ private:
+  fs::path path_;
+};
+
+/// The tool in front of the real router and a management group in memory.
+class Tool : public testing::Test {
+ protected:
+  int run(std::vector<std::string> arguments) {
+    out_.str("");
+    err_.str("");
+    return cli::run(arguments, world_);
+  }
+  int postern(std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), "/usr/bin/postern");
+    return run(std::move(arguments));
+  }
+  std::string out() const { return out_.str(); }
+  std::string err() const { return err_.str(); }
+  std::string file(const std::string& name) { return (folder_.path() / name).string(); }
+  std::string content(const fs::path& path) { return to_string(ByteView(*disk_.read_file(path))); }
+
+  TemporaryFolder folder_;
+  api::FakeService service_;
+  api::Caller caller_{0, 0, "root", true};
+  std::optional<Error> unreachable_;
+  std::string socket_;  // that was asked last
+  std::map<std::string, std::string> environment_;
+  int drawings_ = 1;
+  FakeClock clock_;
+  PosixDisk disk_;
+  std::ostringstream out_, err_;
+  World world_{
+      .out = out_,
+      .err = err_,
+      .clock = clock_,
+      .disk = disk_,
+      .environment = [this](const std::string& name) -> std::optional<std::string> {
+        const auto found = environment_.find(name);
+        if (found == environment_.end()) return std::nullopt;
+        return found->second;
+      },
+      .send = [this](const std::string& path, const HttpRequest& request) -> Result<HttpResponse> {
+        socket_ = path;
+        if (unreachable_) return std::unexpected(*unreachable_);
+        return api::handle(request, caller_, service_);
+      },
+      .pause = [this](std::chrono::seconds) { return --drawings_ > 0; },
+      .terminal = false,
+      .home = (folder_.path() / "lib").string(),
+      .settings = (folder_.path() / "etc").string(),
+  };
+};
+
+TEST_F(Tool, AnApprovedGatewayStandsInInventoryAndTopology) {
+  EXPECT_EQ(postern({"gateway", "approve", "gw1.dmz.example", "--parent", "ms1.home.example"}), 0);
+  EXPECT_THAT(out(), HasSubstr("gw1.dmz.example is approved as gateway"));
+  EXPECT_EQ(postern({"agent", "approve", "web1.dmz.example", "--parent", "gw1.dmz.example"}), 0);
+  EXPECT_EQ(postern({"inventory"}), 0);
+  EXPECT_THAT(out(), HasSubstr("gw1.dmz.example   gateway  never connected  -"));
+  EXPECT_THAT(out(), HasSubstr("ms1.home.example  server   connected        just now, 08:00:00Z"));
+  EXPECT_EQ(postern({"topology"}), 0);
+  EXPECT_THAT(out(), HasSubstr("\n`- gw1.dmz.example"));
+  EXPECT_THAT(out(), HasSubstr("\n   `- web1.dmz.example"));
+}
+
+TEST_F(Tool, FailoverParentsFollowThePrimary) {
+  service_.nodes.push_back(api::FakeService::server_node());
+  service_.nodes.back().name = "ms2.home.example";
+  EXPECT_EQ(postern({"gateway", "approve", "gw1.dmz.example", "--parent", "ms1.home.example",
+                     "--failover", "ms2.home.example"}),
+            0);
+  EXPECT_THAT(service_.last_gateway.parents,
+              testing::ElementsAre("ms1.home.example", "ms2.home.example"));
+}
+
+TEST_F(Tool, JsonIsTheApisAnswerWhereverTheOptionStands) {
+  for (const std::vector<std::string>& arguments :
+       {std::vector<std::string>{"--output", "json", "inventory", "--role", "server"},
+        {"inventory", "--role", "server", "--output", "json"}}) {
+    EXPECT_EQ(postern(arguments), 0);
+    const auto answer = boost::json::parse(out());
+    EXPECT_EQ(answer.at("items").as_array().size(), 1u);
+    EXPECT_EQ(answer.at("items").at(0).at("last_seen").as_string(), "2027-01-15T08:00:00.000Z");
+  }
+  EXPECT_EQ(postern({"--output", "yaml", "server", "list"}), 0);
+  EXPECT_THAT(out(), HasSubstr("- \"name\": \"ms1.home.example\""));
+}
+
+TEST_F(Tool, WrongUsageIsTwoAndSaysWhatIsWrong) {
+  const std::vector<std::string> cases[] = {
+      {},
+      {"fly"},
+      {"gateway"},
+      {"gateway", "approve", "gw1.dmz.example"},
+      {"gateway", "approve", "--parent", "ms1.home.example"},
+      {"inventory", "--role", "king"},
+      {"inventory", "--colour"},
+      {"inventory", "--watch", "0"},
+      {"--output", "xml", "inventory"},
+      {"cert", "show"},
+      {"cert", "request"},
+      {"cert", "import", "--subject-name", "a.example", "--role", "agent", "--state", "/srv"},
+      {"inventory", "--server", "https://ms1.home.example"},
+      {"inventory", "--server", "tcp:1"},
+      {"--output", "json", "inventory", "--watch", "2"},
+  };
+  for (const auto& arguments : cases) {
+    EXPECT_EQ(postern(arguments), 2) << testing::PrintToString(arguments);
+    EXPECT_EQ(out(), "");
+    EXPECT_THAT(err(), testing::StartsWith("postern")) << testing::PrintToString(arguments);
+  }
+}
+
+TEST_F(Tool, AnUnknownVerbIsNamedAndTheKnownOnesListed) {
+  postern({"fly"});
+  EXPECT_THAT(err(), HasSubstr("'fly' is no verb; known are: gateway, agent"));
+  postern({"gateway"});
+  EXPECT_THAT(err(), HasSubstr("gateway: a verb is missing; known are: approve, remove"));
+  postern({"gateway", "fly"});
+  EXPECT_THAT(err(), HasSubstr("gateway: 'fly' is no verb"));
+  postern({"--output", "xml", "inventory"});
+  EXPECT_THAT(err(), HasSubstr("--output: xml not in {table,json,yaml}"));
+}
+
+TEST_F(Tool, EveryVerbExplainsItselfWithAnExample) {
+  for (const char* verb :
+       {"gateway approve", "gateway remove", "gateway list", "gateway show", "agent approve",
+        "agent remove",    "agent list",     "agent show",   "pending list", "pending approve",
+        "pending reject",  "inventory",      "topology",     "server list",  "cert request",
+        "cert sign",       "cert import",    "cert show",    "group export", "group show"}) {
+    std::istringstream words(verb);
+    std::vector<std::string> arguments{std::istream_iterator<std::string>(words), {}};
+    arguments.push_back("--help");
+    EXPECT_EQ(postern(arguments), 0) << verb;
+    EXPECT_THAT(out(), HasSubstr("Example:\n  postern")) << verb;
+    EXPECT_THAT(out(), HasSubstr(verb)) << verb;
+  }
+}
+
+TEST_F(Tool, AnUnreachableServerIsNamedWithTheWayOut) {
+  unreachable_ = Error{Errc::unavailable, "No such file or directory"};
+  EXPECT_EQ(postern({"inventory", "--server", "unix:/run/x.sock"}), 1);
+  EXPECT_THAT(err(), HasSubstr("unix:/run/x.sock: No such file or directory"));
+  EXPECT_THAT(err(), HasSubstr("POSTERN_SERVER"));
+}
+
+TEST_F(Tool, TheServerComesFromTheOptionThenTheEnvironmentThenTheUsualPlace) {
+  postern({"inventory"});
+  EXPECT_EQ(socket_, world_.home + "/server/api.sock");
+  environment_["POSTERN_SERVER"] = "unix:/run/environment.sock";
+  postern({"inventory"});
+  EXPECT_EQ(socket_, "/run/environment.sock");
+  postern({"--server", "unix:/run/option.sock", "inventory"});
+  EXPECT_EQ(socket_, "/run/option.sock");
+}
+
+TEST_F(Tool, ARefusalIsSaidInTheServersWords) {
+  caller_.administrator = false;
+  caller_.name = "ada";
+  EXPECT_EQ(postern({"agent", "approve", "web1.dmz.example"}), 1);
+  EXPECT_THAT(err(), HasSubstr("postern agent approve: ada may read but not change things"));
+}
+
+TEST_F(Tool, PendingNodesAreListedApprovedAndRejected) {
+  EXPECT_EQ(postern({"pending", "list"}), 0);
+  EXPECT_EQ(out(), "Nobody waits for approval.\n");
+  api::PendingView waiting;
+  waiting.name = "web1.dmz.example";
+  waiting.reason = "not approved yet";
+  waiting.path = {"gw1.dmz.example"};
+  service_.waiting = {waiting, waiting};
+  EXPECT_EQ(postern({"pending", "list"}), 0);
+  EXPECT_THAT(out(), HasSubstr("not approved yet"));
+  EXPECT_EQ(postern({"pending", "reject", "web1.dmz.example"}), 0);
+  EXPECT_EQ(postern({"pending", "approve", "web1.dmz.example"}), 0);
+  EXPECT_EQ(postern({"pending", "approve", "web1.dmz.example"}), 1);
+}
+
+TEST_F(Tool, ShowPrintsStreamsAndValues) {
+  service_.nodes.push_back(api::FakeService::agent_node("web1.dmz.example"));
+  api::StreamView stream;
+  stream.lane = "metric";
+  stream.sealed = 9;
+  stream.applied = {{1, 4}, {7, 9}};
+  stream.gaps = {{{5, 6}, "disk full"}};
+  service_.streams = {stream};
+  service_.values = {
+      {"system.cpu.load_average.1m", "1", R"({"a":"b"})", 0.25, false, clock_.wall()}};
+  EXPECT_EQ(postern({"agent", "show", "web1.dmz.example"}), 0);
+  EXPECT_THAT(out(), HasSubstr("1-4, 7-9"));
+  EXPECT_THAT(out(), HasSubstr("5-6 (disk full)"));
+  EXPECT_THAT(out(), HasSubstr("a=b"));
+  EXPECT_EQ(postern({"gateway", "show", "web1.dmz.example"}), 1);
+}
+
+TEST_F(Tool, WatchDrawsAgainAndOutlivesAServerThatIsAway) {
+  drawings_ = 3;
+  EXPECT_EQ(postern({"topology", "--watch", "5"}), 0);
+  std::size_t drawn = 0;
+  for (std::size_t at = out().find("ms1.home"); at != std::string::npos;
+       at = out().find("ms1.home", at + 1))
+    ++drawn;
+  EXPECT_EQ(drawn, 3u);
+  drawings_ = 2;
+  unreachable_ = Error{Errc::unavailable, "Connection refused"};
+  EXPECT_EQ(postern({"topology", "--watch", "5"}), 0);
+  EXPECT_THAT(out(), HasSubstr("Connection refused"));
+}
+
+TEST_F(Tool, TheGroupFileIsWrittenOrPrinted) {
+  EXPECT_EQ(postern({"group", "export", file("group.postern")}), 0);
+  EXPECT_EQ(content(file("group.postern")), "postern-group: 1\n");
+  EXPECT_EQ(postern({"group", "export", "-"}), 0);
+  EXPECT_EQ(out(), "postern-group: 1\n");
+  EXPECT_EQ(postern({"group", "export", file("missing/group.postern")}), 1);
+  EXPECT_EQ(postern({"group", "show"}), 0);
+  EXPECT_THAT(out(), HasSubstr("corp"));
+}
+
+// The way of a certificate: request, sign, import, show.
+TEST_F(Tool, ARequestedCertificateIsSignedImportedAndShown) {
+  const std::string store = file("certificates");
+  ASSERT_EQ(postern({"cert", "request", "--name", "GW1.dmz.example", "--out", store}), 0);
+  EXPECT_THAT(out(), HasSubstr("postern cert import --subject-name gw1.dmz.example"));
+  struct stat key {};
+  ASSERT_EQ(::stat((store + "/gw1.dmz.example.key").c_str(), &key), 0);
+  EXPECT_EQ(key.st_mode & 0777u, 0600u);
+
+  ASSERT_EQ(postern({"cert", "sign", store + "/gw1.dmz.example.csr", "--days", "30", "--out",
+                     file("unused.pem")}),
+            0);
+  EXPECT_EQ(service_.last_request.days, 30u);
+  const auto info = read_request(as_bytes(service_.last_request.csr_pem));
+  ASSERT_TRUE(info);
+  EXPECT_THAT(info->names, testing::ElementsAre("gw1.dmz.example"));
+
+  EXPECT_EQ(postern({"cert", "import", "--subject-name", "gw1.dmz.example", "--store", store,
+                     "--role", "gateway"}),
+            1)
+      << "there is a key but no certificate yet";
+
+  SeededRandom random(1);
+  auto authority = CertificateAuthority::create("corp", clock_.wall(), random);
+  ASSERT_TRUE(authority);
+  SignOptions options;
+  options.now = clock_.wall();
+  const auto leaf = authority->sign(as_bytes(service_.last_request.csr_pem), options, random);
+  ASSERT_TRUE(leaf);
+  const std::string chain = leaf->pem() + authority->certificate().pem();
+  const PrivateKey root = PrivateKey::generate();
+  const GroupFile group{"corp",
+                        {{"ms1.home.example", "ms1.home.example:5723"}},
+                        root.public_key(),
+                        *Anchors::from_certificates({authority->certificate()})};
+  ASSERT_TRUE(disk_.write_file(store + "/gw1.dmz.example.pem", as_bytes(chain), 0644));
+  EXPECT_EQ(postern({"cert", "import", "--subject-name", "gw1.dmz.example", "--store", store,
+                     "--role", "gateway"}),
+            1);
+  EXPECT_THAT(err(), HasSubstr("postern group export")) << "nobody is trusted here yet";
+  ASSERT_TRUE(disk_.write_file(store + "/group.postern", as_bytes(encode_group_file(group)), 0644));
+
+  environment_["POSTERN_CERT_STORE"] = store;
+  EXPECT_EQ(run({"MOMCertImport.exe", "/SubjectName", "gw1.dmz.example"}), kExitNoRole);
+  EXPECT_EQ(run({"momcertimport", "/SubjectName=gw1.dmz.example", "--role", "gateway"}), 0)
+      << err();
+  EXPECT_THAT(out(), HasSubstr("The certificate of gw1.dmz.example was imported successfully."));
+  EXPECT_EQ(run({"momcertimport", "/SubjectName=gw1.dmz.example"}), 0) << "the role is known now";
+  EXPECT_THAT(out(), HasSubstr("was installed already"));
+  EXPECT_EQ(run({"MOMCertImport", "/SubjectName", "gw2.dmz.example"}), kExitNoCertificate);
+
+  EXPECT_EQ(postern({"cert", "show", "--state", world_.home + "/gateway"}), 0);
+  EXPECT_THAT(out(), HasSubstr("server and client"));
+  EXPECT_EQ(postern({"--output", "json", "cert", "show", store + "/gw1.dmz.example.pem"}), 0);
+  EXPECT_EQ(boost::json::parse(out()).at("items").as_array().size(), 2u);
+
+  clock_.set_wall(clock_.wall() + std::chrono::days(4000));
+  EXPECT_EQ(run({"MOMCertImport", "/SubjectName", "gw1.dmz.example"}), kExitRequirementFailed);
+  EXPECT_THAT(err(), HasSubstr("nothing was changed"));
+}
+
+TEST_F(Tool, ARequestKeepsAKeyThatIsThereAlready) {
+  const std::string store = file("certificates");
+  ASSERT_EQ(postern({"cert", "request", "--name", "a.dmz.example", "--out", store}), 0);
+  const std::string key = content(store + "/a.dmz.example.key");
+  ASSERT_EQ(postern({"cert", "request", "--name", "a.dmz.example", "--out", store, "--san",
+                     "b.dmz.example", "--output", "json"}),
+            0);
+  EXPECT_EQ(content(store + "/a.dmz.example.key"), key);
+  EXPECT_EQ(read_request(as_bytes(content(store + "/a.dmz.example.csr")))->names.size(), 2u);
+  EXPECT_EQ(boost::json::parse(out()).at("name").as_string(), "a.dmz.example");
+  EXPECT_EQ(postern({"cert", "request", "--name", "single", "--out", store}), 2);
+}
+
+TEST_F(Tool, ImportLeavesARoleOfAnotherNameAlone) {
+  fs::create_directories(world_.settings);
+  const std::string settings = "group: corp\nname: gw9.dmz.example\nstate_dir: " + file("gw9") +
+                               "\nparents:\n  - ms1.home.example\n";
+  ASSERT_TRUE(disk_.write_file(world_.settings + "/gateway.yaml", as_bytes(settings), 0644));
+  EXPECT_EQ(run({"MOMCertImport", "/SubjectName", "gw1.dmz.example"}), kExitNoRole);
+  EXPECT_THAT(err(), HasSubstr("gateway gw9.dmz.example"));
+}
+
+TEST(SeedTools, AreRecognisedByNameInAnyCaseWithAndWithoutExe) {
+  for (const char* name : {"Microsoft.EnterpriseManagement.GatewayApprovalTool",
+                           "/opt/x/microsoft.enterprisemanagement.gatewayApprovalTool.EXE",
+                           "./MICROSOFT.ENTERPRISEMANAGEMENT.GATEWAYAPPROVALTOOL.exe"})
+    EXPECT_EQ(seed_tool_named(name), &run_approval_tool) << name;
+  for (const char* name : {"MOMCertImport", "momcertimport.exe", "/usr/bin/MomCertImport.Exe"})
+    EXPECT_EQ(seed_tool_named(name), &run_import_tool) << name;
+  for (const char* name : {"postern", "/usr/bin/postern", "", ".exe", "MOMCertImport.bat"})
+    EXPECT_EQ(seed_tool_named(name), nullptr) << name;
+}
+
+TEST_F(Tool, TheApprovalToolSaysTheSeedsWords) {
+  EXPECT_EQ(run({kTool, kServer, kGateway, "/Action=Create"}), 0);
+  EXPECT_EQ(out(), "The approval of server GW1.dmz.example completed successfully.\n");
+  EXPECT_EQ(postern({"gateway", "list"}), 0);
+  EXPECT_THAT(out(), HasSubstr("never connected"));
+
+  EXPECT_EQ(run({kTool, kServer, kGateway, "/Action=Create"}), 0) << "twice does no harm";
+  EXPECT_THAT(out(), testing::StartsWith(
+                         "The approval of server GW1.dmz.example completed successfully.\n"));
+  EXPECT_THAT(out(), HasSubstr("approved already"));
+
+  EXPECT_EQ(run({kTool, "/ManagementServerName=gw1.dmz.example", "/GatewayName=gw2.site.example",
+                 "/Action=Create", "/SiteName=North"}),
+            0)
+      << "a chain: the parent is an approved gateway";
+  EXPECT_EQ(service_.last_gateway.site, "North");
+
+  EXPECT_EQ(run({kTool, kServer, kGateway, "/Action=Delete"}), 0);
+  EXPECT_EQ(out(),
+            "The removal of server GW1.dmz.example from the management group completed "
+            "successfully.\n");
+}
+
+TEST_F(Tool, EachFailureOfTheApprovalToolHasItsOwnStatusAndMessage) {
+  service_.nodes.push_back(api::FakeService::agent_node("web1.dmz.example"));
+  struct Case {
+    std::vector<std::string> arguments;
+    int status;
+    const char* words;
+  };
+  const Case cases[] = {
+      {{kServer, kGateway}, kExitUsage, "/Action"},
+      {{kServer, kGateway, "/Action=Create", "/X=1"}, kExitUsage, "'/X=1' is not known"},
+      {{kServer, kGateway, "/Action=Update"}, kExitWrongAction, "'Update'"},
+      {{kServer, "/GatewayName=gw1", "/Action=Create"}, kExitNotAnFqdn, "/GatewayName"},
+      {{"/ManagementServerName=ms1", kGateway, "/Action=Create"},
+       kExitNotAnFqdn,
+       "/ManagementServerName"},
+      {{"/ManagementServerName=ms9.home.example", kGateway, "/Action=Create"},
+       kExitUnknownManagementServer,
+       "ms9.home.example"},
+      {{"/ManagementServerName=ms9.home.example", kGateway, "/Action=Delete"},
+       kExitUnknownManagementServer,
+       "ms9.home.example"},
+      {{"/ManagementServerName=web1.dmz.example", kGateway, "/Action=Create"},
+       kExitUnknownManagementServer,
+       "web1.dmz.example"},
+      {{kServer, kGateway, "/Action=Create", "/ManagementServerInitiatesConnection"},
+       kExitDirection,
+       "not available in this version"},
+      {{kServer, kGateway, "/Action=Delete"}, kExitUnknownGateway, "gw1.dmz.example"},
+      {{kServer, "/GatewayName=web1.dmz.example", "/Action=Create"}, kExitConflict, "another role"},
+  };
+  for (const Case& one : cases) {
+    std::vector<std::string> arguments = one.arguments;
+    arguments.insert(arguments.begin(), kTool);
+    EXPECT_EQ(run(arguments), one.status) << one.words;
+    EXPECT_THAT(err(), HasSubstr(one.words));
+    EXPECT_EQ(out(), "");
+  }
+  EXPECT_TRUE(service_.audit_log.empty()) << "none of them changed anything";
+
+  caller_.administrator = false;
+  EXPECT_EQ(run({kTool, kServer, kGateway, "/Action=Create"}), kExitNoRight);
+  EXPECT_THAT(err(), HasSubstr("postern-admin"));
+  unreachable_ = Error{Errc::denied, "Permission denied"};
+  EXPECT_EQ(run({kTool, kServer, kGateway, "/Action=Create"}), kExitNoRight);
+  unreachable_ = Error{Errc::unavailable, "Connection refused"};
+  EXPECT_EQ(run({kTool, kServer, kGateway, "/Action=Create"}), kExitUnreachable);
+  EXPECT_THAT(err(), HasSubstr("systemctl status postern-server"));
+}
+
+}  // namespace
+}  // namespace postern::cli

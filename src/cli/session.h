@@ -1,0 +1,72 @@
+#pragma once
+
+#include <boost/json.hpp>
+#include <expected>
+#include <string>
+#include <vector>
+
+#include "cli/client.h"
+#include "cli/options.h"
+#include "cli/world.h"
+
+/// What the verbs share. Not for other folders.
+namespace postern::cli {
+
+/// One command under way.
+struct Session {
+  World& world;
+  const Options& options;
+  std::optional<Client> client;  // empty only for verbs that ask no server
+};
+
+using Answered = std::expected<boost::json::value, Failure>;
+
+/// Says what went wrong, with the verb in front; the exit status is kExitFailed.
+int say_failure(Session& session, const std::string& message);
+
+/// Prints a successful answer as --output wants it, as a table with the help of `table`.
+int print(Session& session, const Answered& answer,
+          std::string (*table)(Session&, const boost::json::value&));
+
+/// Draws it once, or again and again with --watch; a failure is drawn in its place.
+int draw(Session& session, const std::string& target,
+         std::string (*table)(Session&, const boost::json::value&));
+
+// Reading answers leniently: what is missing or of another kind is "" or nothing.
+std::string text_of(const boost::json::value& object, std::string_view member);
+bool flag_of(const boost::json::value& object, std::string_view member);
+std::optional<std::int64_t> count_of(const boost::json::value& object, std::string_view member);
+std::vector<std::string> texts_of(const boost::json::value& object, std::string_view member);
+const boost::json::array& list_of(const boost::json::value& object, std::string_view member);
+std::string joined(const std::vector<std::string>& list);  // "a, b"; "-" when empty
+std::string or_dash(std::string text);
+std::string when(Session& session, const boost::json::value& object, std::string_view member);
+std::string lifetime_left(Session& session, const boost::json::value& object);
+
+using Verb = int (*)(Session&);
+
+// nodes.cc
+int approve_gateway(Session& session);
+int approve_agent(Session& session);
+int remove_gateway(Session& session);
+int remove_agent(Session& session);
+int show_gateway(Session& session);
+int show_agent(Session& session);
+int list_pending(Session& session);
+int approve_pending(Session& session);
+int reject_pending(Session& session);
+// views.cc
+int list_gateways(Session& session);
+int list_agents(Session& session);
+int show_inventory(Session& session);
+int show_topology(Session& session);
+int list_servers(Session& session);
+int export_group(Session& session);
+int show_group(Session& session);
+// certificates.cc
+int request_certificate(Session& session);
+int sign_certificate(Session& session);
+int import_certificate(Session& session);
+int show_certificate(Session& session);
+
+}  // namespace postern::cli

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace postern::cli {
+
+inline constexpr std::size_t kScreenColumns = 100;
+
+/// Rows under headings, in plain ASCII, at most kScreenColumns wide: when it would be wider, the
+/// widest columns are cut (".." at the end of a cell shows it; the other outputs cut nothing).
+/// Other characters, which may come from strangers, are printed as '?'.
+class Table {
+ public:
+  explicit Table(std::vector<std::string> headings) : headings_(std::move(headings)) {}
+  void add(std::vector<std::string> row);  // as many cells as there are headings
+  bool empty() const { return rows_.empty(); }
+  std::string text() const;
+
+ private:
+  std::vector<std::string> headings_;
+  std::vector<std::vector<std::string>> rows_;
+};
+
+/// One node of a tree, in any order.
+struct TreeNode {
+  std::string name;
+  std::string parent;  // "" or unknown: it stands at the top
+};
+
+struct TreeLine {
+  std::size_t index;   // into the nodes that were given
+  std::string prefix;  // "|  +- "
+};
+
+/// The order and the branches in which to print a tree: parents before children, siblings by
+/// name. Every node comes exactly once, also those of a ring.
+std::vector<TreeLine> tree_lines(const std::vector<TreeNode>& nodes);
+
+std::string printable(std::string_view text);
+
+}  // namespace postern::cli

@@ -1,0 +1,457 @@
+#include "gateway/gateway.h"
+
+#include "node/admission.h"
+
+namespace postern {
+namespace {
+
+using node::Decision;
+using node::message_of;
+using node::Refusal;
+
+constexpr Duration kRequestWaitMax = std::chrono::seconds(10);
+constexpr std::chrono::seconds kDiskRetry{5};
+constexpr std::chrono::seconds kEquivocationRetry{60};
+
+std::string bytes_of(const google::protobuf::MessageLite& message) { return message.SerializeAsString(); }
+
+}  // namespace
+
+Result<std::unique_ptr<Gateway>> Gateway::open(node::Surroundings around, NodeSettings settings) {
+  std::unique_ptr<Gateway> gateway(new Gateway(around));
+  PortOptions options;
+  options.address = settings.listen.host;
+  options.port = settings.listen.port;
+  auto opened = node::Node::open(around, std::move(settings), node::Role::gateway, *gateway);
+  if (!opened) return std::unexpected(opened.error());
+  gateway->node_ = std::move(*opened);
+  node::Children::Owner& owner = *gateway;
+  gateway->children_ = std::make_unique<node::Children>(around.loops, around.log, gateway->node_->self(), owner);
+  if (auto listening = gateway->children_->listen(gateway->node_->tls(), options); !listening)
+    return std::unexpected(listening.error());
+  around.log.info("gateway {} listens on {}:{}", gateway->node_->self().name, options.address, gateway->children_->port());
+  gateway->node_->start();
+  return gateway;
+}
+
+Gateway::Gateway(node::Surroundings around) : around_(around), core_(around.loops.core()), log_(around.log) {}
+Gateway::~Gateway() {
+  children_.reset();
+  node_.reset();
+}
+
+void Gateway::reload(const NodeSettings& settings) {
+  node_->reload(settings);
+  children_->set_tls(node_->tls());
+}
+
+void Gateway::stop(const std::string& why) {
+  children_->stop(why);
+  node_->stop(why);
+}
+
+// ---- Who may come in
+
+/// Decides from what is known on this machine; nullopt: the management server must be asked.
+std::optional<Decision> Gateway::decide_here(const node::Candidate& candidate) {
+  node::Trust& trust = node_->trust();
+  if (const auto denied = trust.denied(candidate.who.id, candidate.who.tls_key))
+    return std::unexpected(refusal_for(*denied, candidate.who.name));
+  if (candidate.hello.has_approval()) {
+    if (auto taken = trust.take(candidate.hello.approval(), around_.clock.wall()); !taken)
+      log_.info("the approval that {} shows is not believed: {}", candidate.who.name, taken.error().message);
+  }
+  const auto approval = trust.approval(candidate.who.id);
+  if (!approval) return std::nullopt;
+  if (against_approval(approval->approval, candidate, node_->self().name)) return std::nullopt;
+  return node::Admitted{approval->document, documents_for(candidate.who.id)};
+}
+
+void Gateway::admit(const node::Candidate& candidate, std::function<void(Decision)> decided) {
+  if (auto decision = decide_here(candidate)) {
+    decided(std::move(*decision));
+    return;
+  }
+  ask_upwards(candidate, std::move(decided));
+}
+
+void Gateway::ask_upwards(const node::Candidate& candidate, std::function<void(Decision)> decided) {
+  wire::pb::Admission admission;
+  *admission.mutable_hello() = candidate.hello;
+  for (const Certificate& certificate : candidate.chain) admission.add_chain(node::field_of(certificate.der()));
+  admission.set_address(candidate.address);
+  admission.set_exporter(node::field_of(candidate.exporter));
+  wire::pb::Request request;
+  request.set_kind(1);
+  request.set_body(bytes_of(admission));
+
+  const std::string name = candidate.who.name;
+  const bool sent = send_request(std::move(request), [this, candidate, decided](const wire::pb::Reply& reply) {
+    if (reply.has_refused()) {
+      const auto& refused = reply.refused();
+      decided(std::unexpected(Refusal{static_cast<wire::Refusal>(refused.reason()), refused.words(),
+                                      std::chrono::milliseconds(refused.retry_after_ms())}));
+      return;
+    }
+    wire::pb::AdmissionReply admitted;
+    if (admitted.ParseFromString(reply.body()) && admitted.has_approval()) {
+      for (const auto& document : admitted.documents()) (void)node_->trust().take(document, around_.clock.wall());
+      auto taken = node_->trust().take(admitted.approval(), around_.clock.wall());
+      if (!taken) log_.warning("the approval of {} from above is not believed: {}", candidate.who.name, taken.error().message);
+    }
+    const auto approval = node_->trust().approval(candidate.who.id);
+    if (!approval) {
+      decided(std::unexpected(Refusal{wire::Refusal::busy, "the answer from above was no approval", std::chrono::seconds(10)}));
+      return;
+    }
+    if (auto refusal = against_approval(approval->approval, candidate, node_->self().name)) {
+      decided(std::unexpected(*refusal));
+      return;
+    }
+    decided(node::Admitted{approval->document, documents_for(candidate.who.id)});
+  });
+  if (!sent)
+    decided(std::unexpected(Refusal{wire::Refusal::busy,
+                                    fmt::format("gateway {} has no approval of {} and cannot ask the management server now",
+                                                node_->self().name, name),
+                                    std::chrono::seconds(5)}));
+}
+
+std::vector<wire::pb::Signed> Gateway::documents_for(const NodeId&) { return node_->trust().for_children(); }
+
+std::vector<wire::pb::Hop> Gateway::path() {
+  std::vector<wire::pb::Hop> path;
+  wire::pb::Hop own;
+  own.set_node_id(node::field_of(node_->self().id.bytes));
+  own.set_name(node_->self().name);
+  own.set_role(static_cast<std::uint32_t>(node::Role::gateway));
+  path.push_back(own);
+  for (const auto& hop : node_->uplink().path()) path.push_back(hop);
+  return path;
+}
+
+wire::pb::Hop Gateway::hop_of(const node::Neighbour& who) const {
+  wire::pb::Hop hop;
+  hop.set_node_id(node::field_of(who.id.bytes));
+  hop.set_name(who.name);
+  hop.set_role(static_cast<std::uint32_t>(who.role));
+  return hop;
+}
+
+void Gateway::on_child(node::Child& child, const node::Candidate& candidate) {
+  wire::pb::Presence presence;
+  presence.set_node_id(node::field_of(child.who().id.bytes));
+  presence.set_connected(true);
+  presence.set_since_ms(to_ms(around_.clock.wall()));
+  presence.set_address(candidate.address);
+  presences_[child.who().id] = {child.who().id, presence};
+  node_->uplink().send(message_of(wire::Type::presence, presence));
+}
+
+void Gateway::on_child_gone(const node::Child& child, const std::string&) {
+  wire::pb::Presence presence = presences_[child.who().id].second;
+  presence.set_node_id(node::field_of(child.who().id.bytes));
+  presence.set_connected(false);
+  presence.set_since_ms(to_ms(around_.clock.wall()));
+  // What is behind it comes again with its next attach; until then we know nothing of it.
+  std::erase_if(presences_, [&](const auto& entry) { return entry.second.first == child.who().id; });
+  presences_[child.who().id] = {child.who().id, presence};
+  node_->uplink().send(message_of(wire::Type::presence, presence));
+}
+
+void Gateway::on_refused(const std::string& address, const std::string& name, wire::Refusal reason, const std::string& words) {
+  log_.warning("refused {} at {}: {} ({})", name.empty() ? "a peer" : name, address, words, wire::to_string(reason));
+}
+
+// ---- Batches
+
+void Gateway::on_batch(node::Child& child, const wire::Stamped&, const wire::BatchView& batch, SharedBytes message) {
+  using Arrival = relay::Relay::Arrival;
+  const wire::StreamKey stream = batch.header.stream;
+  const std::uint64_t sequence = batch.header.sequence;
+  const wire::Lane lane = stream.lane;
+  const Digest hash = sha256(batch.signed_part);
+  const std::size_t bytes = message->size();
+
+  switch (node_->relay().classify(stream, sequence, hash)) {
+    case Arrival::held:
+    case Arrival::settled:
+      child.taken(lane, bytes);
+      if (auto settled = node_->relay().settled_message(stream)) {
+        wire::Message down = wire::make_message(wire::Type::settled, {});
+        down.body = std::move(settled);
+        child.send(std::move(down));
+      }
+      answer_with_coverage(stream);
+      return;
+    case Arrival::equivocation:
+      // Never a duplicate (rule D1): ours stays, the other one stays with the child, and it is said aloud.
+      ++equivocations_;
+      log_.error("equivocation: {} sent another batch {} of {} than the one that is held here", child.who().name, sequence,
+                 stream.text());
+      child.taken(lane, bytes);
+      child.answer(stream, sequence, hash, node::kNotYet, "another batch of this number is held here", kEquivocationRetry);
+      return;
+    case Arrival::fresh: break;
+  }
+
+  auto stamped = wire::add_stamp(*message, {child.who().id, around_.clock.wall()});
+  if (!stamped || !node_->spool().has_room(bytes)) {
+    ++batches_refused_;
+    child.taken(lane, bytes);
+    child.answer(stream, sequence, hash, node::kNotYet,
+                 stamped ? "the spool writes slower than batches come" : stamped.error().message, kDiskRetry);
+    return;
+  }
+  auto shared = std::make_shared<const Bytes>(std::move(*stamped));
+  node_->relay().writing(stream, sequence, hash);
+  node_->spool().append(
+      {stream, sequence, hash, shared},
+      [this, channel = child.channel_id(), stream, sequence, hash, lane, bytes, shared](Result<spool::Location> stored) {
+        node::Child* from = children_ ? children_->by_channel(channel) : nullptr;
+        if (from != nullptr) from->taken(lane, bytes);
+        if (!stored) {
+          node_->relay().write_failed(stream, sequence);
+          if (batches_refused_++ % 100 == 0) log_.error("a batch cannot be stored: {}", stored.error().message);
+          if (from != nullptr) from->answer(stream, sequence, hash, node::kNotYet, stored.error().message, kDiskRetry);
+          return;
+        }
+        ++batches_taken_;
+        node_->relay().added({stream, sequence, hash, *stored, shared});
+        answer_with_coverage(stream);
+        node_->uplink().pump();
+      });
+}
+
+void Gateway::on_offer(node::Child& child, const std::vector<wire::Coverage>& offers) {
+  std::vector<wire::Coverage> held;
+  for (const wire::Coverage& offer : offers) {
+    if (auto settled = node_->relay().settled_message(offer.stream)) {
+      wire::Message down = wire::make_message(wire::Type::settled, {});
+      down.body = std::move(settled);
+      child.send(std::move(down));
+    }
+    held.push_back(node_->relay().coverage(offer.stream, child.highest(offer.stream)));
+  }
+  child.send(wire::make_message(wire::Type::stored, wire::encode_coverages(held)));
+}
+
+/// Batches stored in one turn are answered together.
+void Gateway::answer_with_coverage(const wire::StreamKey& stream) {
+  to_answer_.insert(stream);
+  if (flush_posted_) return;
+  flush_posted_ = true;
+  core_.post([this] { flush_answers(); });
+}
+
+void Gateway::flush_answers() {
+  flush_posted_ = false;
+  if (!children_) return;
+  std::map<node::Child*, std::vector<wire::Coverage>> answers;
+  for (const wire::StreamKey& stream : to_answer_)
+    children_->for_each_of(stream, [&](node::Child& child) {
+      auto& list = answers[&child];
+      list.push_back(node_->relay().coverage(stream, child.highest(stream)));
+      if (list.size() < wire::kCoverageListMax) return;
+      child.send(wire::make_message(wire::Type::stored, wire::encode_coverages(list)));
+      list.clear();
+    });
+  to_answer_.clear();
+  for (const auto& [child, list] : answers)
+    if (!list.empty()) child->send(wire::make_message(wire::Type::stored, wire::encode_coverages(list)));
+}
+
+void Gateway::on_settled(const wire::StreamKey& stream, SharedBytes message) {
+  if (!children_) return;
+  children_->for_each_of(stream, [&](node::Child& child) {
+    wire::Message down = wire::make_message(wire::Type::settled, {});
+    down.body = message;
+    child.send(std::move(down));
+  });
+}
+
+// ---- Heads, presence, requests
+
+void Gateway::on_child_message(node::Child& child, const wire::Message& message) {
+  const auto parse = [&](google::protobuf::MessageLite& into) {
+    return into.ParseFromArray(message.bytes().data(), static_cast<int>(message.bytes().size()));
+  };
+  switch (message.type) {
+    case wire::Type::head: return on_head(child, message);
+    case wire::Type::presence: {
+      wire::pb::Presence presence;
+      if (parse(presence)) on_presence(child, std::move(presence));
+      return;
+    }
+    case wire::Type::request: {
+      wire::pb::Request request;
+      if (parse(request)) on_request(child, std::move(request));
+      return;
+    }
+    default: log_.debug("{} from {} is not used by this version", wire::to_string(message.type), child.who().name);
+  }
+}
+
+void Gateway::on_head(node::Child& child, const wire::Message& message) {
+  auto stamped = wire::read_stamped(message.bytes());
+  wire::pb::Signed signed_head;
+  wire::pb::Head head;
+  if (!stamped || stamped->body.size() > wire::kFirstMessageMax ||
+      !signed_head.ParseFromArray(stamped->body.data(), static_cast<int>(stamped->body.size())) ||
+      !head.ParseFromString(signed_head.body())) {
+    ++heads_dropped_;
+    return;
+  }
+  const NodeId node = node::node_id_of_field(head.node_id());
+  // An agent speaks for itself alone; a gateway also passes on what its descendants signed (rule T5).
+  const bool allowed = node == child.who().id || child.who().role == node::Role::gateway;
+  const auto known = heads_.find(node);
+  if (!allowed || (known == heads_.end() && heads_.size() >= kHeadsKeptMax) ||
+      (known != heads_.end() && known->second.first >= head.number())) {
+    heads_dropped_ += known == heads_.end() ? 1 : 0;
+    return;
+  }
+  auto with_stamp = wire::add_stamp(message.bytes(), {child.who().id, around_.clock.wall()});
+  if (!with_stamp) return;
+  wire::Message up = wire::make_message(wire::Type::head, std::move(*with_stamp));
+  heads_[node] = {head.number(), up};
+  node_->uplink().send(std::move(up));
+}
+
+void Gateway::on_presence(node::Child& child, wire::pb::Presence presence) {
+  const NodeId node = node::node_id_of_field(presence.node_id());
+  if (child.who().role != node::Role::gateway || presence.path_size() >= static_cast<int>(wire::kStampsMax) ||
+      (presences_.size() >= kHeadsKeptMax && !presences_.contains(node)))
+    return;
+  *presence.add_path() = hop_of(child.who());
+  presences_[node] = {child.who().id, presence};
+  node_->uplink().send(message_of(wire::Type::presence, presence));
+}
+
+void Gateway::on_attached() {
+  // The new parent knows nothing of what is below us.
+  for (const auto& [node, entry] : presences_) node_->uplink().send(message_of(wire::Type::presence, entry.second));
+  for (const auto& [node, entry] : heads_) node_->uplink().send(entry.second);
+  on_path_changed();
+}
+
+void Gateway::on_path_changed() {
+  if (!children_) return;
+  wire::pb::Path path;
+  for (auto& hop : this->path()) *path.add_path() = std::move(hop);
+  children_->for_each([&](node::Child& child) { child.send(message_of(wire::Type::path, path)); });
+}
+
+void Gateway::on_request(node::Child& child, wire::pb::Request request) {
+  const std::uint64_t childs_id = request.id();
+  const std::uint64_t channel = child.channel_id();
+  wire::pb::Admission admission;
+  if (child.who().role != node::Role::gateway || request.kind() != 1 || !admission.ParseFromString(request.body()) ||
+      admission.path_size() >= static_cast<int>(wire::kStampsMax)) {
+    log_.debug("a request of kind {} from {} is not passed on", request.kind(), child.who().name);
+    return;
+  }
+  *admission.add_path() = hop_of(child.who());
+  request.set_body(bytes_of(admission));
+  const bool sent = send_request(std::move(request), [this, childs_id, channel](const wire::pb::Reply& reply) {
+    if (node::Child* asker = children_->by_channel(channel)) {
+      wire::pb::Reply down = reply;
+      down.set_id(childs_id);
+      asker->send(message_of(wire::Type::reply, down));
+    }
+  });
+  if (sent) return;
+  wire::pb::Reply reply;
+  reply.set_id(childs_id);
+  reply.mutable_refused()->set_reason(static_cast<std::uint32_t>(wire::Refusal::busy));
+  reply.mutable_refused()->set_words(fmt::format("gateway {} cannot ask the management server now", node_->self().name));
+  reply.mutable_refused()->set_retry_after_ms(5000);
+  child.send(message_of(wire::Type::reply, reply));
+}
+
+bool Gateway::send_request(wire::pb::Request request, std::function<void(const wire::pb::Reply&)> done) {
+  if (requests_.size() >= kRequestsWaitingMax || !node_->uplink().attached()) return false;
+  const std::uint64_t id = next_request_++;
+  request.set_id(id);
+  Waiting waiting{std::move(done), core_.after(kRequestWaitMax, [this, id] {
+                    wire::pb::Reply late;
+                    late.set_id(id);
+                    late.mutable_refused()->set_reason(static_cast<std::uint32_t>(wire::Refusal::busy));
+                    late.mutable_refused()->set_words("the management server did not answer within 10 s");
+                    late.mutable_refused()->set_retry_after_ms(5000);
+                    on_reply(late);
+                  })};
+  requests_.emplace(id, std::move(waiting));
+  node_->uplink().send(message_of(wire::Type::request, request));
+  return true;
+}
+
+void Gateway::on_reply(const wire::pb::Reply& reply) {
+  const auto found = requests_.find(reply.id());
+  if (found == requests_.end()) return;
+  auto done = std::move(found->second.done);
+  requests_.erase(found);
+  done(reply);
+}
+
+// ---- Documents
+
+void Gateway::on_document(const wire::pb::Signed& document, const wire::pb::DocumentBody& body) {
+  if (!children_) return;
+  const auto type = static_cast<node::DocumentType>(body.type());
+  const NodeId audience = node::node_id_of_field(body.audience());
+  children_->for_each([&](node::Child& child) {
+    const bool for_all = body.audience().empty();
+    if (for_all || child.who().id == audience || child.who().role == node::Role::gateway)
+      child.send(message_of(wire::Type::document, document));
+  });
+  if (type != node::DocumentType::deny) return;
+  std::vector<std::pair<NodeId, Refusal>> out;
+  children_->for_each([&](node::Child& child) {
+    if (const auto denied = node_->trust().denied(child.who().id, child.who().tls_key))
+      out.emplace_back(child.who().id, refusal_for(*denied, child.who().name));
+  });
+  for (const auto& [id, refusal] : out) children_->refuse(id, refusal);
+}
+
+std::vector<Measurement> Gateway::own_health() {
+  const WallTime now = around_.clock.wall();
+  const PortCounters port = children_ ? children_->counters() : PortCounters{};
+  std::uint64_t refused = 0;
+  for (const std::uint64_t count : port.refused) refused += count;
+  const auto measure = [&](const char* name, const char* unit, std::uint64_t value) {
+    Measurement m;
+    m.name = name;
+    m.unit = unit;
+    m.value = static_cast<std::int64_t>(value);
+    m.time = now;
+    return m;
+  };
+  return {measure("postern.gateway.children", "{node}", children_ ? children_->size() : 0),
+          measure("postern.gateway.batches.stored", "{batch}", batches_taken_),
+          measure("postern.gateway.batches.not_stored", "{batch}", batches_refused_),
+          measure("postern.gateway.equivocations", "{batch}", equivocations_),
+          measure("postern.port.accepted", "{connection}", port.accepted),
+          measure("postern.port.refused", "{connection}", refused),
+          measure("postern.port.garbage", "{connection}", port.garbage + port.not_tls)};
+}
+
+void Gateway::on_http(HttpRequest request, Respond respond) {
+  HttpResponse response;
+  if (request.method != "GET") {
+    response.status = 405;
+    response.body = "only GET\n";
+  } else if (request.target == "/livez") {
+    response.body = "alive\n";
+  } else if (request.target == "/readyz" && request.loopback) {
+    const bool ready = node_->uplink().attached();
+    response.status = ready ? 200 : 503;
+    response.body = ready ? "ready\n" : "no parent is attached\n";
+  } else {
+    response.status = 404;
+    response.body = "not here\n";
+  }
+  respond(std::move(response));
+}
+
+}  // namespace postern

@@ -1,0 +1,81 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <set>
+
+#include "node/children.h"
+#include "node/node.h"
+
+namespace postern {
+
+inline constexpr std::size_t kRequestsWaitingMax = 1024;  // channel.md#W50
+inline constexpr std::size_t kHeadsKeptMax = 100'000;
+
+/// A gateway: a node with children. Takes their batches, says *stored* when they are on disk, hands
+/// them on, and passes down what the management server says. Never looks into a payload. Belongs to
+/// the core loop.
+class Gateway final : node::Node::Listener, node::Children::Owner {
+ public:
+  static Result<std::unique_ptr<Gateway>> open(node::Surroundings around, NodeSettings settings);
+  ~Gateway() override;
+
+  void reload(const NodeSettings& settings);
+  void stop(const std::string& why);
+
+ private:
+  explicit Gateway(node::Surroundings around);
+
+  // node::Node::Listener: what comes from above
+  void on_attached() override;
+  void on_path_changed() override;
+  void on_settled(const wire::StreamKey& stream, SharedBytes message) override;
+  void on_document(const wire::pb::Signed& document, const wire::pb::DocumentBody& body) override;
+  void on_reply(const wire::pb::Reply& reply) override;
+  std::vector<Measurement> own_health() override;
+
+  // node::Children::Owner: what comes from below
+  void admit(const node::Candidate& candidate, std::function<void(node::Decision)> decided) override;
+  std::vector<wire::pb::Hop> path() override;
+  const TlsContext& tls() override { return *node_->tls(); }
+  Duration head_interval() override { return node_->settings().interval; }
+  void on_child(node::Child& child, const node::Candidate& candidate) override;
+  void on_child_gone(const node::Child& child, const std::string& why) override;
+  void on_batch(node::Child& child, const wire::Stamped& stamped, const wire::BatchView& batch, SharedBytes message) override;
+  void on_offer(node::Child& child, const std::vector<wire::Coverage>& offers) override;
+  void on_child_message(node::Child& child, const wire::Message& message) override;
+  void on_http(HttpRequest request, Respond respond) override;
+  void on_refused(const std::string& address, const std::string& name, wire::Refusal reason, const std::string& words) override;
+
+  void on_head(node::Child& child, const wire::Message& message);
+  void on_presence(node::Child& child, wire::pb::Presence presence);
+  void on_request(node::Child& child, wire::pb::Request request);
+  std::optional<node::Decision> decide_here(const node::Candidate& candidate);
+  void ask_upwards(const node::Candidate& candidate, std::function<void(node::Decision)> decided);
+  void answer_with_coverage(const wire::StreamKey& stream);
+  void flush_answers();
+  wire::pb::Hop hop_of(const node::Neighbour& who) const;
+  std::vector<wire::pb::Signed> documents_for(const NodeId& id);
+
+  struct Waiting {  // a request that went up
+    std::function<void(const wire::pb::Reply&)> done;
+    Loop::Timer timer;
+  };
+  bool send_request(wire::pb::Request request, std::function<void(const wire::pb::Reply&)> done);
+
+  node::Surroundings around_;
+  Loop& core_;
+  const Log& log_;
+  std::unique_ptr<node::Node> node_;
+  std::unique_ptr<node::Children> children_;
+  std::map<std::uint64_t, Waiting> requests_;
+  std::uint64_t next_request_ = 1;
+  std::map<NodeId, std::pair<std::uint64_t, wire::Message>> heads_;        // newest of each node below: number, message
+  std::map<NodeId, std::pair<NodeId, wire::pb::Presence>> presences_;      // by node: the child it came by, what it said
+  std::set<wire::StreamKey> to_answer_;
+  bool flush_posted_ = false;
+  std::uint64_t batches_taken_ = 0, batches_refused_ = 0, heads_dropped_ = 0;
+  std::uint64_t equivocations_ = 0;
+};
+
+}  // namespace postern

@@ -1,0 +1,401 @@
+#include "node/children.h"
+
+#include <algorithm>
+
+namespace postern::node {
+namespace {
+
+/// A child may have this much on its way per lane; `state` first (rule C4).
+constexpr std::array<std::uint64_t, 3> kCreditWindow{4u << 20, 4u << 20, 8u << 20};
+constexpr Duration kDecisionWaitMax = std::chrono::seconds(15);
+constexpr Duration kSweep = std::chrono::seconds(15);
+/// The child pings after 45 s of silence (rule C7); three of those and some, and it is gone.
+constexpr Duration kSilenceMax = std::chrono::seconds(150);
+
+}  // namespace
+
+class Children::Session final : public ChannelHandler, public Child {
+ public:
+  Session(Children& children, std::shared_ptr<Channel> channel) : children_(children), channel_(std::move(channel)) {
+    channel_->set_handler(this);
+  }
+  ~Session() override { channel_->set_handler(nullptr); }
+
+  // ---- Child
+  const Neighbour& who() const override { return candidate_.who; }
+  const ChannelPeer& peer() const override { return channel_->peer(); }
+  std::uint64_t channel_id() const override { return channel_->id(); }
+  void send(wire::Message message) override { channel_->send(std::move(message)); }
+  void taken(wire::Lane lane, std::size_t message_bytes) override;
+  std::optional<std::uint64_t> highest(const wire::StreamKey& stream) const override {
+    const auto found = highest_.find(stream);
+    return found == highest_.end() ? std::nullopt : std::optional(found->second);
+  }
+  void answer(const wire::StreamKey& stream, std::uint64_t sequence, const Digest& hash, std::uint32_t verdict,
+              const std::string& words, std::chrono::milliseconds retry_after) override;
+
+  // ---- ChannelHandler
+  void on_message(Channel& channel, wire::Message message) override;
+  void on_refused(Channel& channel, const RefusalNotice& notice) override;
+  void on_closed(Channel& channel, const Error& why) override;
+
+  void refuse(const Refusal& refusal);
+  Channel& channel() { return *channel_; }
+  const Candidate& candidate() const { return candidate_; }
+  bool attached() const { return state_ == State::attached; }
+  /// This one took over from `older`, which closes when this one has answered a ping (W25).
+  void supersedes(std::uint64_t older) { older_ = older; }
+  const std::map<wire::StreamKey, std::uint64_t>& streams() const { return highest_; }
+
+ private:
+  enum class State { hello, deciding, attached, closing };
+  void on_hello(const wire::Message& message);
+  void decided(Decision decision);
+  void welcome(const Admitted& admitted);
+  void on_batch(const wire::Message& message);
+  void on_offer(const wire::Message& message);
+  bool note(const wire::StreamKey& stream, std::uint64_t sequence);
+
+  Children& children_;
+  std::shared_ptr<Channel> channel_;
+  State state_ = State::hello;
+  Candidate candidate_;
+  std::array<std::uint64_t, 3> received_{}, taken_{}, granted_ = kCreditWindow;
+  std::map<wire::StreamKey, std::uint64_t> highest_;
+  std::optional<std::uint64_t> older_;
+};
+
+void Children::Session::on_message(Channel&, wire::Message message) {
+  if (state_ == State::closing) return;
+  if (state_ == State::deciding) {
+    refuse({wire::Refusal::protocol, fmt::format("{} between hello and welcome", wire::to_string(message.type))});
+    return;
+  }
+  if (state_ == State::hello) {
+    if (message.type == wire::Type::hello)
+      on_hello(message);
+    else
+      refuse({wire::Refusal::protocol, fmt::format("{} before hello", wire::to_string(message.type))});
+    return;
+  }
+  switch (message.type) {
+    case wire::Type::ping:
+      message.type = wire::Type::pong;
+      channel_->send(std::move(message));
+      return;
+    case wire::Type::pong:
+      if (older_) {
+        const auto older = children_.sessions_.find(*older_);
+        older_.reset();
+        if (older != children_.sessions_.end())
+          older->second->refuse({wire::Refusal::superseded, "a newer connection of this node took over"});
+      }
+      return;
+    case wire::Type::batch: on_batch(message); return;
+    case wire::Type::offer: on_offer(message); return;
+    case wire::Type::head:
+    case wire::Type::request:
+    case wire::Type::reply:
+    case wire::Type::notice:
+    case wire::Type::presence: children_.owner_.on_child_message(*this, message); return;
+    case wire::Type::credential: return;  // channel.md#W60: skipped by this version
+    default:
+      // Parent, failover and configuration never come from a child (rule T5).
+      refuse({wire::Refusal::protocol, fmt::format("a child does not send {}", wire::to_string(message.type))});
+  }
+}
+
+void Children::Session::on_hello(const wire::Message& message) {
+  wire::pb::Hello hello;
+  if (!hello.ParseFromArray(message.bytes().data(), static_cast<int>(message.bytes().size()))) {
+    refuse({wire::Refusal::protocol, "a hello that cannot be read"});
+    return;
+  }
+  candidate_.hello = hello;
+  candidate_.address = peer().address;
+  candidate_.chain = peer().chain;
+  candidate_.exporter = peer().exporter;
+  candidate_.who.name = hello.name();
+  const Certificate& leaf = peer().chain.front();
+  if (!name_matches(leaf, hello.name())) {
+    std::string names;
+    for (const std::string& name : leaf.dns_names()) names += (names.empty() ? "" : ", ") + name;
+    refuse({wire::Refusal::wrong_name,
+            fmt::format("it calls itself {}, its certificate is for {}; set name in its configuration or import the "
+                        "certificate of that name",
+                        hello.name(), names.empty() ? "no DNS name" : names)});
+    return;
+  }
+  auto who = verify_hello(hello, leaf.spki_sha256(), peer().exporter, children_.self_);
+  if (!who) {
+    refuse(who.error());
+    return;
+  }
+  candidate_.who = std::move(*who);
+  if (hello.claim() != 1) {
+    refuse({wire::Refusal::not_a_parent,
+            fmt::format("{} claims to be the parent of {}, which did not name it as one that initiates", hello.name(),
+                        children_.self_.name),
+            std::chrono::minutes(5)});
+    return;
+  }
+  if (candidate_.who.id == children_.self_.id) {
+    refuse({wire::Refusal::loop, "it has this node's own identity: a copied state folder, or a parent list that leads back here"});
+    return;
+  }
+  for (const auto& hop : children_.owner_.path())
+    if (node_id_of_field(hop.node_id()) == candidate_.who.id) {
+      refuse({wire::Refusal::loop, fmt::format("{} stands in the path of {} to the server", hello.name(), children_.self_.name)});
+      return;
+    }
+  if (children_.attached_.size() >= kChildrenMax) {
+    refuse({wire::Refusal::busy, fmt::format("{} children are connected, the limit", kChildrenMax)});
+    return;
+  }
+  state_ = State::deciding;
+  children_.port_->extend(*channel_, kDecisionWaitMax);
+  std::uint64_t hash;
+  std::memcpy(&hash, candidate_.who.id.bytes.data(), sizeof(hash));
+  channel_->settle_on(hash);  // rule C2: k is 0
+  // The session may be gone when the answer comes: it is found again by its channel's number.
+  children_.owner_.admit(candidate_, [&children = children_, id = channel_->id()](Decision decision) {
+    const auto session = children.sessions_.find(id);
+    if (session != children.sessions_.end()) session->second->decided(std::move(decision));
+  });
+}
+
+void Children::Session::decided(Decision decision) {
+  if (state_ != State::deciding) return;
+  if (!decision) {
+    refuse(decision.error());
+    return;
+  }
+  welcome(*decision);
+}
+
+void Children::Session::welcome(const Admitted& admitted) {
+  const Self& self = children_.self_;
+  const WallTime now = children_.core_.clock().wall();
+  wire::pb::Welcome welcome;
+  welcome.set_version(kVersionMax);
+  welcome.set_group(self.group);
+  welcome.set_role(static_cast<std::uint32_t>(self.role));
+  welcome.set_name(self.name);
+  welcome.set_identity_key(field_of(self.identity.public_key().spki()));
+  *welcome.mutable_statement() = self.statement(children_.owner_.tls().credential()->key.spki_sha256(), now);
+  welcome.set_proof(self.proof(peer().exporter, false));
+  welcome.set_incarnation(self.incarnation);
+  for (auto& hop : children_.owner_.path()) *welcome.add_path() = std::move(hop);
+  welcome.set_head_interval_ms(static_cast<std::uint32_t>(
+      std::chrono::duration_cast<std::chrono::milliseconds>(children_.owner_.head_interval()).count()));
+  welcome.set_standby_proof_interval_ms(3'600'000);
+  for (const std::uint64_t window : kCreditWindow) welcome.add_credit(window);
+  for (const auto& document : admitted.documents) *welcome.add_documents() = document;
+  if (admitted.approval) *welcome.add_documents() = *admitted.approval;
+  welcome.set_time_ms(to_ms(now));
+  welcome.set_software(kSoftware);
+  channel_->send(message_of(wire::Type::welcome, welcome));
+  channel_->raise_limit();
+  children_.port_->authenticated(*channel_);
+  state_ = State::attached;
+  children_.attached(*this);
+}
+
+void Children::Session::taken(wire::Lane lane, std::size_t message_bytes) {
+  const std::size_t i = wire::index_of(lane);
+  taken_[i] += message_bytes;
+  if (taken_[i] + kCreditWindow[i] - granted_[i] < kCreditWindow[i] / 4) return;
+  granted_[i] = taken_[i] + kCreditWindow[i];
+  Writer out;
+  for (const std::uint64_t total : granted_) out.u64(total);
+  channel_->send(wire::make_message(wire::Type::credit, out.take()));
+}
+
+void Children::Session::answer(const wire::StreamKey& stream, std::uint64_t sequence, const Digest& hash,
+                               std::uint32_t verdict, const std::string& words, std::chrono::milliseconds retry_after) {
+  Writer key;
+  stream.write(key);
+  wire::pb::Answer answer;
+  answer.set_stream(field_of(key.written()));
+  answer.set_sequence(sequence);
+  answer.set_hash(field_of(hash));
+  answer.set_verdict(verdict);
+  answer.set_words(words);
+  answer.set_retry_after_ms(static_cast<std::uint32_t>(retry_after.count()));
+  channel_->send(message_of(wire::Type::answer, answer));
+}
+
+bool Children::Session::note(const wire::StreamKey& stream, std::uint64_t sequence) {
+  const auto found = highest_.find(stream);
+  if (found != highest_.end()) {
+    found->second = std::max(found->second, sequence);
+    return true;
+  }
+  if (highest_.size() >= kStreamsPerChildMax) {
+    refuse({wire::Refusal::busy, fmt::format("more than {} streams by one connection", kStreamsPerChildMax)});
+    return false;
+  }
+  highest_[stream] = sequence;
+  children_.offered_[stream].push_back(channel_->id());
+  return true;
+}
+
+void Children::Session::on_batch(const wire::Message& message) {
+  auto stamped = wire::read_stamped(message.bytes());
+  auto batch = stamped ? wire::read_batch(stamped->body) : std::unexpected(stamped.error());
+  if (!batch) {
+    refuse({wire::Refusal::protocol, batch.error().message});
+    return;
+  }
+  const wire::BatchHeader& header = batch->header;
+  const std::size_t lane = wire::index_of(header.stream.lane);
+  if (static_cast<std::uint8_t>(header.stream.lane) != message.lane) {
+    refuse({wire::Refusal::protocol, fmt::format("a batch of lane {} on lane {}", to_string(header.stream.lane), message.lane)});
+    return;
+  }
+  received_[lane] += message.bytes().size();
+  if (received_[lane] > granted_[lane]) {
+    refuse({wire::Refusal::protocol, fmt::format("more than its credit of {} bytes on lane {}", granted_[lane], to_string(header.stream.lane))});
+    return;
+  }
+  if (!note(header.stream, header.sequence)) return;
+  children_.owner_.on_batch(*this, *stamped, *batch, message.body);
+}
+
+void Children::Session::on_offer(const wire::Message& message) {
+  auto offers = wire::decode_coverages(message.bytes());
+  if (!offers) {
+    refuse({wire::Refusal::protocol, offers.error().message});
+    return;
+  }
+  for (const wire::Coverage& offer : *offers)
+    if (!note(offer.stream, offer.intervals.empty() ? 0 : offer.intervals.back().last)) return;
+  children_.owner_.on_offer(*this, *offers);
+}
+
+void Children::Session::refuse(const Refusal& refusal) {
+  if (state_ == State::closing) return;
+  state_ = State::closing;  // closed() takes it out of the tables
+  children_.owner_.on_refused(peer().address, candidate_.who.name, refusal.reason, refusal.words);
+  channel_->refuse(refusal.reason, refusal.words, refusal.retry_after);
+}
+
+void Children::Session::on_refused(Channel&, const RefusalNotice& notice) {
+  const std::string name = candidate_.who.name.empty() ? peer().chain.front().subject() : candidate_.who.name;
+  if (notice.by_us) {
+    children_.owner_.on_refused(peer().address, name, notice.reason, notice.words);
+    return;
+  }
+  children_.log_.warning("{} at {} refuses us: {} ({}; its clock says {})", name, peer().address, notice.words,
+                         wire::to_string(notice.reason), to_rfc3339(notice.time));
+}
+
+void Children::Session::on_closed(Channel&, const Error& why) { children_.closed(*this, why.message); }
+
+Children::Children(Loops& loops, const Log& log, const Self& self, Owner& owner)
+    : loops_(loops), core_(loops.core()), log_(log), self_(self), owner_(owner) {}
+
+Children::~Children() = default;
+
+Result<> Children::listen(std::shared_ptr<const TlsContext> tls, const PortOptions& options) {
+  auto port = Port::listen(loops_, log_, std::move(tls), *this, options);
+  if (!port) return std::unexpected(port.error());
+  port_ = std::move(*port);
+  sweep_timer_ = core_.after(kSweep, [this] { sweep(); });
+  return {};
+}
+
+void Children::on_channel(std::shared_ptr<Channel> channel) {
+  const std::uint64_t id = channel->id();
+  sessions_[id] = std::make_unique<Session>(*this, std::move(channel));
+}
+
+void Children::on_refused(const RefusedPeer& peer) {
+  const std::string name = peer.chain.empty() ? "a peer without a certificate" : peer.chain.front().subject();
+  if (!peer.notice.by_us) {
+    log_.warning("{} at {} refuses us: {} ({}; its clock says {})", name, peer.address, peer.notice.words,
+                 wire::to_string(peer.notice.reason), to_rfc3339(peer.notice.time));
+    return;
+  }
+  owner_.on_refused(peer.address, name, peer.notice.reason, peer.notice.words);
+}
+
+void Children::on_http(HttpRequest request, Respond respond) { owner_.on_http(std::move(request), std::move(respond)); }
+
+void Children::attached(Session& session) {
+  const NodeId id = session.who().id;
+  const auto older = attached_.find(id);
+  if (older != attached_.end()) {
+    session.supersedes(older->second->channel().id());
+    session.channel().send(wire::make_message(wire::Type::ping, Bytes(8)));
+  }
+  attached_[id] = &session;
+  log_.info("{} {} attached from {} ({})", to_string(session.who().role), session.who().name, session.peer().address, id.hex());
+  owner_.on_child(session, session.candidate());
+}
+
+void Children::closed(Session& session, const std::string& why) {
+  const std::uint64_t channel = session.channel().id();
+  for (const auto& [stream, highest] : session.streams()) {
+    const auto found = offered_.find(stream);
+    if (found == offered_.end()) continue;
+    std::erase(found->second, channel);
+    if (found->second.empty()) offered_.erase(found);
+  }
+  const auto current = attached_.find(session.who().id);
+  if (current != attached_.end() && current->second == &session) {
+    attached_.erase(current);
+    if (!stopping_) log_.info("{} at {} is gone: {}", session.who().name, session.peer().address, why);
+    owner_.on_child_gone(session, why);
+  }
+  // Not inside its own callback.
+  auto keep = std::move(sessions_.at(channel));
+  sessions_.erase(channel);
+  core_.post([keep = std::move(keep)] {});
+}
+
+void Children::sweep() {
+  sweep_timer_ = core_.after(kSweep, [this] { sweep(); });
+  for (const auto& [id, session] : sessions_) {
+    if (!session->attached()) continue;
+    if (core_.now() - session->channel().last_received() > kSilenceMax)
+      session->channel().close("silent for 150 s");
+  }
+}
+
+Child* Children::find(const NodeId& id) {
+  const auto found = attached_.find(id);
+  return found == attached_.end() ? nullptr : found->second;
+}
+
+Child* Children::by_channel(std::uint64_t channel_id) {
+  const auto found = sessions_.find(channel_id);
+  return found == sessions_.end() || !found->second->attached() ? nullptr : found->second.get();
+}
+
+void Children::for_each(const std::function<void(Child&)>& visit) {
+  for (const auto& [id, session] : attached_) visit(*session);
+}
+
+void Children::for_each_of(const wire::StreamKey& stream, const std::function<void(Child&)>& visit) {
+  const auto found = offered_.find(stream);
+  if (found == offered_.end()) return;
+  for (const std::uint64_t channel : found->second) {
+    const auto session = sessions_.find(channel);
+    if (session != sessions_.end() && session->second->attached()) visit(*session->second);
+  }
+}
+
+void Children::refuse(const NodeId& id, const Refusal& refusal) {
+  // Also those that are superseded or still being decided upon.
+  for (const auto& [channel, session] : sessions_)
+    if (session->who().id == id) session->refuse(refusal);
+}
+
+void Children::stop(const std::string& why) {
+  stopping_ = true;
+  for (const auto& [channel, session] : sessions_)
+    session->channel().refuse(wire::Refusal::stopping, why, std::chrono::seconds(1));
+}
+
+}  // namespace postern::node

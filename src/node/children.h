@@ -1,0 +1,122 @@
+#pragma once
+
+#include <array>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/log.h"
+#include "net/loop.h"
+#include "net/port.h"
+#include "node/self.h"
+#include "wire/coverage.h"
+
+namespace postern::node {
+
+inline constexpr std::size_t kChildrenMax = 20'000;
+inline constexpr std::size_t kStreamsPerChildMax = 100'000;  // its own and its descendants'
+
+/// A connected child, once it was welcomed.
+class Child {
+ public:
+  virtual ~Child() = default;
+  virtual std::uint64_t channel_id() const = 0;
+  virtual const Neighbour& who() const = 0;
+  virtual const ChannelPeer& peer() const = 0;
+  virtual void send(wire::Message message) = 0;
+
+  /// A batch of this size was taken off this child's hands: its credit may grow (rule C4).
+  virtual void taken(wire::Lane lane, std::size_t message_bytes) = 0;
+  /// The highest number of the stream that this child offered or sent here.
+  virtual std::optional<std::uint64_t> highest(const wire::StreamKey& stream) const = 0;
+  virtual void answer(const wire::StreamKey& stream, std::uint64_t sequence, const Digest& hash, std::uint32_t verdict,
+                      const std::string& words, std::chrono::milliseconds retry_after) = 0;
+};
+
+inline constexpr std::uint32_t kCopyRefused = 1, kRefusedForGood = 2, kNotYet = 3;  // channel.md#W32
+
+/// One who asks to be our child: everything that can be verified here has been.
+struct Candidate {
+  wire::pb::Hello hello;
+  Neighbour who;
+  std::vector<Certificate> chain;
+  std::string address;
+  Exporter exporter{};
+};
+
+struct Admitted {
+  std::optional<wire::pb::Signed> approval;
+  std::vector<wire::pb::Signed> documents;
+};
+using Decision = std::expected<Admitted, Refusal>;
+
+/// The side of a gateway or server that faces its children: hello, admission, credit, life signs,
+/// supersession. Belongs to the core loop.
+class Children final : PortHandler {
+ public:
+  class Owner {
+   public:
+    virtual ~Owner() = default;
+    /// Decides on a candidate; calls `decided` once, on the core loop, perhaps inside this call.
+    virtual void admit(const Candidate& candidate, std::function<void(Decision)> decided) = 0;
+    virtual std::vector<wire::pb::Hop> path() = 0;  // ourselves first, our server last
+    virtual const TlsContext& tls() = 0;
+    virtual Duration head_interval() = 0;
+
+    virtual void on_child(Child& child, const Candidate& candidate) = 0;
+    virtual void on_child_gone(const Child& child, const std::string& why) = 0;
+    /// A batch as the child sent it; `batch` points into `message`.
+    virtual void on_batch(Child& child, const wire::Stamped& stamped, const wire::BatchView& batch, SharedBytes message) = 0;
+    virtual void on_offer(Child& child, const std::vector<wire::Coverage>& offers) = 0;
+    /// head, request, reply, notice, presence.
+    virtual void on_child_message(Child& child, const wire::Message& message) = 0;
+    virtual void on_http(HttpRequest request, Respond respond) = 0;
+    /// Somebody was refused, before or after its certificate was accepted.
+    virtual void on_refused(const std::string& address, const std::string& name, wire::Refusal reason, const std::string& words) = 0;
+  };
+
+  Children(Loops& loops, const Log& log, const Self& self, Owner& owner);
+  ~Children();
+
+  Result<> listen(std::shared_ptr<const TlsContext> tls, const PortOptions& options);
+  void set_tls(std::shared_ptr<const TlsContext> tls) { port_->set_tls(std::move(tls)); }
+  std::uint16_t port() const { return port_->port(); }
+  PortCounters counters() const { return port_->counters(); }
+
+  Child* find(const NodeId& id);              // its newest connection
+  Child* by_channel(std::uint64_t channel_id);  // nullptr when that connection is gone
+  void for_each(const std::function<void(Child&)>& visit);
+  /// Children that offered or sent this stream: where its answers go.
+  void for_each_of(const wire::StreamKey& stream, const std::function<void(Child&)>& visit);
+  std::size_t size() const { return attached_.size(); }
+  void refuse(const NodeId& id, const Refusal& refusal);
+  /// Tells every child why, closes the port.
+  void stop(const std::string& why);
+
+ private:
+  class Session;
+  void on_channel(std::shared_ptr<Channel> channel) override;
+  void on_refused(const RefusedPeer& peer) override;
+  void on_http(HttpRequest request, Respond respond) override;
+
+  void attached(Session& session);
+  void closed(Session& session, const std::string& why);
+  void sweep();
+
+  Loops& loops_;
+  Loop& core_;
+  const Log& log_;
+  const Self& self_;
+  Owner& owner_;
+  std::unique_ptr<Port> port_;
+  std::map<std::uint64_t, std::unique_ptr<Session>> sessions_;  // by channel id
+  std::map<NodeId, Session*> attached_;                         // the newest of each node
+  std::map<wire::StreamKey, std::vector<std::uint64_t>> offered_;  // by stream: channel ids
+  Loop::Timer sweep_timer_;
+  bool stopping_ = false;
+};
+
+}  // namespace postern::node

@@ -1,0 +1,38 @@
+#include <signal.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <iostream>
+#include <thread>
+
+#include "cli/world.h"
+#include "net/http_client.h"
+
+int main(int count, char** arguments) {
+  ::signal(SIGPIPE, SIG_IGN);  // a closed pipe is a failed write, not a silent death
+  const postern::SystemClock clock;
+  postern::PosixDisk disk;
+  postern::cli::World world{
+      .out = std::cout,
+      .err = std::cerr,
+      .clock = clock,
+      .disk = disk,
+      .environment = [](const std::string& name) -> std::optional<std::string> {
+        const char* value = std::getenv(name.c_str());
+        if (value == nullptr) return std::nullopt;
+        return value;
+      },
+      .send =
+          [](const std::string& path, const postern::HttpRequest& request) {
+            return postern::http_over_unix(path, request);
+          },
+      .pause =
+          [](std::chrono::seconds time) {
+            std::this_thread::sleep_for(time);
+            return true;
+          },
+      .terminal = ::isatty(STDOUT_FILENO) == 1,
+  };
+  if (count < 1) return postern::cli::kExitUsage;
+  return postern::cli::run({arguments, arguments + count}, world);
+}

@@ -1,0 +1,337 @@
+#include "server/registry.h"
+
+#include <algorithm>
+
+namespace postern {
+namespace {
+
+using node::Decision;
+using node::Refusal;
+using store::Standing;
+
+constexpr std::chrono::seconds kPendingRetry{3};
+
+Refusal internal(const Error& error) {
+  return {wire::Refusal::busy, "the registry cannot be read now: " + error.message, std::chrono::seconds(10)};
+}
+
+store::AuditEntry audit(WallTime now, const std::string& who, const std::string& what, const store::Node& node) {
+  return {now, who, what, node.name, node.id ? node.id->hex() : std::string("not known yet")};
+}
+
+}  // namespace
+
+Result<> Registry::load() {
+  auto nodes = store_.nodes();
+  if (!nodes) return std::unexpected(nodes.error());
+  for (const store::Node& node : *nodes) remember(node);
+  return {};
+}
+
+void Registry::remember(const store::Node& node) {
+  if (!node.id || node.identity_key.empty()) return;
+  const bool member = node.standing == Standing::approved || node.standing == Standing::removed;
+  auto key = PublicKey::from_spki(node.identity_key);
+  if (!member || !key) {
+    members_.erase(*node.id);
+    return;
+  }
+  members_.insert_or_assign(*node.id, Member{*key, node.standing == Standing::removed, node.name});
+}
+
+const Registry::Member* Registry::member(const NodeId& id) const {
+  const auto found = members_.find(id);
+  return found == members_.end() ? nullptr : &found->second;
+}
+
+Decision Registry::admit(const node::Candidate& candidate, const std::vector<std::string>& path) {
+  const node::Neighbour& who = candidate.who;
+  auto known = store_.node(who.id);
+  if (!known) return std::unexpected(internal(known.error()));
+
+  if (*known && (*known)->standing == Standing::approved) {
+    store::Node node = **known;
+    wire::pb::Signed document;
+    if (!document.ParseFromArray(node.approval.data(), static_cast<int>(node.approval.size())))
+      return std::unexpected(Refusal{wire::Refusal::busy, "the approval cannot be read; approve it again"});
+    wire::pb::DocumentBody body;
+    wire::pb::Approval approval;
+    if (!body.ParseFromString(document.body()) || !approval.ParseFromString(body.payload()))
+      return std::unexpected(Refusal{wire::Refusal::busy, "the approval cannot be read; approve it again"});
+    if (auto refusal = against_approval(approval, candidate, path.front())) return std::unexpected(*refusal);
+    store::Store::Seen seen;
+    seen.id = who.id;
+    seen.time = clock_.wall();
+    seen.address = candidate.address;
+    seen.path = path;
+    seen.software = candidate.hello.software();
+    seen.certificate_sha256 = to_hex(candidate.chain.front().fingerprint());
+    seen.certificate_not_after = candidate.chain.front().not_after();
+    if (auto noted = store_.seen(std::span(&seen, 1)); !noted) log_.warning("not noted: {}", noted.error().message);
+    return node::Admitted{document, {}};
+  }
+  if (*known && (*known)->standing == Standing::removed)
+    return std::unexpected(refusal_for(node::Trust::Denied{1}, who.name));
+  if (*known && (*known)->standing == Standing::rejected)
+    return std::unexpected(refusal_for(node::Trust::Denied{2}, who.name));
+
+  auto named = store_.node_by_name(who.name);
+  if (!named) return std::unexpected(internal(named.error()));
+  const auto role = static_cast<store::Role>(who.role);
+  if (*named && (*named)->standing == Standing::approved && !(*named)->id) {
+    store::Node node = **named;
+    if (node.role != role)
+      return std::unexpected(Refusal{wire::Refusal::wrong_role,
+                                     fmt::format("{} is approved as {} and calls itself {}", who.name,
+                                                 to_string(static_cast<node::Role>(node.role)), to_string(who.role)),
+                                     std::chrono::minutes(1)});
+    // Approved by name before it first came: its certificate for that name is the proof.
+    node.id = who.id;
+    node.identity_key = to_bytes(std::string_view(candidate.hello.identity_key()));
+    if (*known) {  // it was pending under this identity
+      if (auto gone = store_.erase_node((*known)->row, audit(clock_.wall(), self_.name, "pending entry joined", **known)); !gone)
+        return std::unexpected(internal(gone.error()));
+    }
+    auto saved = save_approved(node, self_.name, "identity bound to approved name");
+    if (!saved) return std::unexpected(internal(saved.error()));
+    return admit(candidate, path);
+  }
+
+  store::Node node;
+  if (*known)
+    node = **known;
+  else if (*named && (*named)->standing == Standing::pending && !(*named)->id)
+    node = **named;  // a wish was recorded for this name
+  node.name = who.name;
+  node.id = who.id;
+  node.identity_key = to_bytes(std::string_view(candidate.hello.identity_key()));
+  node.role = role;
+  const bool clash = *named && (*named)->standing == Standing::approved && (*named)->id != who.id;
+  if (clash)
+    return pend(std::move(node), candidate, path,
+                fmt::format("clash: {} is approved with identity {}, this one is {}", who.name, (*named)->id->hex(), who.id.hex()),
+                wire::Refusal::clash);
+  if (role == store::Role::agent && policy_ == ServerSettings::AgentPolicy::reject)
+    return std::unexpected(Refusal{wire::Refusal::rejected, "this management group takes agents only after their approval by name",
+                                   std::chrono::minutes(1)});
+  if (role == store::Role::agent && policy_ == ServerSettings::AgentPolicy::auto_approve && !*known) {
+    node.parents = {};
+    auto saved = save_approved(node, "policy agents: auto-approve", "approved");
+    if (!saved) return std::unexpected(internal(saved.error()));
+    return admit(candidate, path);
+  }
+  return pend(std::move(node), candidate, path, "not approved yet", wire::Refusal::pending_approval);
+}
+
+Decision Registry::pend(store::Node node, const node::Candidate& candidate, const std::vector<std::string>& path,
+                        const std::string& why, wire::Refusal reason) {
+  if (node.row == 0) {
+    auto nodes = store_.nodes();
+    if (!nodes) return std::unexpected(internal(nodes.error()));
+    const auto pending = std::count_if(nodes->begin(), nodes->end(), [](const store::Node& n) { return n.standing == Standing::pending; });
+    if (static_cast<std::size_t>(pending) >= kPendingMax)
+      return std::unexpected(Refusal{wire::Refusal::busy,
+                                     fmt::format("{} nodes wait for approval already, the limit; decide on some first", kPendingMax),
+                                     std::chrono::minutes(1)});
+  }
+  const bool is_new = node.row == 0;
+  node.standing = Standing::pending;
+  node.reason = why;
+  node.address = candidate.address;
+  node.path = path;
+  node.software = candidate.hello.software();
+  node.certificate_sha256 = to_hex(candidate.chain.front().fingerprint());
+  node.certificate_not_after = candidate.chain.front().not_after();
+  if (!node.first_seen) node.first_seen = clock_.wall();
+  node.last_seen = clock_.wall();
+  std::optional<store::AuditEntry> entry;
+  if (is_new) entry = audit(clock_.wall(), self_.name, "pending: " + why, node);
+  if (auto saved = store_.save_node(node, entry); !saved) return std::unexpected(internal(saved.error()));
+  if (is_new) log_.info("{} {} at {} waits for approval: {}", to_string(candidate.who.role), node.name, node.address, why);
+  const std::string words =
+      reason == wire::Refusal::clash
+          ? fmt::format("{}; an administrator decides in: postern pending list", why)
+          : fmt::format("{} is not approved yet; on the management server: postern pending approve {}", node.name, node.name);
+  return std::unexpected(Refusal{reason, words, kPendingRetry});
+}
+
+Result<Registry::Approved> Registry::approve(const std::string& name, store::Role role, std::vector<std::string> parents,
+                                             const std::string& by) {
+  auto all = store_.nodes_named(name);
+  if (!all) return std::unexpected(all.error());
+  std::vector<store::Node> pending, removed;
+  for (const store::Node& node : *all) {
+    if (node.standing == Standing::approved) {
+      if (node.role != role)
+        return fail(Errc::denied, "{} is known as {}; remove it first", name, to_string(static_cast<node::Role>(node.role)));
+      if (node.parents == parents && node.direction == store::Direction::child_dials) return Approved{node, true};
+      store::Node changed = node;
+      changed.parents = std::move(parents);
+      changed.direction = store::Direction::child_dials;
+      auto saved = save_approved(std::move(changed), by, "approved with other parents");
+      if (!saved) return std::unexpected(saved.error());
+      return Approved{*saved, false};
+    }
+    if (node.standing == Standing::pending) pending.push_back(node);
+    if (node.standing == Standing::removed || node.standing == Standing::rejected) removed.push_back(node);
+  }
+  if (pending.size() > 1)
+    return fail(Errc::denied, "{} nodes wait under the name {}; choose one by its id with: postern pending approve ID", pending.size(), name);
+  store::Node node;
+  if (!pending.empty()) {
+    node = pending.front();
+  } else if (!removed.empty()) {
+    // The machine that had this name comes back as itself; another one under its name is a clash.
+    node = *std::max_element(removed.begin(), removed.end(), [](const auto& a, const auto& b) { return a.row < b.row; });
+  }
+  if (node.row != 0 && node.role != role) {
+    if (node.id && node.standing == Standing::pending)
+      return fail(Errc::denied, "{} waits as {}; approve it as that, or reject it first", name, to_string(static_cast<node::Role>(node.role)));
+    node = store::Node{};
+  }
+  node.name = name;
+  node.role = role;
+  node.parents = std::move(parents);
+  node.direction = store::Direction::child_dials;
+  auto saved = save_approved(std::move(node), by, "approved");
+  if (!saved) return std::unexpected(saved.error());
+  return Approved{*saved, false};
+}
+
+Result<> Registry::record_direction(const std::string& name, store::Role role, std::vector<std::string> parents, const std::string& by) {
+  auto all = store_.nodes_named(name);
+  if (!all) return std::unexpected(all.error());
+  store::Node node;
+  for (const store::Node& known : *all)
+    if (known.standing == Standing::approved || known.standing == Standing::pending) node = known;
+  const bool approved = node.row != 0 && node.standing == Standing::approved;
+  if (!approved) {
+    node.name = name;
+    node.role = role;
+    node.parents = std::move(parents);
+    node.reason = "approval asked for with connections that the management server initiates; not available in this version";
+  }
+  node.direction = store::Direction::parent_dials;
+  auto saved = store_.save_node(node, audit(clock_.wall(), by, "parent-initiated connection asked for", node));
+  if (!saved) return std::unexpected(saved.error());
+  return {};
+}
+
+Result<Registry::Approved> Registry::approve_pending(store::Node node, std::vector<std::string> parents, const std::string& by) {
+  // A clash that is approved: the administrator knowingly binds the name to the new identity.
+  auto all = store_.nodes_named(node.name);
+  if (!all) return std::unexpected(all.error());
+  for (const store::Node& other : *all) {
+    if (other.row == node.row || other.standing != Standing::approved) continue;
+    if (other.id) {
+      if (auto gone = remove(other, by); !gone) return std::unexpected(gone.error());
+    } else if (auto gone = store_.erase_node(other.row, audit(clock_.wall(), by, "replaced", other)); !gone) {
+      return std::unexpected(gone.error());
+    }
+  }
+  node.parents = std::move(parents);
+  node.direction = store::Direction::child_dials;
+  auto saved = save_approved(std::move(node), by, "approved");
+  if (!saved) return std::unexpected(saved.error());
+  return Approved{*saved, false};
+}
+
+Result<store::Node> Registry::reject(store::Node node, const std::string& by) {
+  node.standing = Standing::rejected;
+  node.reason = "rejected by " + by;
+  node.decided_by = by;
+  node.decided = clock_.wall();
+  auto saved = store_.save_node(node, audit(clock_.wall(), by, "rejected", node));
+  if (!saved) return saved;
+  remember(*saved);
+  if (auto issued = issue_deny_list(); !issued) return std::unexpected(issued.error());
+  return saved;
+}
+
+Result<store::Node> Registry::remove(store::Node node, const std::string& by) {
+  node.standing = Standing::removed;
+  node.reason = "removed by " + by;
+  node.decided_by = by;
+  node.decided = clock_.wall();
+  node.connected = false;
+  auto saved = store_.save_node(node, audit(clock_.wall(), by, "removed", node));
+  if (!saved) return saved;
+  remember(*saved);
+  if (auto issued = issue_deny_list(); !issued) return std::unexpected(issued.error());
+  return saved;
+}
+
+Result<store::Node> Registry::save_approved(store::Node node, const std::string& by, const std::string& what) {
+  const bool was_denied = node.standing == Standing::removed || node.standing == Standing::rejected;
+  node.standing = Standing::approved;
+  node.reason.clear();
+  node.decided_by = by;
+  node.decided = clock_.wall();
+  if (node.id)
+    if (auto issued = issue_approval(node); !issued) return std::unexpected(issued.error());
+  auto saved = store_.save_node(node, audit(clock_.wall(), by, what, node));
+  if (!saved) return saved;
+  remember(*saved);
+  log_.info("{} {}: {} by {}", to_string(static_cast<node::Role>(node.role)), node.name, what, by);
+  if (was_denied)
+    if (auto issued = issue_deny_list(); !issued) return std::unexpected(issued.error());
+  return saved;
+}
+
+Result<> Registry::issue_approval(store::Node& node) {
+  wire::pb::Approval approval;
+  approval.set_node_id(node::field_of(node.id->bytes));
+  approval.set_identity_key(node::field_of(node.identity_key));
+  approval.set_name(node.name);
+  approval.set_role(static_cast<std::uint32_t>(node.role));
+  for (const std::string& parent : node.parents) approval.add_parents(parent);
+  approval.set_direction(static_cast<std::uint32_t>(node.direction));
+  auto document = issue(node::DocumentType::approval, node.id, approval.SerializeAsString());
+  if (!document) return std::unexpected(document.error());
+  node.approval = to_bytes(std::string_view(document->SerializeAsString()));
+  return {};
+}
+
+Result<> Registry::issue_deny_list() {
+  auto nodes = store_.nodes();
+  if (!nodes) return std::unexpected(nodes.error());
+  std::sort(nodes->begin(), nodes->end(), [](const auto& a, const auto& b) { return a.decided > b.decided; });
+  wire::pb::DenyList list;
+  for (const store::Node& node : *nodes) {
+    if (!node.id || (node.standing != Standing::removed && node.standing != Standing::rejected)) continue;
+    if (static_cast<std::size_t>(list.entries_size()) == node::kDenyEntriesMax) {
+      log_.error("more than {} nodes are removed or rejected; the oldest are not on the deny list any more", node::kDenyEntriesMax);
+      break;
+    }
+    auto* entry = list.add_entries();
+    entry->set_node_id(node::field_of(node.id->bytes));
+    entry->set_reason(node.standing == Standing::removed ? 1 : 2);
+  }
+  auto document = issue(node::DocumentType::deny, std::nullopt, list.SerializeAsString());
+  if (!document) return std::unexpected(document.error());
+  return {};
+}
+
+Result<wire::pb::Signed> Registry::issue(node::DocumentType type, const std::optional<NodeId>& audience, const std::string& payload) {
+  auto number = store_.next_document_number(static_cast<std::uint32_t>(type));
+  if (!number) return std::unexpected(number.error());
+  auto generation = store_.generation();
+  if (!generation) return std::unexpected(generation.error());
+  wire::pb::DocumentBody body;
+  body.set_version(1);
+  body.set_type(static_cast<std::uint32_t>(type));
+  body.set_group_id(node::field_of(self_.group_id.bytes));
+  if (audience) body.set_audience(node::field_of(audience->bytes));
+  body.set_generation(*generation);
+  body.set_number(*number);
+  body.set_issued_ms(to_ms(clock_.wall()));
+  body.set_payload(payload);
+  const wire::pb::Signed document = node::sign_document(body, delegate_.key, delegate_.number);
+  store::StoredDocument stored{static_cast<std::uint32_t>(type), audience, *generation, *number,
+                               to_bytes(std::string_view(document.SerializeAsString()))};
+  if (auto saved = store_.save_document(stored); !saved) return std::unexpected(saved.error());
+  documents_.push_back(document);
+  return document;
+}
+
+}  // namespace postern

@@ -1,0 +1,628 @@
+#include "server/server.h"
+
+#include <algorithm>
+
+#include "api/caller.h"
+#include "api/router.h"
+#include "base/quantity.h"
+
+namespace postern {
+namespace {
+
+using node::Decision;
+using node::message_of;
+using node::Refusal;
+
+constexpr Duration kTrimInterval = std::chrono::minutes(1);
+constexpr std::size_t kTrimRows = 2000;
+constexpr Duration kOwnRetry = std::chrono::seconds(5);
+
+
+}  // namespace
+
+Result<std::unique_ptr<Server>> Server::open(node::Surroundings around, ServerSettings settings) {
+  auto identity = node::open_identity(around, settings.state_dir, node::Role::server, settings.group, settings.name);
+  if (!identity) return std::unexpected(identity.error());
+  if (!identity->root) return fail(Errc::invalid, "{} has no group root; make the group with postern-server init", settings.state_dir.string());
+  auto delegate = GroupFolder(around.disk, settings.state_dir).delegate();
+  if (!delegate) return std::unexpected(delegate.error());
+  auto store = store::open_sqlite(settings.store.substr(std::string_view("sqlite:").size()));
+  if (!store) return std::unexpected(store.error());
+  std::unique_ptr<Server> server(new Server(around, std::move(settings), std::move(*identity), std::move(*delegate), std::move(*store)));
+  if (auto started = server->start(); !started) return std::unexpected(started.error());
+  return server;
+}
+
+Server::Server(node::Surroundings around, ServerSettings settings, node::Identity identity, GroupFolder::Delegate delegate,
+               std::unique_ptr<store::Store> store)
+    : around_(around),
+      core_(around.loops.core()),
+      log_(around.log),
+      settings_(std::move(settings)),
+      identity_(std::move(identity)),
+      folder_(around.disk, settings_.state_dir),
+      delegate_(std::move(delegate)),
+      trust_(around.log, identity_.root, settings_.state_dir / "documents", [](std::filesystem::path, Bytes) {}),
+      store_(std::move(store)) {}
+
+Server::~Server() {
+  *alive_ = false;
+  sampler_.reset();
+  api_.reset();
+  children_.reset();
+  store_thread_.reset();
+}
+
+/// Before the store thread exists: everything may be touched from here.
+Result<> Server::start() {
+  TlsContext::Options options;
+  options.now = [&clock = around_.clock] { return clock.wall(); };
+  auto tls = TlsContext::create(identity_.credential, identity_.anchors, options);
+  if (!tls) return std::unexpected(tls.error());
+  tls_ = *tls;
+
+  const WallTime now = around_.clock.wall();
+  for (const auto type : {node::DocumentType::delegation, node::DocumentType::deny}) {
+    auto documents = store_->documents(static_cast<std::uint32_t>(type));
+    if (!documents) return std::unexpected(documents.error());
+    for (const store::StoredDocument& stored : *documents) {
+      wire::pb::Signed document;
+      if (!document.ParseFromArray(stored.document.data(), static_cast<int>(stored.document.size()))) continue;
+      if (auto taken = trust_.take(document, now); !taken) log_.error("a document of the store is not believed: {}", taken.error().message);
+    }
+  }
+  auto generation = store_->generation();
+  if (!generation) return std::unexpected(generation.error());
+  generation_ = *generation;
+
+  registry_.emplace(*store_, log_, around_.clock, identity_.self, delegate_, settings_.agents);
+  if (auto loaded = registry_->load(); !loaded) return loaded;
+  ingest_.emplace(*store_, *registry_, log_);
+  if (auto opened = open_outbox(); !opened) return opened;
+
+  node::Children::Owner& owner = *this;
+  children_ = std::make_unique<node::Children>(around_.loops, log_, identity_.self, owner);
+  PortOptions port;
+  port.address = settings_.listen.host;
+  port.port = settings_.listen.port;
+  store_thread_ = std::make_unique<Worker>("store");
+  if (auto listening = children_->listen(tls_, port); !listening) return listening;
+
+  ServerService::About about{settings_.group, settings_.name, fmt::format("{}:{}", port.address, children_->port()), node::kSoftware,
+                             identity_.self.id, settings_.addresses, *identity_.root, identity_.anchors, now,
+                             identity_.credential.chain.front().not_after(), settings_.interval};
+  service_.emplace(*store_, *registry_, folder_, around_.clock, around_.random, std::move(about));
+  auto api = UnixHttpServer::listen(core_, log_, settings_.api_socket, [this](HttpRequest request, Respond respond) {
+    store_thread_->post([this, alive = alive_, request = std::move(request), respond = std::move(respond)]() mutable {
+      const UnixPeer peer = request.unix_peer.value_or(UnixPeer{65534, 65534, 0});
+      HttpResponse response = api::handle(request, api::local_caller(peer.uid, peer.gid), *service_);
+      auto documents = registry_->take_documents();
+      core_.post([this, alive, response = std::move(response), respond = std::move(respond), documents = std::move(documents)]() mutable {
+        if (!*alive) return;
+        // First what was decided, then the word that it was: "removed" is true when it is said.
+        spread(std::move(documents));
+        respond(std::move(response));
+      });
+    });
+  });
+  if (!api) return std::unexpected(api.error());
+  api_ = std::move(*api);
+
+  log_.info("management server {} of group {} listens on {}:{}", settings_.name, settings_.group, port.address, children_->port());
+  tick();
+  trim_timer_ = core_.after(kTrimInterval, [this] { trim(); });
+  sampler_.emplace(core_, log_, identity_.self, settings_.interval,
+                   [this] {
+                     const WallTime time = around_.clock.wall();
+                     const auto measure = [&](const char* name, const char* unit, std::uint64_t value) {
+                       Measurement m;
+                       m.name = name;
+                       m.unit = unit;
+                       m.value = static_cast<std::int64_t>(value);
+                       m.time = time;
+                       return m;
+                     };
+                     return std::vector<Measurement>{measure("postern.server.children", "{node}", children_->size()),
+                                                     measure("postern.server.batches.applied", "{batch}", applied_),
+                                                     measure("postern.server.batches.duplicate", "{batch}", duplicates_),
+                                                     measure("postern.server.batches.refused", "{batch}", refused_),
+                                                     measure("postern.server.batches.waiting", "{batch}", arrived_.size())};
+                   },
+                   [this](node::Sampler::Sample sample) { on_sample(std::move(sample)); });
+  return {};
+}
+
+void Server::reload(const ServerSettings& settings) {
+  StateFolder folder(around_.disk, settings_.state_dir);
+  auto credential = folder.tls();
+  auto anchors = folder.anchors();
+  TlsContext::Options options;
+  options.now = [&clock = around_.clock] { return clock.wall(); };
+  auto tls = credential && anchors ? TlsContext::create(*credential, *anchors, options)
+                                   : std::unexpected(credential ? anchors.error() : credential.error());
+  if (tls) {
+    tls_ = *tls;
+    children_->set_tls(tls_);
+    log_.info("certificate {} is used for new connections", tls_->credential()->chain.front().serial());
+  } else {
+    log_.error("the certificate is not taken over: {}", tls.error().message);
+  }
+  if (settings.interval != settings_.interval) {
+    settings_.interval = settings.interval;
+    sampler_->set_interval(settings.interval);
+    log_.info("interval is now {}", format_duration(settings.interval));
+  }
+  settings_.archive_age = settings.archive_age;
+  settings_.archive_bytes_max = settings.archive_bytes_max;
+  if (settings.agents != settings_.agents) {
+    settings_.agents = settings.agents;
+    store_thread_->post([this, policy = settings.agents] { registry_->set_policy(policy); });
+  }
+  if (settings.group != settings_.group || settings.name != settings_.name || settings.state_dir != settings_.state_dir ||
+      settings.listen != settings_.listen || settings.store != settings_.store || settings.api_socket != settings_.api_socket)
+    log_.warning("group, name, state_dir, listen, store and api_socket change at the next restart only");
+  log_.info("configuration reloaded");
+}
+
+void Server::stop(const std::string& why) {
+  sampler_.reset();
+  api_.reset();
+  children_->stop(why);
+}
+
+// ---- Who may come in
+
+node::Decision Server::decide(const node::Candidate& candidate, const std::vector<std::string>& path,
+                              std::vector<wire::pb::Signed>& documents) {
+  Decision decision = registry_->admit(candidate, path);
+  documents = registry_->take_documents();
+  return decision;
+}
+
+void Server::admit(const node::Candidate& candidate, std::function<void(Decision)> decided) {
+  if (const auto denied = trust_.denied(candidate.who.id, candidate.who.tls_key)) {
+    decided(std::unexpected(refusal_for(*denied, candidate.who.name)));
+    return;
+  }
+  store_thread_->post([this, alive = alive_, candidate, decided = std::move(decided)]() mutable {
+    std::vector<wire::pb::Signed> documents;
+    Decision decision = decide(candidate, {settings_.name}, documents);
+    core_.post([this, alive, decision = std::move(decision), decided = std::move(decided), documents = std::move(documents)]() mutable {
+      if (!*alive) return;
+      spread(std::move(documents));
+      if (decision) decision->documents = trust_.for_children();
+      decided(std::move(decision));
+    });
+  });
+}
+
+/// A gateway asks for a node that knocked at it, or at a gateway below it (channel.md#W51).
+void Server::on_request(node::Child& child, const wire::Message& message) {
+  wire::pb::Request request;
+  wire::pb::Admission admission;
+  if (!request.ParseFromArray(message.bytes().data(), static_cast<int>(message.bytes().size())) || request.kind() != 1 ||
+      child.who().role != node::Role::gateway || !admission.ParseFromString(request.body())) {
+    log_.debug("a request from {} is not answered", child.who().name);
+    return;
+  }
+  const auto reply_with = [this, channel = child.channel_id(), id = request.id()](Decision decision) {
+    node::Child* asker = children_->by_channel(channel);
+    if (asker == nullptr) return;
+    wire::pb::Reply reply;
+    reply.set_id(id);
+    if (decision) {
+      wire::pb::AdmissionReply admitted;
+      *admitted.mutable_approval() = *decision->approval;
+      for (const auto& document : trust_.for_children()) *admitted.add_documents() = document;
+      reply.set_body(admitted.SerializeAsString());
+    } else {
+      auto& refused = *reply.mutable_refused();
+      refused.set_reason(static_cast<std::uint32_t>(decision.error().reason));
+      refused.set_words(decision.error().words);
+      refused.set_retry_after_ms(static_cast<std::uint32_t>(decision.error().retry_after.count()));
+    }
+    asker->send(message_of(wire::Type::reply, reply));
+  };
+
+  // What a gateway says of a stranger is checked again: it must not bring in what it invented.
+  node::Candidate candidate;
+  candidate.hello = admission.hello();
+  candidate.address = admission.address();
+  for (const std::string& der : admission.chain())
+    if (auto certificate = Certificate::from_der(as_bytes(der))) candidate.chain.push_back(std::move(*certificate));
+  if (admission.exporter().size() == candidate.exporter.size())
+    std::memcpy(candidate.exporter.data(), admission.exporter().data(), candidate.exporter.size());
+  const auto wrong = why_refused(candidate.chain, tls_->anchors(), {.now = tls_->now(), .name = candidate.hello.name(), .as_server = false});
+  if (wrong) {
+    reply_with(std::unexpected(Refusal{refusal_of(wrong->reason), wrong->words, std::chrono::minutes(1)}));
+    return;
+  }
+  auto who = node::verify_hello(candidate.hello, candidate.chain.front().spki_sha256(), candidate.exporter, identity_.self);
+  if (!who) {
+    reply_with(std::unexpected(who.error()));
+    return;
+  }
+  candidate.who = *who;
+  if (const auto denied = trust_.denied(candidate.who.id, candidate.who.tls_key)) {
+    reply_with(std::unexpected(refusal_for(*denied, candidate.who.name)));
+    return;
+  }
+  std::vector<std::string> path;
+  for (const auto& hop : admission.path()) path.push_back(hop.name());
+  path.push_back(child.who().name);
+  path.push_back(settings_.name);
+  store_thread_->post([this, alive = alive_, candidate = std::move(candidate), path = std::move(path), reply_with]() mutable {
+    std::vector<wire::pb::Signed> documents;
+    Decision decision = decide(candidate, path, documents);
+    core_.post([this, alive, decision = std::move(decision), documents = std::move(documents), reply_with]() mutable {
+      if (!*alive) return;
+      spread(std::move(documents));
+      reply_with(std::move(decision));
+    });
+  });
+}
+
+std::vector<wire::pb::Hop> Server::path() {
+  wire::pb::Hop own;
+  own.set_node_id(node::field_of(identity_.self.id.bytes));
+  own.set_name(identity_.self.name);
+  own.set_role(static_cast<std::uint32_t>(node::Role::server));
+  return {own};
+}
+
+void Server::on_refused(const std::string& address, const std::string& name, wire::Refusal reason, const std::string& words) {
+  ++refused_;
+  log_.warning("refused {} at {}: {} ({})", name.empty() ? "a peer" : name, address, words, wire::to_string(reason));
+}
+
+// ---- Batches
+
+void Server::on_batch(node::Child& child, const wire::Stamped&, const wire::BatchView& batch, SharedBytes message) {
+  const std::size_t bytes = message->size();
+  auto stamped = wire::add_stamp(*message, {child.who().id, around_.clock.wall()});
+  if (!stamped || arrived_bytes_ + bytes > kArrivedBytesMax) {
+    child.taken(batch.header.stream.lane, bytes);
+    child.answer(batch.header.stream, batch.header.sequence, sha256(batch.signed_part), node::kNotYet,
+                 stamped ? "the store is slower than the batches come" : stamped.error().message, std::chrono::seconds(2));
+    return;
+  }
+  arrived_bytes_ += bytes;
+  arrived_.push_back({child.channel_id(), std::make_shared<const Bytes>(std::move(*stamped)), around_.clock.wall()});
+  apply_next();
+}
+
+/// One transaction at a time; what arrives meanwhile shares the next one.
+void Server::apply_next() {
+  if (applying_ || arrived_.empty()) return;
+  applying_ = true;
+  std::vector<Arrived> now(std::make_move_iterator(arrived_.begin()),
+                           std::make_move_iterator(arrived_.begin() + static_cast<std::ptrdiff_t>(std::min(arrived_.size(), kApplyBatchesMax))));
+  arrived_.erase(arrived_.begin(), arrived_.begin() + static_cast<std::ptrdiff_t>(now.size()));
+  store_thread_->post([this, alive = alive_, now = std::move(now)]() mutable {
+    Ingested ingested = ingest_->take(std::move(now));
+    core_.post([this, alive, ingested = std::move(ingested)]() mutable {
+      if (!*alive) return;
+      applying_ = false;
+      on_ingested(std::move(ingested));
+      apply_next();
+    });
+  });
+}
+
+void Server::on_ingested(Ingested ingested) {
+  for (const Verdict& verdict : ingested.verdicts) {
+    arrived_bytes_ -= std::min(arrived_bytes_, verdict.message_bytes);
+    if (verdict.kind == Verdict::Kind::applied) ++applied_;
+    if (verdict.kind == Verdict::Kind::duplicate) ++duplicates_;
+    if (verdict.own && verdict.kind == Verdict::Kind::not_yet) own_again_.push_back(verdict.own);
+    node::Child* child = verdict.channel == 0 ? nullptr : children_->by_channel(verdict.channel);
+    if (child == nullptr) continue;
+    // The child counted its message, which had one stamp less.
+    child->taken(verdict.stream.lane, verdict.message_bytes - wire::kStampBytes);
+    switch (verdict.kind) {
+      case Verdict::Kind::applied:
+      case Verdict::Kind::duplicate: break;  // answered by coverage below
+      case Verdict::Kind::copy_refused:
+        child->answer(verdict.stream, verdict.sequence, verdict.hash, node::kCopyRefused, verdict.words, std::chrono::seconds(0));
+        break;
+      case Verdict::Kind::refused_for_good:
+        child->answer(verdict.stream, verdict.sequence, verdict.hash, node::kRefusedForGood, verdict.words, std::chrono::seconds(0));
+        break;
+      case Verdict::Kind::not_yet:
+        child->answer(verdict.stream, verdict.sequence, verdict.hash, node::kNotYet, verdict.words, std::chrono::seconds(10));
+        break;
+    }
+  }
+  if (!own_again_.empty())
+    own_timer_ = core_.after(kOwnRetry, [this] {
+      for (SharedBytes& message : std::exchange(own_again_, {})) put(std::move(message));
+    });
+  std::map<node::Child*, std::vector<wire::Coverage>> stored;
+  for (wire::Coverage& coverage : ingested.coverages) {
+    children_->for_each_of(coverage.stream, [&](node::Child& child) { stored[&child].push_back(coverage); });
+    settle(std::move(coverage));
+  }
+  for (const auto& [child, list] : stored)
+    for (std::size_t at = 0; at < list.size(); at += wire::kCoverageListMax)
+      child->send(wire::make_message(
+          wire::Type::stored, wire::encode_coverages(std::span(list).subspan(at, std::min(wire::kCoverageListMax, list.size() - at)))));
+}
+
+void Server::on_offer(node::Child& child, const std::vector<wire::Coverage>& offers) {
+  std::vector<wire::StreamKey> streams;
+  for (const wire::Coverage& offer : offers) streams.push_back(offer.stream);
+  store_thread_->post([this, alive = alive_, channel = child.channel_id(), streams = std::move(streams)] {
+    std::vector<wire::Coverage> coverages;
+    for (const wire::StreamKey& stream : streams)
+      if (auto coverage = store_->settled_coverage(stream)) coverages.push_back(std::move(*coverage));
+    core_.post([this, alive, channel, coverages = std::move(coverages)]() mutable {
+      if (!*alive) return;
+      node::Child* asker = children_->by_channel(channel);
+      if (asker == nullptr) return;
+      asker->send(wire::make_message(wire::Type::stored, wire::encode_coverages(coverages)));
+      for (wire::Coverage& coverage : coverages)
+        if (!coverage.intervals.empty()) settle(std::move(coverage));
+    });
+  });
+}
+
+/// The signed word, at most once a second for a stream; the newest coverage wins.
+void Server::settle(wire::Coverage coverage) {
+  const wire::StreamKey stream = coverage.stream;
+  if (settling_.size() > 200'000) settling_.clear();  // bounded: it only spares signatures
+  Settling& settling = settling_[stream];
+  settling.coverage = std::move(coverage);
+  if (settling.due) return;
+  const TimePoint now = core_.now();
+  if (settling.signed_at + kSettleInterval <= now || settling.signed_at == TimePoint{}) {
+    sign_settled(stream);
+    return;
+  }
+  settling.due = true;
+  settling.timer = core_.after(settling.signed_at + kSettleInterval - now, [this, stream] { sign_settled(stream); });
+}
+
+void Server::sign_settled(const wire::StreamKey& stream) {
+  Settling& settling = settling_[stream];
+  settling.due = false;
+  settling.signed_at = core_.now();
+  wire::Settled settled;
+  settled.group = identity_.self.group_id;
+  settled.server = identity_.self.id;
+  settled.delegation = delegate_.number;
+  settled.generation = generation_;
+  settled.issued = around_.clock.wall();
+  settled.coverage = settling.coverage;
+  const Bytes signed_part = encode_signed_part(settled);
+  Writer body;
+  body.bytes(signed_part).bytes(delegate_.key.sign(wire::kSettledContext, signed_part));
+  wire::Message message = wire::make_message(wire::Type::settled, body.take());
+  children_->for_each_of(stream, [&](node::Child& child) { child.send(message); });
+}
+
+// ---- Heads and presence
+
+void Server::on_child(node::Child& child, const node::Candidate&) {
+  store_thread_->post([this, id = child.who().id, address = child.peer().address, now = around_.clock.wall()] {
+    store::Store::Seen seen;
+    seen.id = id;
+    seen.time = now;
+    seen.connected = true;
+    seen.address = address;
+    seen.path = std::vector{settings_.name};
+    if (auto noted = store_->seen(std::span(&seen, 1)); !noted) log_.warning("not noted: {}", noted.error().message);
+  });
+}
+
+void Server::on_child_gone(const node::Child& child, const std::string&) {
+  store_thread_->post([this, id = child.who().id] {
+    auto node = store_->node(id);
+    if (!node || !*node || !(*node)->last_seen) return;
+    store::Store::Seen seen;
+    seen.id = id;
+    seen.time = *(*node)->last_seen;
+    seen.connected = false;
+    if (auto noted = store_->seen(std::span(&seen, 1)); !noted) log_.warning("not noted: {}", noted.error().message);
+  });
+}
+
+void Server::on_child_message(node::Child& child, const wire::Message& message) {
+  switch (message.type) {
+    case wire::Type::head: return on_head(child, message);
+    case wire::Type::presence: return on_presence(child, message);
+    case wire::Type::request: return on_request(child, message);
+    default: log_.debug("{} from {} is not used by this version", wire::to_string(message.type), child.who().name);
+  }
+}
+
+void Server::on_head(node::Child& child, const wire::Message& message) {
+  auto stamped = wire::read_stamped(message.bytes());
+  HeadSeen seen;
+  if (!stamped || !seen.signed_head.ParseFromArray(stamped->body.data(), static_cast<int>(stamped->body.size()))) return;
+  seen.stamps = std::move(stamped->stamps);
+  seen.by = child.who().id;
+  if (heads_.size() >= node::kChildrenMax) return;  // the next ones say the same and more
+  heads_.push_back(std::move(seen));
+  if (heads_posted_) return;
+  heads_posted_ = true;
+  core_.post([this] {
+    heads_posted_ = false;
+    store_thread_->post([this, heads = std::exchange(heads_, {})] { note_heads(heads); });
+  });
+}
+
+void Server::note_heads(const std::vector<HeadSeen>& heads) {
+  std::vector<store::Store::Seen> all;
+  for (const HeadSeen& head_seen : heads) {
+    wire::pb::Head head;
+    Signature signature{};
+    const auto& signed_head = head_seen.signed_head;
+    if (!head.ParseFromString(signed_head.body()) || signed_head.signature().size() != signature.size()) continue;
+    std::memcpy(signature.data(), signed_head.signature().data(), signature.size());
+    const NodeId id = node::node_id_of_field(head.node_id());
+    const Registry::Member* member = registry_->member(id);
+    if (member == nullptr || member->removed) continue;
+    if (!member->key.verifies(node::kHeadContext, as_bytes(signed_head.body()), signature)) {
+      log_.error("a head of {} is not as it signed it; it came by {}", member->name, head_seen.by.hex());
+      continue;
+    }
+    store::Store::Seen seen;
+    seen.id = id;
+    seen.time = around_.clock.wall();
+    seen.connected = true;
+    seen.software = head.software();
+    if (head.tls_not_after_ms() != 0) seen.certificate_not_after = wall_from_ms(head.tls_not_after_ms());
+    seen.head_number = head.number();
+    seen.head = to_bytes(std::string_view(signed_head.SerializeAsString()));
+    // The first stamp is the node itself, as its parent saw it; the others are the hops above it.
+    std::vector<std::string> path;
+    for (std::size_t i = 1; i < head_seen.stamps.size(); ++i)
+      if (const auto* hop = registry_->member(head_seen.stamps[i].from)) path.push_back(hop->name);
+    if (!head_seen.stamps.empty())
+      if (const auto* hop = registry_->member(head_seen.by)) path.push_back(hop->name);
+    path.push_back(settings_.name);
+    seen.path = std::move(path);
+    for (const auto& stream : head.streams()) {
+      if (!wire::is_lane(static_cast<std::uint8_t>(stream.lane())) || stream.lane() > 3) continue;
+      seen.sealed.emplace_back(
+          wire::StreamKey{id, {stream.epoch_ordinal(), stream.epoch_random()}, static_cast<wire::Lane>(stream.lane())}, stream.sealed());
+    }
+    if (head.spool_bytes_max() != 0 && !head.pinned_root_sha256().empty() &&
+        node::digest_of_field(head.pinned_root_sha256()) != identity_.self.root_sha256)
+      log_.error("{} has pinned another group root than ours", member->name);
+    all.push_back(std::move(seen));
+  }
+  if (all.empty()) return;
+  if (auto noted = store_->seen(all); !noted) log_.warning("heads are not noted: {}", noted.error().message);
+}
+
+/// A gateway's word about who is behind it: it may make a node's state worse, never better (rule D6).
+void Server::on_presence(node::Child& child, const wire::Message& message) {
+  wire::pb::Presence presence;
+  if (child.who().role != node::Role::gateway ||
+      !presence.ParseFromArray(message.bytes().data(), static_cast<int>(message.bytes().size())))
+    return;
+  store_thread_->post([this, presence = std::move(presence)] {
+    auto node = store_->node(node::node_id_of_field(presence.node_id()));
+    if (!node || !*node || (*node)->standing != store::Standing::approved || !(*node)->last_seen) return;
+    store::Store::Seen seen;
+    seen.id = *(*node)->id;
+    seen.time = *(*node)->last_seen;
+    if (!presence.connected()) seen.connected = false;
+    seen.address = presence.address();
+    if (auto noted = store_->seen(std::span(&seen, 1)); !noted) log_.warning("not noted: {}", noted.error().message);
+  });
+}
+
+// ---- What goes down
+
+void Server::spread(std::vector<wire::pb::Signed> documents) {
+  for (const wire::pb::Signed& document : documents) {
+    auto taken = trust_.take(document, around_.clock.wall());
+    if (!taken) {
+      log_.error("a document of this server is not believed by itself: {}", taken.error().message);
+      continue;
+    }
+    const auto& body = taken->body;
+    const NodeId audience = node::node_id_of_field(body.audience());
+    children_->for_each([&](node::Child& child) {
+      if (body.audience().empty() || child.who().id == audience || child.who().role == node::Role::gateway)
+        child.send(message_of(wire::Type::document, document));
+    });
+    if (static_cast<node::DocumentType>(body.type()) != node::DocumentType::deny) continue;
+    std::vector<std::pair<NodeId, Refusal>> out;
+    children_->for_each([&](node::Child& child) {
+      if (const auto denied = trust_.denied(child.who().id, child.who().tls_key))
+        out.emplace_back(child.who().id, refusal_for(*denied, child.who().name));
+    });
+    for (const auto& [id, refusal] : out) children_->refuse(id, refusal);
+  }
+}
+
+void Server::tick() {
+  tick_timer_ = core_.after(kTickInterval, [this] { tick(); });
+  const WallTime now = around_.clock.wall();
+  wire::pb::Tick tick;
+  tick.set_time_ms(to_ms(now));
+  tick.set_generation(generation_);
+  for (const auto& number : trust_.numbers()) {
+    auto* out = tick.add_numbers();
+    out->set_type(number.type());
+    out->set_generation(number.generation());
+    out->set_number(number.number());
+  }
+  wire::pb::DocumentBody body;
+  body.set_version(1);
+  body.set_type(static_cast<std::uint32_t>(node::DocumentType::tick));
+  body.set_group_id(node::field_of(identity_.self.group_id.bytes));
+  body.set_generation(generation_);
+  tick_number_ = std::max(tick_number_ + 1, static_cast<std::uint64_t>(to_ms(now)));
+  body.set_number(tick_number_);
+  body.set_issued_ms(to_ms(now));
+  body.set_payload(tick.SerializeAsString());
+  spread({node::sign_document(body, delegate_.key, delegate_.number)});
+}
+
+void Server::trim() {
+  trim_timer_ = core_.after(kTrimInterval, [this] { trim(); });
+  const WallTime older = around_.clock.wall() - std::chrono::duration_cast<std::chrono::milliseconds>(settings_.archive_age);
+  store_thread_->post([this, older, bytes_max = settings_.archive_bytes_max] {
+    if (auto gone = store_->trim_archive(older, bytes_max, kTrimRows); !gone)
+      log_.warning("the archive is not trimmed: {}", gone.error().message);
+  });
+}
+
+// ---- Our own measurements
+
+Result<> Server::open_outbox() {
+  // What we know of our own streams is in the store; the relay only helps to find the ends.
+  relay::Relay known(identity_.self.id, {});
+  auto streams = store_->streams(identity_.self.id);
+  if (!streams) return std::unexpected(streams.error());
+  for (const store::StreamRow& row : *streams) {
+    wire::Settled settled;
+    settled.coverage = {row.stream, row.applied};
+    known.on_settled(settled);
+  }
+  auto choice = node::choose_epoch(around_.disk, settings_.state_dir, identity_.self.id, known, 0, around_.random);
+  if (!choice) return std::unexpected(choice.error());
+  outbox_.emplace(identity_.self.identity, choice->epoch);
+  outbox_->resume(known);
+  if (choice->opening) {
+    const auto sealed = outbox_->seal_opening(*choice->opening, around_.clock.wall());
+    arrived_.push_back({0, sealed.message, around_.clock.wall()});
+    arrived_bytes_ += sealed.message->size();
+  }
+  return {};
+}
+
+void Server::on_sample(node::Sampler::Sample sample) {
+  const WallTime now = around_.clock.wall();
+  if (arrived_bytes_ > kArrivedBytesMax) return;  // no number was given yet: no hole
+  for (const Payload& payload : sample.inventory) put(outbox_->seal(wire::Lane::state, wire::PayloadKind::logs, payload, now).message);
+  for (const Payload& payload : sample.metrics) put(outbox_->seal(wire::Lane::metric, wire::PayloadKind::metrics, payload, now).message);
+}
+
+void Server::put(SharedBytes message) {
+  arrived_bytes_ += message->size();
+  arrived_.push_back({0, std::move(message), around_.clock.wall()});
+  apply_next();
+}
+
+void Server::on_http(HttpRequest request, Respond respond) {
+  HttpResponse response;
+  if (request.method != "GET") {
+    response.status = 405;
+    response.body = "only GET\n";
+  } else if (request.target == "/livez") {
+    response.body = "alive\n";
+  } else if (request.target == "/readyz" && request.loopback) {
+    response.body = "ready\n";
+  } else {
+    response.status = 404;
+    response.body = "not here\n";
+  }
+  respond(std::move(response));
+}
+
+}  // namespace postern

@@ -1,0 +1,115 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <set>
+#include <vector>
+
+#include "base/worker.h"
+#include "net/unix_http.h"
+#include "node/children.h"
+#include "node/node.h"
+#include "server/ingest.h"
+#include "server/registry.h"
+#include "server/service.h"
+
+namespace postern {
+
+inline constexpr std::size_t kApplyBatchesMax = 256;           // in one transaction
+inline constexpr std::size_t kArrivedBytesMax = 64u << 20;     // waiting for the store; more are answered "not yet"
+inline constexpr Duration kTickInterval = std::chrono::seconds(30);
+inline constexpr Duration kSettleInterval = std::chrono::seconds(1);  // signatures a stream (batch.md#B43)
+
+/// The management server. Two threads matter: the core loop with connections and timers, and the
+/// store thread with everything that blocks (store, registry, ingest, API). They exchange values.
+class Server final : node::Children::Owner {
+ public:
+  static Result<std::unique_ptr<Server>> open(node::Surroundings around, ServerSettings settings);
+  ~Server() override;
+
+  void reload(const ServerSettings& settings);
+  void stop(const std::string& why);
+
+ private:
+  Server(node::Surroundings around, ServerSettings settings, node::Identity identity, GroupFolder::Delegate delegate,
+         std::unique_ptr<store::Store> store);
+  Result<> start();
+
+  // node::Children::Owner
+  void admit(const node::Candidate& candidate, std::function<void(node::Decision)> decided) override;
+  std::vector<wire::pb::Hop> path() override;
+  const TlsContext& tls() override { return *tls_; }
+  Duration head_interval() override { return settings_.interval; }
+  void on_child(node::Child& child, const node::Candidate& candidate) override;
+  void on_child_gone(const node::Child& child, const std::string& why) override;
+  void on_batch(node::Child& child, const wire::Stamped& stamped, const wire::BatchView& batch, SharedBytes message) override;
+  void on_offer(node::Child& child, const std::vector<wire::Coverage>& offers) override;
+  void on_child_message(node::Child& child, const wire::Message& message) override;
+  void on_http(HttpRequest request, Respond respond) override;
+  void on_refused(const std::string& address, const std::string& name, wire::Refusal reason, const std::string& words) override;
+
+  void on_head(node::Child& child, const wire::Message& message);
+  void on_presence(node::Child& child, const wire::Message& message);
+  void on_request(node::Child& child, const wire::Message& message);
+  void apply_next();
+  void on_ingested(Ingested ingested);
+  void settle(wire::Coverage coverage);
+  void sign_settled(const wire::StreamKey& stream);
+  void spread(std::vector<wire::pb::Signed> documents);
+  void tick();
+  void trim();
+  void on_sample(node::Sampler::Sample sample);
+  void put(SharedBytes message);
+  Result<> open_outbox();
+
+  // On the store thread:
+  node::Decision decide(const node::Candidate& candidate, const std::vector<std::string>& path, std::vector<wire::pb::Signed>& documents);
+  struct HeadSeen {
+    wire::pb::Signed signed_head;
+    std::vector<wire::Stamp> stamps;
+    NodeId by;  // the child that handed it over
+  };
+  void note_heads(const std::vector<HeadSeen>& heads);
+
+  node::Surroundings around_;
+  Loop& core_;
+  const Log& log_;
+  ServerSettings settings_;
+  node::Identity identity_;
+  GroupFolder folder_;
+  GroupFolder::Delegate delegate_;
+  std::shared_ptr<const TlsContext> tls_;
+  node::Trust trust_;
+  std::unique_ptr<node::Children> children_;
+  std::unique_ptr<UnixHttpServer> api_;
+  std::optional<node::Outbox> outbox_;
+  std::optional<node::Sampler> sampler_;
+
+  std::vector<Arrived> arrived_;
+  std::size_t arrived_bytes_ = 0;
+  bool applying_ = false;
+  std::vector<HeadSeen> heads_;
+  bool heads_posted_ = false;
+  struct Settling {
+    wire::Coverage coverage;
+    TimePoint signed_at{};
+    bool due = false;
+    Loop::Timer timer;
+  };
+  std::map<wire::StreamKey, Settling> settling_;
+  std::uint32_t generation_ = 1;
+  std::uint64_t tick_number_ = 0;
+  std::uint64_t applied_ = 0, duplicates_ = 0, refused_ = 0;
+  std::vector<SharedBytes> own_again_;  // our own batches that the store could not take
+  Loop::Timer tick_timer_, trim_timer_, own_timer_;
+
+  // The store thread's alone:
+  std::unique_ptr<store::Store> store_;
+  std::optional<Registry> registry_;
+  std::optional<Ingest> ingest_;
+  std::optional<ServerService> service_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // shared with answers that come late; core's
+  std::unique_ptr<Worker> store_thread_;  // ends before what it uses
+};
+
+}  // namespace postern

@@ -1,0 +1,109 @@
+#include "spool/spool.h"
+
+#include "base/invariant.h"
+#include "spool/spool_impl.h"
+
+namespace postern::spool {
+
+Spool::Spool(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+Spool::~Spool() {
+  if (impl_->noted.empty()) return;
+  if (auto written = impl_->write(impl_->noted_records()); !written)
+    impl_->log.warning("{}: the newest settled are not kept", written.error().message);
+}
+
+Result<Spool::Opened> Spool::open(Disk& disk, const Log& log, std::filesystem::path folder,
+                                  Options options) {
+  auto impl = std::make_unique<Impl>(disk, log, std::move(folder), options);
+  Opened opened;
+  if (auto loaded = impl->load(opened); !loaded)
+    return fail(loaded.error(), "opening the spool " + impl->folder.string());
+  impl->reclaim();
+  opened.spool.reset(new Spool(std::move(impl)));
+  return opened;
+}
+
+Result<std::vector<Location>> Spool::append(std::span<const Append> batches) {
+  if (batches.empty()) return std::vector<Location>();
+  if (impl_->space_to_reclaim) impl_->reclaim();
+  std::uint64_t wanted = 0, wanted_by_others = 0;  // the latter: up to the last that is not state
+  for (const Append& batch : batches) {
+    invariant(batch.message != nullptr && batch.sequence != 0, "a batch has bytes and a number");
+    if (batch.message->size() > kContentBytesMax)
+      return fail(Errc::invalid, "spool: batch {} of {} has {} bytes, at most {} are kept",
+                  batch.sequence, batch.stream.text(), batch.message->size(), kContentBytesMax);
+    wanted += kRecordHeaderBytes + batch.message->size();
+    if (batch.stream.lane != wire::Lane::state) wanted_by_others = wanted;
+  }
+  if (wanted_by_others > 0)
+    if (auto admitted = impl_->admit(false, wanted_by_others); !admitted)
+      return std::unexpected(admitted.error());
+  if (auto admitted = impl_->admit(true, wanted); !admitted)
+    return std::unexpected(admitted.error());
+
+  std::vector<Outgoing> records = impl_->noted_records();
+  const std::size_t settled = records.size();
+  for (const Append& batch : batches)
+    records.push_back(
+        {Kind::batch, &batch.stream, batch.sequence, batch.hash, ByteView(*batch.message)});
+  auto locations = impl_->write(records);
+  if (!locations) return locations;
+
+  impl_->settled_written(std::span(records).first(settled), std::span(*locations).first(settled));
+  impl_->noted.clear();
+  locations->erase(locations->begin(), locations->begin() + static_cast<std::ptrdiff_t>(settled));
+  for (const Location& location : *locations)
+    impl_->add_slot(impl_->segments[location.segment], location);
+  return locations;
+}
+
+Result<> Spool::admit(wire::Lane lane, std::uint64_t message_bytes, std::size_t messages) {
+  return impl_->admit(lane == wire::Lane::state, message_bytes + messages * kRecordHeaderBytes);
+}
+
+Result<Bytes> Spool::read(const Location& location) const { return impl_->read(location); }
+
+void Spool::release(std::span<const Location> locations) {
+  for (const Location& location : locations)
+    if (impl_->release(location)) impl_->space_to_reclaim = true;
+  impl_->reclaim();
+}
+
+void Spool::note_settled(const wire::StreamKey& stream, SharedBytes settled_message) {
+  invariant(settled_message != nullptr && settled_message->size() <= kContentBytesMax,
+            "a settled message has bytes, and fewer than a batch");
+  impl_->noted[stream] = std::move(settled_message);
+}
+
+Usage Spool::usage() const {
+  Usage usage = impl_->counted;
+  usage.bytes = impl_->bytes();
+  usage.bytes_max = impl_->options.bytes_max;
+  return usage;
+}
+
+Result<Bytes> Spool::Impl::read(const Location& location) const {
+  if (!segments.contains(location.segment))
+    return fail(Errc::invalid, "spool: segment {:016x} is not there any more", location.segment);
+  const File* file = active_file.get();
+  if (location.segment != active) {
+    if (last_read.segment != location.segment || !last_read.file) {
+      auto opened = disk.open(path_of(location.segment), Disk::Open::read);
+      if (!opened) return std::unexpected(opened.error());
+      last_read.file = std::move(*opened);
+      last_read.segment = location.segment;
+    }
+    file = last_read.file.get();
+  }
+  Bytes record(kRecordHeaderBytes + location.bytes);
+  auto got = file->read_at(location.offset, record);
+  if (!got) return std::unexpected(got.error());
+  record.resize(*got);
+  auto header = decode_record(record, {location.segment, location.offset});
+  if (!header) return fail(header.error(), "spool: reading " + path_of(location.segment).string());
+  record.erase(record.begin(), record.begin() + kRecordHeaderBytes);
+  return record;
+}
+
+}  // namespace postern::spool

@@ -1,0 +1,129 @@
+#include <algorithm>
+#include <utility>
+
+#include "base/quantity.h"
+#include "spool/spool_impl.h"
+
+namespace postern::spool {
+namespace {
+
+constexpr std::uint64_t kReserveDivisor = 20;  // 5 % of bytes_max for the state lane (S33)
+
+}  // namespace
+
+Result<> Spool::Impl::admit(bool state_only, std::uint64_t bytes_wanted) {
+  const std::uint64_t reserve = state_only ? 0 : options.bytes_max / kReserveDivisor;
+  const std::uint64_t limit = options.bytes_max - reserve;
+  const auto fits = [&] { return bytes() + kSegmentHeaderBytes + bytes_wanted <= limit; };
+  if (fits()) return {};
+  leave_active_if_released(1);
+  reclaim();
+  if (fits()) return {};
+  return fail(
+      Errc::exhausted,
+      "spool: {} in use and {} more do not fit: spool.bytes_max is {}{}; raise it, or see why "
+      "nothing is settled",
+      format_bytes(bytes()), format_bytes(bytes_wanted), format_bytes(options.bytes_max),
+      state_only ? "" : ", of which 5 % are kept for the state lane");
+}
+
+void Spool::Impl::add_slot(Segment& segment, const Location& location) {
+  const std::uint64_t record_bytes = kRecordHeaderBytes + location.bytes;
+  segment.slots.push_back({location.offset, location.bytes, true});
+  ++segment.live;
+  segment.batch_bytes += record_bytes;
+  ++counted.entries;
+  counted.live_bytes += record_bytes;
+}
+
+bool Spool::Impl::release(const Location& location) {
+  const auto found = segments.find(location.segment);
+  if (found == segments.end()) return false;
+  auto& slots = found->second.slots;
+  const auto slot = std::lower_bound(
+      slots.begin(), slots.end(), location.offset,
+      [](const Segment::Slot& s, std::uint64_t offset) { return s.offset < offset; });
+  if (slot == slots.end() || slot->offset != location.offset || !slot->live) return false;
+  slot->live = false;
+  --counted.entries;
+  counted.live_bytes -= kRecordHeaderBytes + slot->bytes;
+  return --found->second.live == 0;
+}
+
+void Spool::Impl::leave_active_if_released(std::uint64_t batch_bytes_min) {
+  if (active == 0) return;
+  const Segment& segment = segments[active];
+  if (segment.live > 0 || segment.batch_bytes < batch_bytes_min) return;
+  active = 0;
+  active_file.reset();
+  space_to_reclaim = true;
+}
+
+/// Deletes the segments in which nothing is live. What fails is tried again by the next append or
+/// release.
+void Spool::Impl::reclaim() {
+  leave_active_if_released(options.segment_bytes / 2);
+  if (!std::exchange(space_to_reclaim, false)) return;
+  std::vector<std::uint64_t> dead;
+  for (const auto& [number, segment] : segments)
+    if (segment.live == 0 && number != active) dead.push_back(number);
+  if (!dead.empty()) {
+    if (auto copied = copy_settled_forward(); !copied) {
+      log.warning("{}: {} segments stay until the next attempt", copied.error().message,
+                  dead.size());
+      space_to_reclaim = true;
+      return;
+    }
+  }
+  for (const std::uint64_t number : dead) {
+    const auto found = segments.find(number);
+    if (found->second.settled == 0 && put_away(number, found->second))
+      segments.erase(found);
+    else
+      space_to_reclaim = true;
+  }
+}
+
+/// The newest settled records that stand in segments about to go, and those not written yet, are
+/// on stable storage elsewhere when this returns (S31).
+Result<> Spool::Impl::copy_settled_forward() {
+  std::vector<Outgoing> records = noted_records();
+  std::vector<Bytes> copies;
+  copies.reserve(settled.size());  // so that views into it stay valid
+  std::vector<wire::StreamKey> unreadable;
+  for (const auto& [stream, location] : settled) {
+    const bool stays = location.segment == active || segments[location.segment].live > 0;
+    if (stays || noted.contains(stream)) continue;
+    auto message = read(location);
+    if (!message && message.error().code != Errc::corrupt) return std::unexpected(message.error());
+    if (!message) {
+      log.warning("{}: the newest settled of stream {} is lost until the next one arrives",
+                  message.error().message, stream.text());
+      unreadable.push_back(stream);
+      continue;
+    }
+    copies.push_back(std::move(*message));
+    records.push_back({Kind::settled, &stream, 0, {}, ByteView(copies.back())});
+  }
+  for (const wire::StreamKey& stream : unreadable) {
+    --segments[settled.at(stream).segment].settled;
+    settled.erase(stream);
+  }
+  if (records.empty()) return {};
+  auto locations = write(records);
+  if (!locations) return std::unexpected(locations.error());
+  settled_written(records, *locations);
+  noted.clear();
+  return {};
+}
+
+bool Spool::Impl::put_away(std::uint64_t number, const Segment& segment) {
+  if (last_read.segment == number) last_read = {};
+  const auto gone = segment.damaged
+                        ? disk.rename(path_of(number), folder / name_of(number, kQuarantineSuffix))
+                        : disk.remove(path_of(number));
+  if (!gone) log.warning("spool: {}: tried again later", gone.error().message);
+  return gone.has_value();
+}
+
+}  // namespace postern::spool

@@ -1,0 +1,195 @@
+#include "store/schema.h"
+
+#include <array>
+
+namespace postern::store {
+namespace {
+
+/// "PSTN": tells our file from any other SQLite database.
+constexpr std::int64_t kApplicationId = 0x5053'544e;
+
+/// Step n brings version n to n+1. A step that was released is never changed; a new one is added.
+///
+/// Conventions: times are Unix milliseconds; u64 are the signed number of the same bits (never
+/// ordered in SQL); setter is epoch ordinal u32, epoch random u64, sequence u64, lane u8,
+/// big-endian, so that its bytes order as rule B50 wants; edition is generation u32, number u64, likewise.
+constexpr std::array kSteps = {
+    R"sql(
+CREATE TABLE stream (
+  id INTEGER PRIMARY KEY,
+  node BLOB NOT NULL,
+  epoch_ordinal INTEGER NOT NULL,
+  epoch_random INTEGER NOT NULL,
+  lane INTEGER NOT NULL,
+  sealed INTEGER NOT NULL,
+  UNIQUE (node, epoch_ordinal, epoch_random, lane)
+);
+CREATE TABLE applied_range (
+  stream INTEGER NOT NULL REFERENCES stream(id),
+  first INTEGER NOT NULL,
+  last INTEGER NOT NULL,
+  before BLOB NOT NULL,
+  hash BLOB NOT NULL,
+  PRIMARY KEY (stream, first)
+) WITHOUT ROWID;
+CREATE TABLE gap (
+  stream INTEGER NOT NULL REFERENCES stream(id),
+  by_epoch_ordinal INTEGER NOT NULL,
+  by_epoch_random INTEGER NOT NULL,
+  by_sequence INTEGER NOT NULL,
+  first INTEGER NOT NULL,
+  last INTEGER NOT NULL,
+  before BLOB NOT NULL,
+  at_last BLOB NOT NULL,
+  first_time INTEGER NOT NULL,
+  last_time INTEGER NOT NULL,
+  records INTEGER NOT NULL,
+  bytes INTEGER NOT NULL,
+  reason INTEGER NOT NULL,
+  PRIMARY KEY (stream, by_epoch_ordinal, by_epoch_random, by_sequence)
+) WITHOUT ROWID;
+CREATE TABLE epoch_opening (
+  stream INTEGER NOT NULL REFERENCES stream(id),
+  sequence INTEGER NOT NULL,
+  opening BLOB NOT NULL,  -- batch.md#B24
+  PRIMARY KEY (stream, sequence)
+) WITHOUT ROWID;
+CREATE TABLE equivocation (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  stream INTEGER NOT NULL REFERENCES stream(id),
+  sequence INTEGER NOT NULL,
+  hash BLOB NOT NULL,
+  disputed INTEGER NOT NULL,
+  known BLOB NOT NULL,
+  claimed BLOB NOT NULL,
+  arrived INTEGER NOT NULL,
+  message BLOB NOT NULL,
+  UNIQUE (stream, sequence, hash)
+);
+
+CREATE TABLE archive (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  stream INTEGER NOT NULL REFERENCES stream(id),
+  sequence INTEGER NOT NULL,
+  hash BLOB NOT NULL,
+  arrived INTEGER NOT NULL,
+  message BLOB NOT NULL,
+  UNIQUE (stream, sequence)
+);
+CREATE INDEX archive_by_arrival ON archive (arrived, id);
+
+CREATE TABLE latest_value (
+  node BLOB NOT NULL,
+  metric TEXT NOT NULL,
+  attributes TEXT NOT NULL,
+  unit TEXT NOT NULL,
+  value REAL,  -- NULL is not-a-number
+  is_integer INTEGER NOT NULL,
+  time INTEGER NOT NULL,
+  setter BLOB NOT NULL,
+  PRIMARY KEY (node, metric, attributes)
+) WITHOUT ROWID;
+CREATE TABLE entity (
+  node BLOB NOT NULL,
+  type TEXT NOT NULL,
+  id TEXT NOT NULL,
+  attributes TEXT NOT NULL,
+  time INTEGER NOT NULL,
+  setter BLOB NOT NULL,
+  PRIMARY KEY (node, type, id)
+) WITHOUT ROWID;
+
+CREATE TABLE node (
+  row INTEGER PRIMARY KEY AUTOINCREMENT,
+  name TEXT NOT NULL,
+  id BLOB,
+  identity_key BLOB NOT NULL,
+  role INTEGER NOT NULL,
+  standing INTEGER NOT NULL,
+  parents TEXT NOT NULL,
+  direction INTEGER NOT NULL,
+  reason TEXT NOT NULL,
+  decided_by TEXT NOT NULL,
+  decided INTEGER,
+  approval BLOB NOT NULL,
+  first_seen INTEGER,
+  last_seen INTEGER,
+  connected INTEGER NOT NULL,
+  address TEXT NOT NULL,
+  path TEXT NOT NULL,
+  software TEXT NOT NULL,
+  certificate_sha256 TEXT NOT NULL,
+  certificate_not_after INTEGER,
+  head_number INTEGER,
+  head BLOB NOT NULL
+);
+CREATE INDEX node_by_name ON node (name);
+CREATE INDEX node_by_id ON node (id);
+CREATE UNIQUE INDEX node_approved_name ON node (name) WHERE standing = 1;
+CREATE UNIQUE INDEX node_nameholder ON node (name) WHERE standing <> 3 AND id IS NULL;
+CREATE UNIQUE INDEX node_living_id ON node (id) WHERE standing <> 3 AND id IS NOT NULL;
+
+CREATE TABLE document_number (
+  type INTEGER PRIMARY KEY,
+  newest INTEGER NOT NULL
+);
+CREATE TABLE document (
+  type INTEGER NOT NULL,
+  audience BLOB NOT NULL,  -- empty: everybody
+  edition BLOB NOT NULL,
+  document BLOB NOT NULL,
+  PRIMARY KEY (type, audience)
+);
+CREATE TABLE audit (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  time INTEGER NOT NULL,
+  who TEXT NOT NULL,
+  what TEXT NOT NULL,
+  subject TEXT NOT NULL,
+  detail TEXT NOT NULL
+);
+CREATE TABLE setting (
+  key TEXT PRIMARY KEY,
+  value TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE counter (
+  name TEXT PRIMARY KEY,
+  value INTEGER NOT NULL
+) WITHOUT ROWID;
+INSERT INTO counter VALUES ('generation', 1), ('archive_bytes', 0), ('equivocations', 0);
+)sql",
+};
+
+std::int64_t number(Database& database, std::string_view sql) {
+  Query query(database.prepare(sql));
+  return query.step() ? query.integer(0) : 0;
+}
+
+}  // namespace
+
+Result<> migrate(Database& database, const std::string& path) {
+  constexpr auto kNewest = static_cast<std::int64_t>(kSteps.size());
+  // Asked and done in one transaction a step: two programs that start at once do it once.
+  for (bool done = false; !done;) {
+    auto step = database.transaction("making the tables", [&]() -> Result<> {
+      const std::int64_t version = number(database, "PRAGMA user_version");
+      const bool empty = number(database, "SELECT count(*) FROM sqlite_schema") == 0;
+      if (!empty && number(database, "PRAGMA application_id") != kApplicationId)
+        return fail(Errc::invalid, "{} is a SQLite database, but not a store of Postern; name another file", path);
+      if (version > kNewest)
+        return fail(Errc::invalid,
+                    "{} has schema version {}, this program knows up to {}; start the newer program that wrote it, or "
+                    "restore a backup made before the upgrade",
+                    path, version, kNewest);
+      done = version == kNewest;
+      if (done) return {};
+      database.execute(kSteps[static_cast<std::size_t>(version)]);
+      database.execute(fmt::format("PRAGMA user_version={}; PRAGMA application_id={}", version + 1, kApplicationId));
+      return {};
+    });
+    if (!step) return step;
+  }
+  return {};
+}
+
+}  // namespace postern::store

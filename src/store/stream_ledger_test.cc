@@ -1,0 +1,104 @@
+#include "store/stream_ledger.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+namespace postern::store {
+namespace {
+
+Digest hash_of(std::uint64_t n, std::uint8_t salt = 0) {
+  Digest digest{};
+  if (n == 0) return digest;
+  for (std::size_t i = 0; i < 8; ++i) digest[i] = static_cast<std::byte>(n >> (8 * i));
+  digest[9] = static_cast<std::byte>(salt);
+  return digest;
+}
+wire::Interval interval(std::uint64_t first, std::uint64_t last) { return {first, last, hash_of(last)}; }
+Outcome batch(StreamLedger& ledger, std::uint64_t n) {
+  return ledger.add_batch(n, hash_of(n - 1), hash_of(n)).outcome;
+}
+LedgerGap gap(std::uint64_t first, std::uint64_t last, std::uint64_t by) {
+  return {{first, last, hash_of(first - 1), hash_of(last)}, {1, 1}, by, {}};
+}
+using Intervals = std::vector<wire::Interval>;
+
+TEST(StreamLedger, SettledIsAppliedAndGapsTogether) {
+  StreamLedger ledger({});
+  batch(ledger, 1);
+  batch(ledger, 6);
+  EXPECT_EQ(ledger.add_gap(gap(2, 5, 1)).outcome, Outcome::applied);
+  EXPECT_EQ(ledger.applied(), (Intervals{interval(1, 1), interval(6, 6)}));
+  EXPECT_EQ(ledger.gaps(), (Intervals{interval(2, 5)}));
+  EXPECT_EQ(ledger.settled(), (Intervals{interval(1, 6)}));
+}
+
+TEST(StreamLedger, WhatArrivesInsideAGapIsAppliedAndNotGone) {
+  StreamLedger ledger({});
+  ledger.add_gap(gap(2, 9, 1));
+  for (std::uint64_t n : {4, 5, 9}) EXPECT_EQ(batch(ledger, n), Outcome::applied);
+  EXPECT_EQ(ledger.gaps(), (Intervals{interval(2, 3), interval(6, 8)}));
+  EXPECT_EQ(ledger.settled(), (Intervals{interval(2, 9)}));
+}
+
+TEST(StreamLedger, GapsAreAUnionWhateverTheirOrder) {
+  std::vector<LedgerGap> gaps = {gap(2, 3, 1), gap(5, 6, 2), gap(2, 8, 3), gap(7, 12, 4), gap(5, 6, 5)};
+  StreamLedger first({});
+  for (const LedgerGap& g : gaps) first.add_gap(g);
+  EXPECT_EQ(first.gaps(), (Intervals{interval(2, 12)}));
+  std::vector<std::size_t> order = {0, 1, 2, 3, 4};
+  do {
+    StreamLedger ledger({});
+    for (std::size_t i : order) ASSERT_EQ(ledger.add_gap(gaps[i]).outcome, Outcome::applied);
+    ASSERT_EQ(ledger.gap_records(), first.gap_records());
+    ASSERT_EQ(ledger.settled(), first.settled());
+  } while (std::ranges::next_permutation(order).found);
+}
+
+TEST(StreamLedger, AGapThatDisagreesWithWhatIsHeldIsEquivocation) {
+  StreamLedger ledger({});
+  batch(ledger, 5);
+  LedgerGap wrong = gap(2, 4, 1);
+  wrong.range.hash = hash_of(4, 1);
+  const auto verdict = ledger.add_gap(wrong);
+  EXPECT_EQ(verdict.outcome, Outcome::equivocation);
+  EXPECT_EQ(verdict.contradiction, (Contradiction{4, hash_of(4), hash_of(4, 1)}));
+  EXPECT_TRUE(ledger.gaps().empty());
+}
+
+TEST(StreamLedger, ABatchThatDoesNotFollowAGapIsEquivocation) {
+  StreamLedger ledger({});
+  ledger.add_gap(gap(2, 4, 1));
+  EXPECT_EQ(ledger.add_batch(5, hash_of(4, 1), hash_of(5)).outcome, Outcome::equivocation);
+  EXPECT_EQ(ledger.add_batch(4, hash_of(3), hash_of(4, 1)).outcome, Outcome::equivocation);
+}
+
+// The lowest hole may begin behind a gap; it must be taken there too, or the stream stands still.
+TEST(StreamLedger, AtTheLimitTheLowestHoleBehindAGapIsTaken) {
+  StreamLedger ledger({});
+  ledger.add_gap(gap(1, 5, 1));
+  std::uint64_t n = 10;
+  while (batch(ledger, n) == Outcome::applied) n += 2;
+  EXPECT_EQ(ledger.settled().size(), kIntervalsPerStreamMax - 1);
+  EXPECT_EQ(batch(ledger, 8), Outcome::too_many_holes);
+  for (std::uint64_t m : {6, 7, 8, 9, 11}) EXPECT_EQ(batch(ledger, m), Outcome::applied) << m;
+  EXPECT_EQ(batch(ledger, n), Outcome::applied) << "there is room again";
+}
+
+TEST(StreamLedger, OneGapTooManyIsNotYetAndOneThatSpansThemIsTaken) {
+  std::vector<LedgerGap> gaps;
+  std::vector<Range> applied;
+  for (std::uint64_t i = 0; i < kGapsPerStreamMax; ++i) {
+    const std::uint64_t n = 1 + 2 * i;
+    gaps.push_back(gap(n, n, n));
+    applied.push_back({n + 1, n + 1, hash_of(n), hash_of(n + 1)});
+  }
+  StreamLedger ledger({}, 0, applied, gaps);
+  const std::uint64_t next = 2 * kGapsPerStreamMax + 1;
+  EXPECT_EQ(ledger.add_gap(gap(next, next, 9999)).outcome, Outcome::too_many_holes);
+  EXPECT_EQ(ledger.add_gap(gap(1, next, 10000)).outcome, Outcome::applied);
+  EXPECT_EQ(ledger.gap_records().size(), 1u);
+}
+
+}  // namespace
+}  // namespace postern::store
