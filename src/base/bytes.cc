@@ -25,7 +25,8 @@ std::string to_hex(ByteView bytes) {
 
 Result<Bytes> from_hex(std::string_view hex) {
   if (hex.size() % 2 != 0)
-    return fail(Errc::invalid, "a hex string of {} digits; it must have an even number", hex.size());
+    return fail(Errc::invalid, "a hex string of {} digits; it must have an even number",
+                hex.size());
   Bytes bytes;
   bytes.reserve(hex.size() / 2);
   for (std::size_t i = 0; i < hex.size(); i += 2) {

@@ -42,8 +42,8 @@ class PosixFile final : public File {
   Result<std::size_t> read_at(std::uint64_t offset, std::span<std::byte> out) const override {
     std::size_t done = 0;
     while (done < out.size()) {
-      const ssize_t n = ::pread(fd_, out.data() + done, out.size() - done,
-                                static_cast<off_t>(offset + done));
+      const ssize_t n =
+          ::pread(fd_, out.data() + done, out.size() - done, static_cast<off_t>(offset + done));
       if (n < 0 && errno == EINTR) continue;
       if (n < 0) return errno_failure("read", path_);
       if (n == 0) break;
@@ -158,7 +158,8 @@ Result<std::uint64_t> PosixDisk::free_bytes(const std::filesystem::path& path) {
 
 Result<> PosixDisk::write_file(const std::filesystem::path& path, ByteView bytes, unsigned mode) {
   const std::filesystem::path temporary = path.string() + ".new";
-  if (::unlink(temporary.c_str()) != 0 && errno != ENOENT) return errno_failure("remove", temporary);
+  if (::unlink(temporary.c_str()) != 0 && errno != ENOENT)
+    return errno_failure("remove", temporary);
   const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
   if (fd < 0) return errno_failure("create", temporary);
   PosixFile file(fd, temporary);

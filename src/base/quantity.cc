@@ -9,7 +9,8 @@ namespace postern {
 namespace {
 
 template <std::size_t N>
-Result<std::uint64_t> parse(std::string_view text, const std::pair<std::string_view, std::uint64_t> (&units)[N],
+Result<std::uint64_t> parse(std::string_view text,
+                            const std::pair<std::string_view, std::uint64_t> (&units)[N],
                             const char* what, const char* examples) {
   std::uint64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -29,8 +30,11 @@ Result<std::uint64_t> parse(std::string_view text, const std::pair<std::string_v
 
 Result<Duration> parse_duration(std::string_view text) {
   static constexpr std::pair<std::string_view, std::uint64_t> kUnits[] = {
-      {"ms", 1'000'000},           {"s", 1'000'000'000},           {"m", 60'000'000'000},
-      {"h", 3'600'000'000'000},    {"d", 86'400'000'000'000}};
+      {"ms", 1'000'000},
+      {"s", 1'000'000'000},
+      {"m", 60'000'000'000},
+      {"h", 3'600'000'000'000},
+      {"d", 86'400'000'000'000}};
   auto ns = parse(text, kUnits, "duration", "a number with ms, s, m, h or d, like 30s");
   if (!ns) return std::unexpected(ns.error());
   return Duration(static_cast<std::int64_t>(*ns));
@@ -38,8 +42,10 @@ Result<Duration> parse_duration(std::string_view text) {
 
 std::string format_duration(Duration d) {
   const std::int64_t ns = d.count();
-  static constexpr std::pair<const char*, std::int64_t> kUnits[] = {
-      {"d", 86'400'000'000'000}, {"h", 3'600'000'000'000}, {"m", 60'000'000'000}, {"s", 1'000'000'000}};
+  static constexpr std::pair<const char*, std::int64_t> kUnits[] = {{"d", 86'400'000'000'000},
+                                                                    {"h", 3'600'000'000'000},
+                                                                    {"m", 60'000'000'000},
+                                                                    {"s", 1'000'000'000}};
   for (const auto& [name, factor] : kUnits)
     if (ns != 0 && ns % factor == 0) return fmt::format("{}{}", ns / factor, name);
   return fmt::format("{}ms", ns / 1'000'000);
@@ -47,8 +53,15 @@ std::string format_duration(Duration d) {
 
 Result<std::uint64_t> parse_bytes(std::string_view text) {
   static constexpr std::pair<std::string_view, std::uint64_t> kUnits[] = {
-      {"", 1},                {"KiB", 1ull << 10}, {"MiB", 1ull << 20}, {"GiB", 1ull << 30}, {"TiB", 1ull << 40},
-      {"KB", 1'000},          {"MB", 1'000'000},   {"GB", 1'000'000'000}, {"TB", 1'000'000'000'000}};
+      {"", 1},
+      {"KiB", 1ull << 10},
+      {"MiB", 1ull << 20},
+      {"GiB", 1ull << 30},
+      {"TiB", 1ull << 40},
+      {"KB", 1'000},
+      {"MB", 1'000'000},
+      {"GB", 1'000'000'000},
+      {"TB", 1'000'000'000'000}};
   return parse(text, kUnits, "size", "bytes with KiB, MiB, GiB or TiB, like 10GiB");
 }
 

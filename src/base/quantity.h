@@ -9,7 +9,8 @@
 
 namespace postern {
 
-/// "250ms", "30s", "5m", "2h", "7d". A number without a unit is `invalid`: it says which units exist.
+/// "250ms", "30s", "5m", "2h", "7d". A number without a unit is `invalid`: it says which units
+/// exist.
 Result<Duration> parse_duration(std::string_view text);
 std::string format_duration(Duration d);  // the largest unit that divides it: "90s", "5m"
 

@@ -13,7 +13,9 @@ constexpr Duration kRequestWaitMax = std::chrono::seconds(10);
 constexpr std::chrono::seconds kDiskRetry{5};
 constexpr std::chrono::seconds kEquivocationRetry{60};
 
-std::string bytes_of(const google::protobuf::MessageLite& message) { return message.SerializeAsString(); }
+std::string bytes_of(const google::protobuf::MessageLite& message) {
+  return message.SerializeAsString();
+}
 
 }  // namespace
 
@@ -26,15 +28,18 @@ Result<std::unique_ptr<Gateway>> Gateway::open(node::Surroundings around, NodeSe
   if (!opened) return std::unexpected(opened.error());
   gateway->node_ = std::move(*opened);
   node::Children::Owner& owner = *gateway;
-  gateway->children_ = std::make_unique<node::Children>(around.loops, around.log, gateway->node_->self(), owner);
+  gateway->children_ =
+      std::make_unique<node::Children>(around.loops, around.log, gateway->node_->self(), owner);
   if (auto listening = gateway->children_->listen(gateway->node_->tls(), options); !listening)
     return std::unexpected(listening.error());
-  around.log.info("gateway {} listens on {}:{}", gateway->node_->self().name, options.address, gateway->children_->port());
+  around.log.info("gateway {} listens on {}:{}", gateway->node_->self().name, options.address,
+                  gateway->children_->port());
   gateway->node_->start();
   return gateway;
 }
 
-Gateway::Gateway(node::Surroundings around) : around_(around), core_(around.loops.core()), log_(around.log) {}
+Gateway::Gateway(node::Surroundings around)
+    : around_(around), core_(around.loops.core()), log_(around.log) {}
 Gateway::~Gateway() {
   children_.reset();
   node_.reset();
@@ -59,7 +64,8 @@ std::optional<Decision> Gateway::decide_here(const node::Candidate& candidate) {
     return std::unexpected(refusal_for(*denied, candidate.who.name));
   if (candidate.hello.has_approval()) {
     if (auto taken = trust.take(candidate.hello.approval(), around_.clock.wall()); !taken)
-      log_.info("the approval that {} shows is not believed: {}", candidate.who.name, taken.error().message);
+      log_.info("the approval that {} shows is not believed: {}", candidate.who.name,
+                taken.error().message);
   }
   const auto approval = trust.approval(candidate.who.id);
   if (!approval) return std::nullopt;
@@ -78,7 +84,8 @@ void Gateway::admit(const node::Candidate& candidate, std::function<void(Decisio
 void Gateway::ask_upwards(const node::Candidate& candidate, std::function<void(Decision)> decided) {
   wire::pb::Admission admission;
   *admission.mutable_hello() = candidate.hello;
-  for (const Certificate& certificate : candidate.chain) admission.add_chain(node::field_of(certificate.der()));
+  for (const Certificate& certificate : candidate.chain)
+    admission.add_chain(node::field_of(certificate.der()));
   admission.set_address(candidate.address);
   admission.set_exporter(node::field_of(candidate.exporter));
   wire::pb::Request request;
@@ -86,7 +93,8 @@ void Gateway::ask_upwards(const node::Candidate& candidate, std::function<void(D
   request.set_body(bytes_of(admission));
 
   const std::string name = candidate.who.name;
-  const bool sent = send_request(std::move(request), [this, candidate, decided](const wire::pb::Reply& reply) {
+  const bool sent = send_request(std::move(request), [this, candidate,
+                                                      decided](const wire::pb::Reply& reply) {
     if (reply.has_refused()) {
       const auto& refused = reply.refused();
       decided(std::unexpected(Refusal{static_cast<wire::Refusal>(refused.reason()), refused.words(),
@@ -95,13 +103,17 @@ void Gateway::ask_upwards(const node::Candidate& candidate, std::function<void(D
     }
     wire::pb::AdmissionReply admitted;
     if (admitted.ParseFromString(reply.body()) && admitted.has_approval()) {
-      for (const auto& document : admitted.documents()) (void)node_->trust().take(document, around_.clock.wall());
+      for (const auto& document : admitted.documents())
+        (void)node_->trust().take(document, around_.clock.wall());
       auto taken = node_->trust().take(admitted.approval(), around_.clock.wall());
-      if (!taken) log_.warning("the approval of {} from above is not believed: {}", candidate.who.name, taken.error().message);
+      if (!taken)
+        log_.warning("the approval of {} from above is not believed: {}", candidate.who.name,
+                     taken.error().message);
     }
     const auto approval = node_->trust().approval(candidate.who.id);
     if (!approval) {
-      decided(std::unexpected(Refusal{wire::Refusal::busy, "the answer from above was no approval", std::chrono::seconds(10)}));
+      decided(std::unexpected(Refusal{wire::Refusal::busy, "the answer from above was no approval",
+                                      std::chrono::seconds(10)}));
       return;
     }
     if (auto refusal = against_approval(approval->approval, candidate, node_->self().name)) {
@@ -111,13 +123,16 @@ void Gateway::ask_upwards(const node::Candidate& candidate, std::function<void(D
     decided(node::Admitted{approval->document, documents_for(candidate.who.id)});
   });
   if (!sent)
-    decided(std::unexpected(Refusal{wire::Refusal::busy,
-                                    fmt::format("gateway {} has no approval of {} and cannot ask the management server now",
-                                                node_->self().name, name),
-                                    std::chrono::seconds(5)}));
+    decided(std::unexpected(Refusal{
+        wire::Refusal::busy,
+        fmt::format("gateway {} has no approval of {} and cannot ask the management server now",
+                    node_->self().name, name),
+        std::chrono::seconds(5)}));
 }
 
-std::vector<wire::pb::Signed> Gateway::documents_for(const NodeId&) { return node_->trust().for_children(); }
+std::vector<wire::pb::Signed> Gateway::documents_for(const NodeId&) {
+  return node_->trust().for_children();
+}
 
 std::vector<wire::pb::Hop> Gateway::path() {
   std::vector<wire::pb::Hop> path;
@@ -154,18 +169,16 @@ void Gateway::on_child_gone(const node::Child& child, const std::string&) {
   presence.set_connected(false);
   presence.set_since_ms(to_ms(around_.clock.wall()));
   // What is behind it comes again with its next attach; until then we know nothing of it.
-  std::erase_if(presences_, [&](const auto& entry) { return entry.second.first == child.who().id; });
+  std::erase_if(presences_,
+                [&](const auto& entry) { return entry.second.first == child.who().id; });
   presences_[child.who().id] = {child.who().id, presence};
   node_->uplink().send(message_of(wire::Type::presence, presence));
 }
 
-void Gateway::on_refused(const std::string& address, const std::string& name, wire::Refusal reason, const std::string& words) {
-  log_.warning("refused {} at {}: {} ({})", name.empty() ? "a peer" : name, address, words, wire::to_string(reason));
-}
-
 // ---- Batches
 
-void Gateway::on_batch(node::Child& child, const wire::Stamped&, const wire::BatchView& batch, SharedBytes message) {
+void Gateway::on_batch(node::Child& child, const wire::Stamped&, const wire::BatchView& batch,
+                       SharedBytes message) {
   using Arrival = relay::Relay::Arrival;
   const wire::StreamKey stream = batch.header.stream;
   const std::uint64_t sequence = batch.header.sequence;
@@ -185,14 +198,17 @@ void Gateway::on_batch(node::Child& child, const wire::Stamped&, const wire::Bat
       answer_with_coverage(stream);
       return;
     case Arrival::equivocation:
-      // Never a duplicate (rule D1): ours stays, the other one stays with the child, and it is said aloud.
+      // Never a duplicate (rule D1): ours stays, the other one stays with the child, and it is said
+      // aloud.
       ++equivocations_;
-      log_.error("equivocation: {} sent another batch {} of {} than the one that is held here", child.who().name, sequence,
-                 stream.text());
+      log_.error("equivocation: {} sent another batch {} of {} than the one that is held here",
+                 child.who().name, sequence, stream.text());
       child.taken(lane, bytes);
-      child.answer(stream, sequence, hash, node::kNotYet, "another batch of this number is held here", kEquivocationRetry);
+      child.answer(stream, sequence, hash, node::kNotYet,
+                   "another batch of this number is held here", kEquivocationRetry);
       return;
-    case Arrival::fresh: break;
+    case Arrival::fresh:
+      break;
   }
 
   auto stamped = wire::add_stamp(*message, {child.who().id, around_.clock.wall()});
@@ -200,20 +216,23 @@ void Gateway::on_batch(node::Child& child, const wire::Stamped&, const wire::Bat
     ++batches_refused_;
     child.taken(lane, bytes);
     child.answer(stream, sequence, hash, node::kNotYet,
-                 stamped ? "the spool writes slower than batches come" : stamped.error().message, kDiskRetry);
+                 stamped ? "the spool writes slower than batches come" : stamped.error().message,
+                 kDiskRetry);
     return;
   }
   auto shared = std::make_shared<const Bytes>(std::move(*stamped));
   node_->relay().writing(stream, sequence, hash);
   node_->spool().append(
-      {stream, sequence, hash, shared},
-      [this, channel = child.channel_id(), stream, sequence, hash, lane, bytes, shared](Result<spool::Location> stored) {
+      {stream, sequence, hash, shared}, [this, channel = child.channel_id(), stream, sequence, hash,
+                                         lane, bytes, shared](Result<spool::Location> stored) {
         node::Child* from = children_ ? children_->by_channel(channel) : nullptr;
         if (from != nullptr) from->taken(lane, bytes);
         if (!stored) {
           node_->relay().write_failed(stream, sequence);
-          if (batches_refused_++ % 100 == 0) log_.error("a batch cannot be stored: {}", stored.error().message);
-          if (from != nullptr) from->answer(stream, sequence, hash, node::kNotYet, stored.error().message, kDiskRetry);
+          if (batches_refused_++ % 100 == 0)
+            log_.error("a batch cannot be stored: {}", stored.error().message);
+          if (from != nullptr)
+            from->answer(stream, sequence, hash, node::kNotYet, stored.error().message, kDiskRetry);
           return;
         }
         ++batches_taken_;
@@ -258,7 +277,8 @@ void Gateway::flush_answers() {
     });
   to_answer_.clear();
   for (const auto& [child, list] : answers)
-    if (!list.empty()) child->send(wire::make_message(wire::Type::stored, wire::encode_coverages(list)));
+    if (!list.empty())
+      child->send(wire::make_message(wire::Type::stored, wire::encode_coverages(list)));
 }
 
 void Gateway::on_settled(const wire::StreamKey& stream, SharedBytes message) {
@@ -277,7 +297,8 @@ void Gateway::on_child_message(node::Child& child, const wire::Message& message)
     return into.ParseFromArray(message.bytes().data(), static_cast<int>(message.bytes().size()));
   };
   switch (message.type) {
-    case wire::Type::head: return on_head(child, message);
+    case wire::Type::head:
+      return on_head(child, message);
     case wire::Type::presence: {
       wire::pb::Presence presence;
       if (parse(presence)) on_presence(child, std::move(presence));
@@ -288,7 +309,9 @@ void Gateway::on_child_message(node::Child& child, const wire::Message& message)
       if (parse(request)) on_request(child, std::move(request));
       return;
     }
-    default: log_.debug("{} from {} is not used by this version", wire::to_string(message.type), child.who().name);
+    default:
+      log_.debug("{} from {} is not used by this version", wire::to_string(message.type),
+                 child.who().name);
   }
 }
 
@@ -303,7 +326,8 @@ void Gateway::on_head(node::Child& child, const wire::Message& message) {
     return;
   }
   const NodeId node = node::node_id_of_field(head.node_id());
-  // An agent speaks for itself alone; a gateway also passes on what its descendants signed (rule T5).
+  // An agent speaks for itself alone; a gateway also passes on what its descendants signed (rule
+  // T5).
   const bool allowed = node == child.who().id || child.who().role == node::Role::gateway;
   const auto known = heads_.find(node);
   if (!allowed || (known == heads_.end() && heads_.size() >= kHeadsKeptMax) ||
@@ -320,7 +344,8 @@ void Gateway::on_head(node::Child& child, const wire::Message& message) {
 
 void Gateway::on_presence(node::Child& child, wire::pb::Presence presence) {
   const NodeId node = node::node_id_of_field(presence.node_id());
-  if (child.who().role != node::Role::gateway || presence.path_size() >= static_cast<int>(wire::kStampsMax) ||
+  if (child.who().role != node::Role::gateway ||
+      presence.path_size() >= static_cast<int>(wire::kStampsMax) ||
       (presences_.size() >= kHeadsKeptMax && !presences_.contains(node)))
     return;
   *presence.add_path() = hop_of(child.who());
@@ -330,7 +355,8 @@ void Gateway::on_presence(node::Child& child, wire::pb::Presence presence) {
 
 void Gateway::on_attached() {
   // The new parent knows nothing of what is below us.
-  for (const auto& [node, entry] : presences_) node_->uplink().send(message_of(wire::Type::presence, entry.second));
+  for (const auto& [node, entry] : presences_)
+    node_->uplink().send(message_of(wire::Type::presence, entry.second));
   for (const auto& [node, entry] : heads_) node_->uplink().send(entry.second);
   on_path_changed();
 }
@@ -346,41 +372,46 @@ void Gateway::on_request(node::Child& child, wire::pb::Request request) {
   const std::uint64_t childs_id = request.id();
   const std::uint64_t channel = child.channel_id();
   wire::pb::Admission admission;
-  if (child.who().role != node::Role::gateway || request.kind() != 1 || !admission.ParseFromString(request.body()) ||
+  if (child.who().role != node::Role::gateway || request.kind() != 1 ||
+      !admission.ParseFromString(request.body()) ||
       admission.path_size() >= static_cast<int>(wire::kStampsMax)) {
     log_.debug("a request of kind {} from {} is not passed on", request.kind(), child.who().name);
     return;
   }
   *admission.add_path() = hop_of(child.who());
   request.set_body(bytes_of(admission));
-  const bool sent = send_request(std::move(request), [this, childs_id, channel](const wire::pb::Reply& reply) {
-    if (node::Child* asker = children_->by_channel(channel)) {
-      wire::pb::Reply down = reply;
-      down.set_id(childs_id);
-      asker->send(message_of(wire::Type::reply, down));
-    }
-  });
+  const bool sent =
+      send_request(std::move(request), [this, childs_id, channel](const wire::pb::Reply& reply) {
+        if (node::Child* asker = children_->by_channel(channel)) {
+          wire::pb::Reply down = reply;
+          down.set_id(childs_id);
+          asker->send(message_of(wire::Type::reply, down));
+        }
+      });
   if (sent) return;
   wire::pb::Reply reply;
   reply.set_id(childs_id);
   reply.mutable_refused()->set_reason(static_cast<std::uint32_t>(wire::Refusal::busy));
-  reply.mutable_refused()->set_words(fmt::format("gateway {} cannot ask the management server now", node_->self().name));
+  reply.mutable_refused()->set_words(
+      fmt::format("gateway {} cannot ask the management server now", node_->self().name));
   reply.mutable_refused()->set_retry_after_ms(5000);
   child.send(message_of(wire::Type::reply, reply));
 }
 
-bool Gateway::send_request(wire::pb::Request request, std::function<void(const wire::pb::Reply&)> done) {
+bool Gateway::send_request(wire::pb::Request request,
+                           std::function<void(const wire::pb::Reply&)> done) {
   if (requests_.size() >= kRequestsWaitingMax || !node_->uplink().attached()) return false;
   const std::uint64_t id = next_request_++;
   request.set_id(id);
-  Waiting waiting{std::move(done), core_.after(kRequestWaitMax, [this, id] {
-                    wire::pb::Reply late;
-                    late.set_id(id);
-                    late.mutable_refused()->set_reason(static_cast<std::uint32_t>(wire::Refusal::busy));
-                    late.mutable_refused()->set_words("the management server did not answer within 10 s");
-                    late.mutable_refused()->set_retry_after_ms(5000);
-                    on_reply(late);
-                  })};
+  Waiting waiting{
+      std::move(done), core_.after(kRequestWaitMax, [this, id] {
+        wire::pb::Reply late;
+        late.set_id(id);
+        late.mutable_refused()->set_reason(static_cast<std::uint32_t>(wire::Refusal::busy));
+        late.mutable_refused()->set_words("the management server did not answer within 10 s");
+        late.mutable_refused()->set_retry_after_ms(5000);
+        on_reply(late);
+      })};
   requests_.emplace(id, std::move(waiting));
   node_->uplink().send(message_of(wire::Type::request, request));
   return true;
@@ -417,8 +448,6 @@ void Gateway::on_document(const wire::pb::Signed& document, const wire::pb::Docu
 std::vector<Measurement> Gateway::own_health() {
   const WallTime now = around_.clock.wall();
   const PortCounters port = children_ ? children_->counters() : PortCounters{};
-  std::uint64_t refused = 0;
-  for (const std::uint64_t count : port.refused) refused += count;
   const auto measure = [&](const char* name, const char* unit, std::uint64_t value) {
     Measurement m;
     m.name = name;
@@ -432,7 +461,7 @@ std::vector<Measurement> Gateway::own_health() {
           measure("postern.gateway.batches.not_stored", "{batch}", batches_refused_),
           measure("postern.gateway.equivocations", "{batch}", equivocations_),
           measure("postern.port.accepted", "{connection}", port.accepted),
-          measure("postern.port.refused", "{connection}", refused),
+          measure("postern.port.refused", "{connection}", children_ ? children_->refused() : 0),
           measure("postern.port.garbage", "{connection}", port.garbage + port.not_tls)};
 }
 

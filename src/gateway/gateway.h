@@ -35,17 +35,18 @@ class Gateway final : node::Node::Listener, node::Children::Owner {
   std::vector<Measurement> own_health() override;
 
   // node::Children::Owner: what comes from below
-  void admit(const node::Candidate& candidate, std::function<void(node::Decision)> decided) override;
+  void admit(const node::Candidate& candidate,
+             std::function<void(node::Decision)> decided) override;
   std::vector<wire::pb::Hop> path() override;
   const TlsContext& tls() override { return *node_->tls(); }
   Duration head_interval() override { return node_->settings().interval; }
   void on_child(node::Child& child, const node::Candidate& candidate) override;
   void on_child_gone(const node::Child& child, const std::string& why) override;
-  void on_batch(node::Child& child, const wire::Stamped& stamped, const wire::BatchView& batch, SharedBytes message) override;
+  void on_batch(node::Child& child, const wire::Stamped& stamped, const wire::BatchView& batch,
+                SharedBytes message) override;
   void on_offer(node::Child& child, const std::vector<wire::Coverage>& offers) override;
   void on_child_message(node::Child& child, const wire::Message& message) override;
   void on_http(HttpRequest request, Respond respond) override;
-  void on_refused(const std::string& address, const std::string& name, wire::Refusal reason, const std::string& words) override;
 
   void on_head(node::Child& child, const wire::Message& message);
   void on_presence(node::Child& child, wire::pb::Presence presence);
@@ -70,8 +71,10 @@ class Gateway final : node::Node::Listener, node::Children::Owner {
   std::unique_ptr<node::Children> children_;
   std::map<std::uint64_t, Waiting> requests_;
   std::uint64_t next_request_ = 1;
-  std::map<NodeId, std::pair<std::uint64_t, wire::Message>> heads_;        // newest of each node below: number, message
-  std::map<NodeId, std::pair<NodeId, wire::pb::Presence>> presences_;      // by node: the child it came by, what it said
+  std::map<NodeId, std::pair<std::uint64_t, wire::Message>>
+      heads_;  // newest of each node below: number, message
+  std::map<NodeId, std::pair<NodeId, wire::pb::Presence>>
+      presences_;  // by node: the child it came by, what it said
   std::set<wire::StreamKey> to_answer_;
   bool flush_posted_ = false;
   std::uint64_t batches_taken_ = 0, batches_refused_ = 0, heads_dropped_ = 0;

@@ -22,20 +22,20 @@ inline constexpr Duration kLingerTimeMax = std::chrono::seconds(2);  // for the 
 /// why_refused() against the group's anchors; whether its name is the one the hello claims is for
 /// the product to check (channel.md#W5).
 struct ChannelPeer {
-  std::string address;                    // "192.0.2.1:40312", "[2001:db8::1]:40312"
+  std::string address;  // "192.0.2.1:40312", "[2001:db8::1]:40312"
   std::vector<Certificate> chain;
-  std::array<std::byte, 32> exporter{};   // "EXPORTER-postern-channel", empty context (W22)
-  bool dialled = false;                   // we dialled
-  std::string dialled_name;               // what we required of its certificate; "" when accepted
+  std::array<std::byte, 32> exporter{};  // "EXPORTER-postern-channel", empty context (W22)
+  bool dialled = false;                  // we dialled
+  std::string dialled_name;              // what we required of its certificate; "" when accepted
 };
 
 /// Why one side wants no channel with the other (W28).
 struct RefusalNotice {
   wire::Refusal reason = wire::Refusal::protocol;  // may be a number this version has no name for
-  std::string words;      // for an operator; printable and at most 1 KiB when from a peer
-  WallTime time{};        // the refuser's clock
-  Duration retry_after{}; // 0: no word about it
-  std::string refuser;    // the name it gave
+  std::string words;       // for an operator; printable and at most 1 KiB when from a peer
+  WallTime time{};         // the refuser's clock
+  Duration retry_after{};  // 0: no word about it
+  std::string refuser;     // the name it gave
   bool by_us = false;
 };
 
@@ -75,7 +75,8 @@ class Channel : public std::enable_shared_from_this<Channel> {
   /// Bodies of messages not yet given to the kernel.
   virtual std::size_t queued_bytes() const = 0;
 
-  /// From now on messages may have their full size (W11): after welcome.
+  /// Messages may have their full size from now on (W11). In effect before anything that is sent
+  /// after this call leaves: raise it, then send welcome.
   virtual void raise_limit() = 0;
   /// Moves the connection for good to loop `hash` % n (rule C2). Once, at best between hello and
   /// welcome; sends and arrivals keep their order across the move.
@@ -89,8 +90,8 @@ class Channel : public std::enable_shared_from_this<Channel> {
   virtual bool open() const = 0;  // false once closing began, on whichever side, as the core knows
 
   virtual const ChannelPeer& peer() const = 0;
-  virtual std::uint64_t id() const = 0;             // unique in the process; for logs and tables
-  virtual TimePoint last_received() const = 0;      // any byte (W14); at first, the handshake's end
+  virtual std::uint64_t id() const = 0;         // unique in the process; for logs and tables
+  virtual TimePoint last_received() const = 0;  // any byte (W14); at first, the handshake's end
 };
 
 }  // namespace postern

@@ -12,15 +12,31 @@ namespace {
 using testing_support::kServer;
 using testing_support::leaf_recipe;
 using testing_support::World;
-using ChannelTest = World;
 
-wire::Message control(std::string_view text) { return wire::make_message(wire::Type::request, to_bytes(text)); }
+wire::Message control(std::string_view text) {
+  return wire::make_message(wire::Type::request, to_bytes(text));
+}
 
 wire::Message batch(std::size_t size, std::uint8_t lane, std::uint64_t seed) {
   Bytes body(size);
   SeededRandom(seed).fill(body);
   return wire::make_message(wire::Type::batch, std::move(body), lane);
 }
+
+class ChannelTest : public World {
+ protected:
+  /// What products do: both sides raise the limit with welcome, and only then batches are sent.
+  void welcome() {
+    connect();
+    client_.channels[0]->raise_limit();
+    server_.channels[0]->raise_limit();
+    client_.channels[0]->send(wire::make_message(wire::Type::hello, {}));
+    server_.channels[0]->send(wire::make_message(wire::Type::welcome, {}));
+    until([this] { return client_.messages.size() == 1 && server_.messages.size() == 1; });
+    client_.messages.clear();
+    server_.messages.clear();
+  }
+};
 
 TEST_F(ChannelTest, CarriesMessagesBothWays) {
   listen();
@@ -54,8 +70,7 @@ TEST_F(ChannelTest, KnowsBothCertificatesAndTheSameExporterOnBothSides) {
 
 TEST_F(ChannelTest, CarriesTheLargestBatchWhole) {
   listen();
-  connect();
-  server_.channels[0]->raise_limit();
+  welcome();
   const wire::Message sent = batch(1u << 20, 3, 1);
   client_.channels[0]->send(sent);
   until([&] { return server_.messages.size() == 1; });
@@ -77,8 +92,7 @@ TEST_F(ChannelTest, RefusesALargeMessageBeforeTheLimitIsRaised) {
 // A batch of 1 MiB is many frames: what is more important overtakes it although it was sent later.
 TEST_F(ChannelTest, ServesImportantLanesFirst) {
   listen();
-  connect();
-  server_.channels[0]->raise_limit();
+  welcome();
   for (std::uint64_t i = 0; i < 8; ++i) client_.channels[0]->send(batch(1u << 20, 3, i));
   client_.channels[0]->send(batch(100, 1, 99));
   client_.channels[0]->send(control("ping"));
@@ -90,8 +104,7 @@ TEST_F(ChannelTest, ServesImportantLanesFirst) {
 
 TEST_F(ChannelTest, SaysWhenItHasDrained) {
   listen();
-  connect();
-  server_.channels[0]->raise_limit();
+  welcome();
   client_.channels[0]->send(batch(1u << 20, 2, 1));
   EXPECT_EQ(client_.channels[0]->queued_bytes(), 1u << 20);
   until([&] { return client_.drained == 1; });
@@ -102,12 +115,12 @@ TEST_F(ChannelTest, SaysWhenItHasDrained) {
 // stopping and going on, in order.
 TEST_F(ChannelTest, DeliversEverythingToACoreThatIsSlow) {
   listen();
-  connect();
-  server_.channels[0]->raise_limit();
+  welcome();
   constexpr std::uint64_t kCount = 48;
   for (std::uint64_t i = 0; i < kCount; ++i) client_.channels[0]->send(batch(1u << 20, 2, i));
   until([&] { return server_.messages.size() == kCount; });
-  for (std::uint64_t i = 0; i < kCount; ++i) ASSERT_TRUE(*server_.messages[i].body == *batch(1u << 20, 2, i).body) << i;
+  for (std::uint64_t i = 0; i < kCount; ++i)
+    ASSERT_TRUE(*server_.messages[i].body == *batch(1u << 20, 2, i).body) << i;
 }
 
 TEST_F(ChannelTest, KeepsOrderWhileItMovesToAnotherLoop) {
@@ -125,14 +138,14 @@ TEST_F(ChannelTest, KeepsOrderWhileItMovesToAnotherLoop) {
       if (i == 200) server_.channels[0]->settle_on(hash / 2);
     }
     until([&] { return client_.messages.size() == kCount; });
-    for (std::uint64_t i = 0; i < kCount; ++i) ASSERT_EQ(as_text(client_.messages[i].bytes()), std::to_string(i));
+    for (std::uint64_t i = 0; i < kCount; ++i)
+      ASSERT_EQ(as_text(client_.messages[i].bytes()), std::to_string(i));
   }
 }
 
 TEST_F(ChannelTest, SendsWhatIsQueuedBeforeItCloses) {
   listen();
-  connect();
-  server_.channels[0]->raise_limit();
+  welcome();
   const wire::Message last = batch(1u << 20, 3, 7);
   client_.channels[0]->send(last);
   client_.channels[0]->close("we are done");
@@ -149,7 +162,8 @@ TEST_F(ChannelTest, CarriesAProductsRefusalWithAllItsWords) {
   connect();
   client_.channels[0]->send(control("hello"));
   until([&] { return server_.messages.size() == 1; });
-  server_.channels[0]->refuse(wire::Refusal::pending_approval, "approve it first", std::chrono::seconds(7));
+  server_.channels[0]->refuse(wire::Refusal::pending_approval, "approve it first",
+                              std::chrono::seconds(7));
   until([&] { return server_.closed.size() == 1 && client_.closed.size() == 1; });
   ASSERT_EQ(client_.refusals.size(), 1u);
   const RefusalNotice& notice = client_.refusals[0];
@@ -165,8 +179,7 @@ TEST_F(ChannelTest, CarriesAProductsRefusalWithAllItsWords) {
 // `refused` must not wait behind batches, and must not be lost because they were under way.
 TEST_F(ChannelTest, RefusesAheadOfQueuedBatches) {
   listen();
-  connect();
-  client_.channels[0]->raise_limit();
+  welcome();
   for (std::uint64_t i = 0; i < 16; ++i) server_.channels[0]->send(batch(1u << 20, 3, i));
   server_.channels[0]->refuse(wire::Refusal::removed, "it was removed");
   until([&] { return client_.closed.size() == 1; });
@@ -184,7 +197,10 @@ TEST_F(ChannelTest, TellsOfAClosedPeerOnceAndThenIsDeaf) {
   server_.channels[0]->close("again");
   client_.channels[0]->refuse(wire::Refusal::busy, "again");
   bool turned = false;
-  core_.post([&] { turned = true; changed(); });
+  core_.post([&] {
+    turned = true;
+    changed();
+  });
   until([&] { return turned; });
   EXPECT_EQ(server_.closed.size(), 1u);
   EXPECT_EQ(client_.closed.size(), 1u);

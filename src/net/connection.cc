@@ -7,11 +7,13 @@ namespace {
 
 constexpr std::size_t kReadBytesPerTurn = 256u << 10;  // then others on the loop have theirs
 constexpr std::size_t kWriteBytesPerTurn = 64u << 10;
-constexpr std::size_t kMessageOverheadBytes = 64;      // so that empty messages count too
+constexpr std::size_t kMessageOverheadBytes = 64;  // so that empty messages count too
 constexpr std::size_t kResumeBelowBytes = kUndeliveredBytesMax / 2;
 constexpr std::size_t kLingerBytesMax = 16u << 20;
 
-std::size_t weight(const wire::Message& message) { return message.bytes().size() + kMessageOverheadBytes; }
+std::size_t weight(const wire::Message& message) {
+  return message.bytes().size() + kMessageOverheadBytes;
+}
 
 }  // namespace
 
@@ -39,14 +41,15 @@ void Connection::send(wire::Message message) {
 
 void Connection::flush_outbox() {
   if (outbox_.empty()) return;
-  // Shared: a command can be copied, and the messages must not be.
-  auto messages = std::make_shared<std::vector<wire::Message>>(std::exchange(outbox_, {}));
-  command([messages](Connection& c) {
-    if (c.state_ != State::open) return;
-    if (!c.writer_) c.writer_.emplace();
-    for (wire::Message& message : *messages) c.writer_->queue(std::move(message));
-    if (!c.write_blocked_) c.write_some();
+  command([messages = take_outbox()](Connection& c) {
+    c.queue_all(*messages);
+    if (c.state_ == State::open && !c.write_blocked_) c.write_some();
   });
+}
+
+std::shared_ptr<std::vector<wire::Message>> Connection::take_outbox() {
+  // Shared: a command can be copied, and the messages must not be.
+  return std::make_shared<std::vector<wire::Message>>(std::exchange(outbox_, {}));
 }
 
 void Connection::command(std::function<void(Connection&)> what) {
@@ -86,10 +89,13 @@ void Connection::close(std::string why) {
 
 void Connection::refuse(wire::Refusal reason, std::string words, Duration retry_after) {
   if (ending_) return;
-  flush_outbox();
   ending_ = true;
   RefusalNotice notice{reason, std::move(words), tls_->now(), retry_after, tls_->name(), true};
-  command([notice = std::move(notice)](Connection& c) { c.begin_refuse(notice); });
+  // In one step with what is not handed over yet, so that no batch of it goes out in between.
+  command([messages = take_outbox(), notice = std::move(notice)](Connection& c) {
+    c.queue_all(*messages);
+    c.begin_refuse(notice);
+  });
 }
 
 void Connection::deliver(std::vector<wire::Message> messages) {
@@ -118,6 +124,12 @@ void Connection::deliver_closed(const Error& why) {
 }
 
 // ---- its loop's half
+
+void Connection::queue_all(std::vector<wire::Message>& messages) {
+  if (state_ != State::open || messages.empty()) return;
+  if (!writer_) writer_.emplace();
+  for (wire::Message& message : messages) writer_->queue(std::move(message));
+}
 
 void Connection::open_for_messages() {
   loop_->watch(stream_->descriptor(), true, false, self());
@@ -195,8 +207,10 @@ bool Connection::take(ByteView bytes, std::vector<wire::Message>& arrived) {
       return true;
     }
     if (counters_) of_code(counters_->refused_by_peer, notice->reason)++;
-    std::string words = fmt::format("the peer refused us ({}): {}", wire::to_string(notice->reason), notice->words);
-    loops_.core().post([self = self(), notice = std::move(*notice)] { self->deliver_refused(notice); });
+    std::string words =
+        fmt::format("the peer refused us ({}): {}", wire::to_string(notice->reason), notice->words);
+    loops_.core().post(
+        [self = self(), notice = std::move(*notice)] { self->deliver_refused(notice); });
     begin_close({Errc::denied, std::move(words)});  // it was the peer's last frame
     return stream_ != nullptr;
   }
@@ -217,7 +231,9 @@ void Connection::hand_over(std::vector<wire::Message> messages) {
     paused_ = true;
     watch_for_what_matters();
   }
-  loops_.core().post([self = self(), messages = std::move(messages)]() mutable { self->deliver(std::move(messages)); });
+  loops_.core().post([self = self(), messages = std::move(messages)]() mutable {
+    self->deliver(std::move(messages));
+  });
 }
 
 void Connection::broke_protocol(const Error& error) {
@@ -265,8 +281,10 @@ void Connection::write_some() {
         Bytes().swap(out_);
         out_written_ = 0;
         writer_.reset();
-        if (state_ == State::open) begin_close({Errc::unavailable, outcome.words});
-        else if (state_ == State::flushing) half_close();
+        if (state_ == State::open)
+          begin_close({Errc::unavailable, outcome.words});
+        else if (state_ == State::flushing)
+          half_close();
         return;
     }
   }
@@ -311,7 +329,8 @@ void Connection::begin_refuse(const RefusalNotice& notice) {
   wire::Message message = wire::make_message(wire::Type::refused, encode_refused(notice));
   queued_ += message.bytes().size();
   writer_->queue(std::move(message));
-  begin_close({Errc::denied, fmt::format("refused ({}): {}", wire::to_string(notice.reason), notice.words)});
+  begin_close({Errc::denied,
+               fmt::format("refused ({}): {}", wire::to_string(notice.reason), notice.words)});
 }
 
 /// Nothing more to say. A close() right now would answer what the peer still sends with a reset,

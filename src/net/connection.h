@@ -27,9 +27,9 @@ class Connection final : public Channel, public Loop::Watcher {
     Loop& loop;  // where it lives at first; open() and turn_away() are called there
     std::uint64_t id;
     ChannelPeer peer;
-    std::shared_ptr<const TlsContext> tls;           // for our name and time in refusals
-    std::shared_ptr<AtomicPortCounters> counters;    // null when dialled
-    std::shared_ptr<void> ticket;                    // let go when the connection ends; may be null
+    std::shared_ptr<const TlsContext> tls;         // for our name and time in refusals
+    std::shared_ptr<AtomicPortCounters> counters;  // null when dialled
+    std::shared_ptr<void> ticket;                  // let go when the connection ends; may be null
   };
 
   Connection(Origin origin, std::unique_ptr<Stream> stream);
@@ -56,10 +56,13 @@ class Connection final : public Channel, public Loop::Watcher {
  private:
   enum class State { open, flushing, lingering, ended };
 
-  std::shared_ptr<Connection> self() { return std::static_pointer_cast<Connection>(shared_from_this()); }
+  std::shared_ptr<Connection> self() {
+    return std::static_pointer_cast<Connection>(shared_from_this());
+  }
 
   // core
   void flush_outbox();
+  std::shared_ptr<std::vector<wire::Message>> take_outbox();
   void command(std::function<void(Connection&)> what);  // runs on its loop, in order, moved or not
   void deliver(std::vector<wire::Message> messages);
   void deliver_refused(const RefusalNotice& notice);
@@ -67,6 +70,7 @@ class Connection final : public Channel, public Loop::Watcher {
   void arrived(Loop& loop);
 
   // its loop
+  void queue_all(std::vector<wire::Message>& messages);
   void read_some();
   bool take(ByteView bytes, std::vector<wire::Message>& arrived);
   void hand_over(std::vector<wire::Message> messages);
@@ -88,8 +92,8 @@ class Connection final : public Channel, public Loop::Watcher {
   const std::shared_ptr<const TlsContext> tls_;
   const std::shared_ptr<AtomicPortCounters> counters_;
 
-  std::atomic<std::size_t> queued_ = 0;             // bodies between send() and the kernel
-  std::atomic<std::size_t> undelivered_ = 0;        // bytes between the frames and the handler
+  std::atomic<std::size_t> queued_ = 0;       // bodies between send() and the kernel
+  std::atomic<std::size_t> undelivered_ = 0;  // bytes between the frames and the handler
   std::atomic<Duration::rep> last_received_;
 
   // core
@@ -107,12 +111,12 @@ class Connection final : public Channel, public Loop::Watcher {
   std::optional<wire::FrameReader> reader_;  // none while nothing is half read: idle costs nothing
   std::optional<wire::FrameWriter> writer_;  // likewise
   bool limit_raised_ = false;
-  Bytes out_;                    // frames on their way into TLS
-  std::size_t out_written_ = 0;  // of out_
-  std::size_t out_bodies_ = 0;   // of out_, without headers
-  bool refused_is_last_ = false; // nothing is cut into frames after `refused`
-  bool write_blocked_ = false;   // the kernel has enough for now
-  bool paused_ = false;          // the core has enough for now
+  Bytes out_;                     // frames on their way into TLS
+  std::size_t out_written_ = 0;   // of out_
+  std::size_t out_bodies_ = 0;    // of out_, without headers
+  bool refused_is_last_ = false;  // nothing is cut into frames after `refused`
+  bool write_blocked_ = false;    // the kernel has enough for now
+  bool paused_ = false;           // the core has enough for now
   bool reported_closed_ = false;
   std::size_t lingered_bytes_ = 0;
   Error why_closed_;

@@ -13,8 +13,9 @@ namespace postern {
 using Count = std::atomic<std::uint64_t>;
 
 struct AtomicPortCounters {
-  Count accepted, channels, authenticated, rate_limited, full, evicted, silent, half_handshake, late,
-      not_tls, no_protocol, handshakes_failed, garbage, http_requests, unauthenticated_now, handshakes_now;
+  Count accepted, channels, authenticated, rate_limited, full, evicted, silent, half_handshake,
+      late, not_tls, no_protocol, handshakes_failed, garbage, http_requests, unauthenticated_now,
+      handshakes_now;
   std::array<Count, kRefusalCodes> refused, refused_by_peer;
 };
 

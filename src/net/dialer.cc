@@ -27,9 +27,11 @@ Result<Addresses> resolve(const std::string& host, std::uint16_t port) {
   addrinfo* found = nullptr;
   const int error = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found);
   if (error != 0)
-    return fail(Errc::unavailable, "resolve {}: {}", host, error == EAI_SYSTEM ? errno_text(errno) : std::string(::gai_strerror(error)));
+    return fail(Errc::unavailable, "resolve {}: {}", host,
+                error == EAI_SYSTEM ? errno_text(errno) : std::string(::gai_strerror(error)));
   Addresses addresses;
-  for (const addrinfo* each = found; each != nullptr && addresses.size() < kAddressesMax; each = each->ai_next) {
+  for (const addrinfo* each = found; each != nullptr && addresses.size() < kAddressesMax;
+       each = each->ai_next) {
     if (each->ai_family != AF_INET && each->ai_family != AF_INET6) continue;
     SocketAddress address;
     std::memcpy(&address.storage, each->ai_addr, each->ai_addrlen);
@@ -47,7 +49,11 @@ class Attempt final : public Loop::Watcher, public std::enable_shared_from_this<
   using Done = std::move_only_function<void(const DialResult&)>;
 
   Attempt(Loops& loops, DialRequest request, TimePoint until, Done done)
-      : loops_(loops), loop_(loops.next()), request_(std::move(request)), until_(until), done_(std::move(done)) {}
+      : loops_(loops),
+        loop_(loops.next()),
+        request_(std::move(request)),
+        until_(until),
+        done_(std::move(done)) {}
 
   Loop& loop() { return loop_; }
 
@@ -96,7 +102,8 @@ class Attempt final : public Loop::Watcher, public std::enable_shared_from_this<
     timer_ = loop_.after((until_ - now) / left, [weak = weak_from_this()] {
       if (auto self = weak.lock()) self->out_of_time();
     });
-    socket_ = Descriptor(::socket(address.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    socket_ = Descriptor(
+        ::socket(address.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     if (!socket_) return not_this_one(errno_text(errno));
     prepare_channel_socket(socket_.number());
     if (::connect(socket_.number(), address.native(), address.size) == 0) return shake_hands();
@@ -115,11 +122,13 @@ class Attempt final : public Loop::Watcher, public std::enable_shared_from_this<
 
   void out_of_time() {
     auto handshake = handshake_.lock();
-    if (!handshake) return not_this_one("no answer in time; is a firewall in between, or the machine off?");
+    if (!handshake)
+      return not_this_one("no answer in time; is a firewall in between, or the machine off?");
     // Before it goes: it may hold the last share of us.
     const auto self = shared_from_this();
     handshake->abandon();
-    finish(DialFailure::Stage::tls, fmt::format("TLS handshake with {}: no answer in time", where()));
+    finish(DialFailure::Stage::tls,
+           fmt::format("TLS handshake with {}: no answer in time", where()));
   }
 
   void shake_hands() {
@@ -142,16 +151,22 @@ class Attempt final : public Loop::Watcher, public std::enable_shared_from_this<
                     fmt::format("TLS handshake with {}: {}", where(), explain(*stream, outcome)));
     if (stream->protocol() != kAlpnChannel)
       return finish(DialFailure::Stage::tls,
-                    fmt::format("TLS handshake with {}: it does not speak {}; is this the port of a gateway or server?", where(), kAlpnChannel));
-    Judgement judgement = judge(*stream, *request_.tls, addresses_[tried_ - 1].text(), request_.name);
+                    fmt::format("TLS handshake with {}: it does not speak {}; is this the port of "
+                                "a gateway or server?",
+                                where(), kAlpnChannel));
+    Judgement judgement =
+        judge(*stream, *request_.tls, addresses_[tried_ - 1].text(), request_.name);
     auto objection = judgement.objection;
     auto chain = judgement.peer.chain;
     auto connection = std::make_shared<Connection>(
-        Connection::Origin{loops_, loop_, loops_.new_id(), std::move(judgement.peer), request_.tls, nullptr, nullptr}, std::move(stream));
+        Connection::Origin{loops_, loop_, loops_.new_id(), std::move(judgement.peer), request_.tls,
+                           nullptr, nullptr},
+        std::move(stream));
     if (objection) {
       connection->turn_away(*objection);
-      return finish(DialFailure::Stage::refused, fmt::format("{} answered, but we refuse it ({}): {}", where(),
-                                                             wire::to_string(objection->reason), objection->words),
+      return finish(DialFailure::Stage::refused,
+                    fmt::format("{} answered, but we refuse it ({}): {}", where(),
+                                wire::to_string(objection->reason), objection->words),
                     std::move(objection), std::move(chain));
     }
     report(connection);
@@ -159,21 +174,25 @@ class Attempt final : public Loop::Watcher, public std::enable_shared_from_this<
   }
 
   static std::string explain(const TlsStream& stream, const IoOutcome& outcome) {
-    if (stream.handshake_failure() == TlsStream::Failure::not_tls) return "what answers does not speak TLS; is another program on this port?";
+    if (stream.handshake_failure() == TlsStream::Failure::not_tls)
+      return "what answers does not speak TLS; is another program on this port?";
     if (stream.handshake_failure() == TlsStream::Failure::no_protocol)
-      return fmt::format("it does not speak {}; is this the port of a gateway or server?", kAlpnChannel);
+      return fmt::format("it does not speak {}; is this the port of a gateway or server?",
+                         kAlpnChannel);
     return outcome.words;
   }
 
-  void finish(DialFailure::Stage stage, std::string words, std::optional<RefusalNotice> refusal = {},
-              std::vector<Certificate> chain = {}) {
+  void finish(DialFailure::Stage stage, std::string words,
+              std::optional<RefusalNotice> refusal = {}, std::vector<Certificate> chain = {}) {
     timer_.cancel();
-    report(std::unexpected(DialFailure{stage, std::move(words), std::move(refusal), std::move(chain)}));
+    report(std::unexpected(
+        DialFailure{stage, std::move(words), std::move(refusal), std::move(chain)}));
   }
 
   void report(DialResult result) {
     if (!done_) return;
-    loops_.core().post([done = std::exchange(done_, nullptr), result = std::move(result)]() mutable { done(result); });
+    loops_.core().post([done = std::exchange(done_, nullptr),
+                        result = std::move(result)]() mutable { done(result); });
   }
 
   Loops& loops_;
@@ -201,10 +220,14 @@ struct Resolving {
 
 const char* to_string(DialFailure::Stage stage) {
   switch (stage) {
-    case DialFailure::Stage::resolve: return "resolve";
-    case DialFailure::Stage::connect: return "connect";
-    case DialFailure::Stage::tls: return "tls";
-    case DialFailure::Stage::refused: return "refused";
+    case DialFailure::Stage::resolve:
+      return "resolve";
+    case DialFailure::Stage::connect:
+      return "connect";
+    case DialFailure::Stage::tls:
+      return "tls";
+    case DialFailure::Stage::refused:
+      return "refused";
   }
   return "unknown";
 }
@@ -220,16 +243,20 @@ class Dialer::Parts final : public std::enable_shared_from_this<Parts> {
     const TimePoint until = loops_.core().now() + request.timeout;
     const std::string host = request.host;
     const std::uint16_t port = request.port;
-    dial.attempt = std::make_shared<Attempt>(loops_, std::move(request), until, [weak = weak_from_this(), id](const DialResult& result) {
-      if (auto parts = weak.lock())
-        parts->finish(id, result);
-      else if (result)
-        (*result)->close("nobody waits for this connection any more");
-    });
+    dial.attempt = std::make_shared<Attempt>(
+        loops_, std::move(request), until, [weak = weak_from_this(), id](const DialResult& result) {
+          if (auto parts = weak.lock())
+            parts->finish(id, result);
+          else if (result)
+            (*result)->close("nobody waits for this connection any more");
+        });
     if (const auto address = SocketAddress::parse(host, port)) return go_on(id, {*address});
-    dial.resolving = loops_.core().after(until - loops_.core().now(), [weak = weak_from_this(), id, host] {
-      if (auto parts = weak.lock()) parts->unresolved(id, fmt::format("resolve {}: the name servers do not answer in time", host));
-    });
+    dial.resolving =
+        loops_.core().after(until - loops_.core().now(), [weak = weak_from_this(), id, host] {
+          if (auto parts = weak.lock())
+            parts->unresolved(
+                id, fmt::format("resolve {}: the name servers do not answer in time", host));
+        });
     ask(id, host, port);
   }
 
@@ -258,13 +285,18 @@ class Dialer::Parts final : public std::enable_shared_from_this<Parts> {
       if (resolving_->running >= kResolvesMax) {
         loops_.core().post([weak = weak_from_this(), id, host] {
           if (auto parts = weak.lock())
-            parts->unresolved(id, fmt::format("resolve {}: {} names are being asked for already; do the name servers answer?", host, kResolvesMax));
+            parts->unresolved(
+                id,
+                fmt::format(
+                    "resolve {}: {} names are being asked for already; do the name servers answer?",
+                    host, kResolvesMax));
         });
         return;
       }
       ++resolving_->running;
     }
-    std::thread([shared = resolving_, weak = weak_from_this(), &core = loops_.core(), id, host, port] {
+    std::thread([shared = resolving_, weak = weak_from_this(), &core = loops_.core(), id, host,
+                 port] {
       auto addresses = resolve(host, port);
       const std::lock_guard lock(shared->mutex);
       --shared->running;
@@ -289,7 +321,9 @@ class Dialer::Parts final : public std::enable_shared_from_this<Parts> {
     if (dial == dials_.end()) return;
     dial->second.resolving.cancel();
     auto attempt = dial->second.attempt;
-    attempt->loop().post([attempt, addresses = std::move(addresses)]() mutable { attempt->start(std::move(addresses)); });
+    attempt->loop().post([attempt, addresses = std::move(addresses)]() mutable {
+      attempt->start(std::move(addresses));
+    });
   }
 
   void finish(std::uint64_t id, const DialResult& result) {
@@ -300,7 +334,8 @@ class Dialer::Parts final : public std::enable_shared_from_this<Parts> {
   Loops& loops_;
   std::map<std::uint64_t, Dial> dials_;
   std::uint64_t last_id_ = 0;
-  const std::shared_ptr<Resolving> resolving_ = std::make_shared<Resolving>();  // shared with threads
+  const std::shared_ptr<Resolving> resolving_ =
+      std::make_shared<Resolving>();  // shared with threads
 };
 
 Dialer::Dialer(Loops& loops) : parts_(std::make_shared<Parts>(loops)) {}

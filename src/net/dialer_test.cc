@@ -12,13 +12,14 @@ using testing_support::leaf_recipe;
 class DialerTest : public testing_support::World {
  protected:
   void dial_to(std::string host, std::uint16_t port, Duration timeout = std::chrono::seconds(10)) {
-    dialer_->dial({std::move(host), port, kServer, context(leaf_recipe(kClient)), timeout}, [this](const DialResult& result) {
-      if (result)
-        client_.on_channel(*result);
-      else
-        failure_ = result.error();
-      changed();
-    });
+    dialer_->dial({std::move(host), port, kServer, context(leaf_recipe(kClient)), timeout},
+                  [this](const DialResult& result) {
+                    if (result)
+                      client_.on_channel(*result);
+                    else
+                      failure_ = result.error();
+                    changed();
+                  });
     until([this] { return failure_ || !client_.channels.empty(); });
   }
   /// A port that is bound by us, so nobody else can answer there; with or without listening.
@@ -27,7 +28,8 @@ class DialerTest : public testing_support::World {
     SocketAddress address = *SocketAddress::parse("127.0.0.1", 0);
     ::bind(descriptor.number(), address.native(), address.size);
     if (listening) ::listen(descriptor.number(), 8);
-    ::getsockname(descriptor.number(), reinterpret_cast<sockaddr*>(&address.storage), &address.size);
+    ::getsockname(descriptor.number(), reinterpret_cast<sockaddr*>(&address.storage),
+                  &address.size);
     return {std::move(descriptor), address.port()};
   }
 };
@@ -37,7 +39,8 @@ TEST_F(DialerTest, NamesWhoWhereAndWhatWhenNobodyListens) {
   dial_to("127.0.0.1", port);
   ASSERT_TRUE(failure_.has_value());
   EXPECT_EQ(failure_->stage, DialFailure::Stage::connect);
-  EXPECT_EQ(failure_->words, fmt::format("connect to {} (127.0.0.1:{}): connection refused", kServer, port));
+  EXPECT_EQ(failure_->words,
+            fmt::format("connect to {} (127.0.0.1:{}): connection refused", kServer, port));
 }
 
 TEST_F(DialerTest, ResolvesNames) {
@@ -77,8 +80,10 @@ TEST_F(DialerTest, SaysThatWhatAnswersIsNotTls) {
 TEST_F(DialerTest, ForgetsItsDialsWhenItEnds) {
   const auto [bound, port] = a_port(true);
   bool called = false;
-  dialer_->dial({"127.0.0.1", port, kServer, context(leaf_recipe(kClient))}, [&](const DialResult&) { called = true; });
-  dialer_->dial({"localhost", port, kServer, context(leaf_recipe(kClient))}, [&](const DialResult&) { called = true; });
+  dialer_->dial({"127.0.0.1", port, kServer, context(leaf_recipe(kClient))},
+                [&](const DialResult&) { called = true; });
+  dialer_->dial({"localhost", port, kServer, context(leaf_recipe(kClient))},
+                [&](const DialResult&) { called = true; });
   dialer_.reset();
   EXPECT_FALSE(called);
 }

@@ -41,8 +41,8 @@ Gate::Gate(Loops& loops, Loop& loop, const Log& log, PortOptions options, Descri
       spare_(a_spare()),
       counters_(std::move(counters)),
       connections_max_(connections_max),
-      sources_({options_.source_rate, options_.source_burst, options_.sources_max, options_.source_trusted_for,
-                options_.trusted_sources_max}) {}
+      sources_({options_.source_rate, options_.source_burst, options_.sources_max,
+                options_.source_trusted_for, options_.trusted_sources_max}) {}
 
 void Gate::start() { loop_.watch(listener_.number(), true, false, shared_from_this()); }
 
@@ -58,8 +58,8 @@ void Gate::on_ready(bool, bool) {
   for (int i = 0; i < kAcceptsPerTurn && !stopped_; ++i) {
     SocketAddress address;
     address.size = sizeof address.storage;
-    Descriptor accepted(::accept4(listener_.number(), reinterpret_cast<sockaddr*>(&address.storage), &address.size,
-                                  SOCK_NONBLOCK | SOCK_CLOEXEC));
+    Descriptor accepted(::accept4(listener_.number(), reinterpret_cast<sockaddr*>(&address.storage),
+                                  &address.size, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (accepted) {
       take(std::move(accepted), unmapped(address));
     } else if (errno == EMFILE || errno == ENFILE) {
@@ -86,13 +86,16 @@ void Gate::take(Descriptor descriptor, const SocketAddress& address) {
   const TimePoint now = loop_.now();
   if (!sources_.admit(address.source(), now)) {
     counters_->rate_limited++;
-    note(fmt::format("{}: closed: more than {} connections a second from this address", address.text(), options_.source_rate));
+    note(fmt::format("{}: closed: more than {} connections a second from this address",
+                     address.text(), options_.source_rate));
     return;
   }
   if (alive_ >= connections_max_) {
     counters_->full++;
-    note(fmt::format("{}: closed: {} connections are open, the limit of file descriptors allows no more; raise "
-                     "LimitNOFILE", address.text(), alive_));
+    note(fmt::format(
+        "{}: closed: {} connections are open, the limit of file descriptors allows no more; raise "
+        "LimitNOFILE",
+        address.text(), alive_));
     return;
   }
   prepare_channel_socket(descriptor.number());
@@ -113,12 +116,16 @@ void Gate::take(Descriptor descriptor, const SocketAddress& address) {
 
 void Gate::evict_one() {
   // The oldest silent one; then the oldest that has not finished its handshake; then the oldest.
-  auto victim = std::find_if(guests_.begin(), guests_.end(), [](const auto& g) { return g.second.stage == Stage::silent; });
+  auto victim = std::find_if(guests_.begin(), guests_.end(),
+                             [](const auto& g) { return g.second.stage == Stage::silent; });
   if (victim == guests_.end())
-    victim = std::find_if(guests_.begin(), guests_.end(), [](const auto& g) { return g.second.stage != Stage::met; });
+    victim = std::find_if(guests_.begin(), guests_.end(),
+                          [](const auto& g) { return g.second.stage != Stage::met; });
   if (victim == guests_.end()) victim = guests_.begin();
   counters_->evicted++;
-  cut(victim, wire::Refusal::busy, fmt::format("closed to make room: {} connections have not authenticated", options_.unauthenticated_max));
+  cut(victim, wire::Refusal::busy,
+      fmt::format("closed to make room: {} connections have not authenticated",
+                  options_.unauthenticated_max));
 }
 
 void Gate::knocked(std::uint64_t id) {
@@ -148,11 +155,13 @@ void Gate::give_turns() {
     counters_->handshakes_now = ++shaking_;
     auto ticket = std::shared_ptr<void>(nullptr, [weak = weak_from_this(), id](void*) {
       // On whichever thread the connection ended.
-      if (auto gate = weak.lock()) gate->loop_.post([weak, id] {
-        if (auto alive = weak.lock()) alive->gone(id);
-      });
+      if (auto gate = weak.lock(); gate && !gate->closed_)
+        gate->loop_.post([weak, id] {
+          if (auto alive = weak.lock()) alive->gone(id);
+        });
     });
-    guest->second.cut = begin_(id, std::move(guest->second.descriptor), guest->second.address, std::move(ticket));
+    guest->second.cut =
+        begin_(id, std::move(guest->second.descriptor), guest->second.address, std::move(ticket));
   }
   if (waiting_.empty()) return;
   for (const auto& [id, guest] : guests_)
@@ -214,8 +223,8 @@ void Gate::erase(Guests::iterator guest) {
   const Stage stage = guest->second.stage;
   if (stage == Stage::silent || stage == Stage::waiting) --alive_;
   if (stage == Stage::shaking) counters_->handshakes_now = --shaking_;
+  counters_->unauthenticated_now = guests_.size() - 1;  // first: its socket may close with it
   guests_.erase(guest);
-  counters_->unauthenticated_now = guests_.size();
   if (stage == Stage::shaking) give_turns();
 }
 
@@ -234,7 +243,8 @@ void Gate::look_at_clock() {
   for (const auto& [id, guest] : guests_) {
     TimePoint until = guest.deadline;
     // A handshake may take until the deadline while nobody is waiting for its turn.
-    if (guest.stage == Stage::shaking && !waiting_.empty()) until = std::min(until, guest.turn_ends);
+    if (guest.stage == Stage::shaking && !waiting_.empty())
+      until = std::min(until, guest.turn_ends);
     if (until <= now)
       over.push_back(id);
     else
@@ -247,11 +257,14 @@ void Gate::look_at_clock() {
     switch (guest->second.stage) {
       case Stage::silent:
         counters_->silent++;
-        cut(guest, wire::Refusal::protocol, fmt::format("closed: not one byte within {} s", seconds));
+        cut(guest, wire::Refusal::protocol,
+            fmt::format("closed: not one byte within {} s", seconds));
         break;
       case Stage::waiting:
         counters_->half_handshake++;
-        cut(guest, wire::Refusal::protocol, fmt::format("closed: no handshake turn within {} s, {} others are shaking hands", seconds, shaking_));
+        cut(guest, wire::Refusal::protocol,
+            fmt::format("closed: no handshake turn within {} s, {} others are shaking hands",
+                        seconds, shaking_));
         break;
       case Stage::shaking:
         counters_->half_handshake++;
@@ -259,7 +272,9 @@ void Gate::look_at_clock() {
         break;
       case Stage::met:
         counters_->late++;
-        cut(guest, wire::Refusal::protocol, fmt::format("closed: the TLS handshake succeeded, but no valid hello within {} s", seconds));
+        cut(guest, wire::Refusal::protocol,
+            fmt::format("closed: the TLS handshake succeeded, but no valid hello within {} s",
+                        seconds));
         break;
     }
   }
@@ -269,7 +284,9 @@ void Gate::look_at_clock() {
 void Gate::note(const std::string& line) {
   const TimePoint now = loop_.now();
   if (lines_since_ == TimePoint{} || now - lines_since_ >= kLinesTime) {
-    if (lines_left_out_ > 0) log_.warning("the port: {} more connections were closed before they authenticated", lines_left_out_);
+    if (lines_left_out_ > 0)
+      log_.warning("the port: {} more connections were closed before they authenticated",
+                   lines_left_out_);
     lines_since_ = now;
     lines_ = lines_left_out_ = 0;
   }

@@ -28,7 +28,8 @@ class Gate final : public Loop::Watcher, public std::enable_shared_from_this<Gat
   /// Ends a guest with these words, from the gate's loop, wherever it is by now.
   using Cut = std::function<void(wire::Refusal reason, std::string words)>;
   /// Begins a handshake on another loop. The ticket goes along and ends with the connection.
-  using Begin = std::function<Cut(std::uint64_t id, Descriptor descriptor, SocketAddress address, std::shared_ptr<void> ticket)>;
+  using Begin = std::function<Cut(std::uint64_t id, Descriptor descriptor, SocketAddress address,
+                                  std::shared_ptr<void> ticket)>;
 
   Gate(Loops& loops, Loop& loop, const Log& log, PortOptions options, Descriptor listener,
        std::shared_ptr<AtomicPortCounters> counters, std::size_t connections_max);
@@ -36,6 +37,9 @@ class Gate final : public Loop::Watcher, public std::enable_shared_from_this<Gat
   void set_begin(Begin begin) { begin_ = std::move(begin); }
   void start();
   void stop();  // listens no more, cuts every guest
+  /// Any thread: no ticket needs to come back any more. From now on connections may end later than
+  /// the loops do.
+  void close() { closed_ = true; }
 
   void on_ready(bool readable, bool writable) override;
   void met(std::uint64_t id, Cut cut, bool has_deadline);  // the handshake ended well
@@ -83,6 +87,7 @@ class Gate final : public Loop::Watcher, public std::enable_shared_from_this<Gat
   std::size_t shaking_ = 0;
   std::size_t alive_ = 0;  // connections, authenticated or not
   bool stopped_ = false;
+  std::atomic<bool> closed_ = false;
   Loop::Timer alarm_;
   TimePoint alarm_at_ = TimePoint::max();
   TimePoint lines_since_{};

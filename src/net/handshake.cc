@@ -14,7 +14,9 @@ constexpr Duration kCertificateRetry = std::chrono::seconds(30);
 
 std::string printable(const std::string& text) {
   std::string clean = text.substr(0, kWordsBytesMax);
-  std::replace_if(clean.begin(), clean.end(), [](char c) { return static_cast<unsigned char>(c) < 32 || c == 127; }, '?');
+  std::replace_if(
+      clean.begin(), clean.end(),
+      [](char c) { return static_cast<unsigned char>(c) < 32 || c == 127; }, '?');
   return clean;
 }
 
@@ -72,7 +74,8 @@ Judgement judge(const TlsStream& stream, const TlsContext& context, std::string 
     notice.reason = refusal_of(finding->reason);
     notice.words = judgement.peer.chain.empty()
                        ? finding->words
-                       : fmt::format("the certificate '{}' (serial {}) {}", judgement.peer.chain.front().subject(),
+                       : fmt::format("the certificate '{}' (serial {}) {}",
+                                     judgement.peer.chain.front().subject(),
                                      judgement.peer.chain.front().serial(), finding->words);
     judgement.objection = std::move(notice);
   }
@@ -84,8 +87,9 @@ Bytes encode_refused(const RefusalNotice& notice) {
   refused.set_reason(static_cast<std::uint32_t>(notice.reason));
   refused.set_words(notice.words);
   refused.set_time_ms(to_ms(notice.time));
-  refused.set_retry_after_ms(static_cast<std::uint32_t>(
-      std::clamp<std::int64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(notice.retry_after).count(), 0, UINT32_MAX)));
+  refused.set_retry_after_ms(static_cast<std::uint32_t>(std::clamp<std::int64_t>(
+      std::chrono::duration_cast<std::chrono::milliseconds>(notice.retry_after).count(), 0,
+      UINT32_MAX)));
   refused.set_refuser(notice.refuser);
   return to_bytes(refused.SerializeAsString());
 }

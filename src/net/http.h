@@ -12,13 +12,14 @@
 
 namespace postern {
 
-inline constexpr std::size_t kHttpHeaderBytesMax = 8u << 10;  // more: 431
-inline constexpr std::size_t kHttpBodyBytesMax = 1u << 20;    // of a request; more: 413
+inline constexpr std::size_t kHttpHeaderBytesMax = 8u << 10;     // more: 431
+inline constexpr std::size_t kHttpBodyBytesMax = 1u << 20;       // of a request; more: 413
 inline constexpr std::size_t kHttpResponseBytesMax = 64u << 20;  // that our client takes
 inline constexpr Duration kHttpRequestTimeMax = std::chrono::seconds(10);  // first byte to last
 inline constexpr Duration kHttpIdleTimeMax = std::chrono::seconds(10);     // between requests
-inline constexpr Duration kHttpAnswerTimeMax = std::chrono::seconds(60);   // for the product, and to send
-inline constexpr std::size_t kHttpRequestsMax = 1000;                      // on one connection
+inline constexpr Duration kHttpAnswerTimeMax =
+    std::chrono::seconds(60);                          // for the product, and to send
+inline constexpr std::size_t kHttpRequestsMax = 1000;  // on one connection
 
 /// Who is on the other side of a Unix socket, by the kernel's word.
 struct UnixPeer {
@@ -34,8 +35,8 @@ struct HttpRequest {
   std::string target = "/";  // as sent: path and query
   HttpHeaders headers;       // names in lower case when received
   std::string body;
-  std::string address;       // "192.0.2.1:40312" or "unix"
-  bool loopback = false;     // it came from this machine (also over the Unix socket)
+  std::string address;    // "192.0.2.1:40312" or "unix"
+  bool loopback = false;  // it came from this machine (also over the Unix socket)
   std::optional<UnixPeer> unix_peer;
 
   std::optional<std::string_view> header(std::string_view lower_case_name) const;

@@ -25,8 +25,10 @@ Result<> wait(int descriptor, short events, TimePoint until, const std::string& 
     pollfd waiting{descriptor, events, 0};
     const int ready = left <= 0 ? 0 : ::poll(&waiting, 1, static_cast<int>(left));
     if (ready > 0) return {};
-    if (ready == 0) return fail(Errc::unavailable, "{} does not answer in time; is it busy or stopped?", whom);
-    if (errno != EINTR) return fail(Errc::unavailable, "waiting for {}: {}", whom, errno_text(errno));
+    if (ready == 0)
+      return fail(Errc::unavailable, "{} does not answer in time; is it busy or stopped?", whom);
+    if (errno != EINTR)
+      return fail(Errc::unavailable, "waiting for {}: {}", whom, errno_text(errno));
   }
 }
 
@@ -35,25 +37,32 @@ Result<Descriptor> connect_unix(const std::filesystem::path& path, TimePoint unt
   if (!address) return std::unexpected(address.error());
   Descriptor descriptor(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!descriptor) return fail(Errc::exhausted, "a socket: {}", errno_text(errno));
-  while (::connect(descriptor.number(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address) != 0) {
+  while (::connect(descriptor.number(), reinterpret_cast<const sockaddr*>(&*address),
+                   sizeof *address) != 0) {
     if (errno == EAGAIN) {  // its queue is full, and a Unix socket cannot be polled for room in it
       pollfd none{-1, 0, 0};
       ::poll(&none, 1, 20);
       if (SystemClock().now() < until) continue;
-      return fail(Errc::unavailable, "{} takes no more connections; try again later", path.native());
+      return fail(Errc::unavailable, "{} takes no more connections; try again later",
+                  path.native());
     }
     if (errno == EACCES || errno == EPERM)
-      return fail(Errc::denied, "{}: permission denied; it is open to root and to the socket's group", path.native());
+      return fail(Errc::denied,
+                  "{}: permission denied; it is open to root and to the socket's group",
+                  path.native());
     if (errno == ENOENT || errno == ECONNREFUSED)
-      return fail(Errc::unavailable, "nobody listens on {}; is the service running?", path.native());
+      return fail(Errc::unavailable, "nobody listens on {}; is the service running?",
+                  path.native());
     return fail(Errc::unavailable, "connecting to {}: {}", path.native(), errno_text(errno));
   }
   return descriptor;
 }
 
 std::string text_of(const HttpRequest& request) {
-  std::string text = fmt::format("{} {} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n", request.method, request.target);
-  if (!request.body.empty() || request.method == "POST" || request.method == "PUT" || request.method == "PATCH")
+  std::string text = fmt::format("{} {} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n",
+                                 request.method, request.target);
+  if (!request.body.empty() || request.method == "POST" || request.method == "PUT" ||
+      request.method == "PATCH")
     text += fmt::format("Content-Length: {}\r\n", request.body.size());
   for (const auto& [name, value] : request.headers) text += fmt::format("{}: {}\r\n", name, value);
   return text + "\r\n" + request.body;
@@ -61,7 +70,8 @@ std::string text_of(const HttpRequest& request) {
 
 }  // namespace
 
-Result<HttpResponse> http_over_unix(const std::filesystem::path& path, const HttpRequest& request, Duration timeout) {
+Result<HttpResponse> http_over_unix(const std::filesystem::path& path, const HttpRequest& request,
+                                    Duration timeout) {
   const TimePoint until = SystemClock().now() + timeout;
   auto connected = connect_unix(path, until);
   if (!connected) return std::unexpected(connected.error());
@@ -72,7 +82,8 @@ Result<HttpResponse> http_over_unix(const std::filesystem::path& path, const Htt
     const IoOutcome outcome = stream.write(as_bytes(std::string_view(text).substr(sent)));
     sent += outcome.bytes;
     if (outcome.kind == IoOutcome::Kind::want_write) {
-      if (auto ready = wait(stream.descriptor(), POLLOUT, until, path.native()); !ready) return std::unexpected(ready.error());
+      if (auto ready = wait(stream.descriptor(), POLLOUT, until, path.native()); !ready)
+        return std::unexpected(ready.error());
     } else if (outcome.kind != IoOutcome::Kind::done) {
       break;  // it may have answered before it hung up
     }
@@ -88,13 +99,15 @@ Result<HttpResponse> http_over_unix(const std::filesystem::path& path, const Htt
     const IoOutcome outcome = stream.read(piece);
     boost::beast::error_code error;
     if (outcome.kind == IoOutcome::Kind::want_read) {
-      if (auto ready = wait(stream.descriptor(), POLLIN, until, path.native()); !ready) return std::unexpected(ready.error());
+      if (auto ready = wait(stream.descriptor(), POLLIN, until, path.native()); !ready)
+        return std::unexpected(ready.error());
       continue;
     }
     if (outcome.kind == IoOutcome::Kind::done) {
       buffer += as_text(ByteView(piece).first(outcome.bytes));
       while (!buffer.empty() && !error && !parser.is_done()) {
-        const std::size_t used = parser.put(boost::asio::const_buffer(buffer.data(), buffer.size()), error);
+        const std::size_t used =
+            parser.put(boost::asio::const_buffer(buffer.data(), buffer.size()), error);
         buffer.erase(0, used);
         if (used == 0) break;
       }
@@ -103,14 +116,17 @@ Result<HttpResponse> http_over_unix(const std::filesystem::path& path, const Htt
       parser.put_eof(error);
       if (!error && !parser.is_done()) error = beast_http::error::partial_message;
     }
-    if (error) return fail(Errc::unavailable, "{} sent no proper answer: {}", path.native(), error.message());
+    if (error)
+      return fail(Errc::unavailable, "{} sent no proper answer: {}", path.native(),
+                  error.message());
   }
 
   auto message = parser.release();
   HttpResponse response;
   response.status = message.result_int();
   response.content_type = std::string(message[beast_http::field::content_type]);
-  for (const auto& field : message) response.headers.emplace_back(std::string(field.name_string()), std::string(field.value()));
+  for (const auto& field : message)
+    response.headers.emplace_back(std::string(field.name_string()), std::string(field.value()));
   response.body = std::move(message.body());
   return response;
 }

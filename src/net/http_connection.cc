@@ -15,11 +15,14 @@ namespace {
 namespace beast_http = boost::beast::http;
 
 std::string lower(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](unsigned char c) { return std::tolower(c); });
   return text;
 }
 
-bool safe_in_header(const std::string& text) { return text.find_first_of("\r\n") == std::string::npos; }
+bool safe_in_header(const std::string& text) {
+  return text.find_first_of("\r\n") == std::string::npos;
+}
 
 }  // namespace
 
@@ -30,8 +33,9 @@ std::optional<std::string_view> HttpRequest::header(std::string_view lower_case_
 }
 
 std::string http_text(const HttpResponse& response, bool keep_alive, bool head) {
-  std::string text = fmt::format("HTTP/1.1 {} {}\r\n", response.status,
-                                 std::string_view(beast_http::obsolete_reason(beast_http::int_to_status(response.status))));
+  std::string text = fmt::format(
+      "HTTP/1.1 {} {}\r\n", response.status,
+      std::string_view(beast_http::obsolete_reason(beast_http::int_to_status(response.status))));
   const bool bodiless = response.status == 204 || response.status == 304;
   if (!bodiless) {
     if (!response.content_type.empty() && safe_in_header(response.content_type))
@@ -39,7 +43,8 @@ std::string http_text(const HttpResponse& response, bool keep_alive, bool head) 
     text += fmt::format("Content-Length: {}\r\n", response.body.size());
   }
   for (const auto& [name, value] : response.headers)
-    if (safe_in_header(name) && safe_in_header(value)) text += fmt::format("{}: {}\r\n", name, value);
+    if (safe_in_header(name) && safe_in_header(value))
+      text += fmt::format("{}: {}\r\n", name, value);
   text += keep_alive ? "\r\n" : "Connection: close\r\n\r\n";
   if (!head && !bodiless) text += response.body;
   return text;
@@ -54,7 +59,8 @@ class HttpConnection::Parser {
   }
   /// How many bytes were used; 0 when more are needed first.
   std::size_t put(const std::string& bytes, boost::beast::error_code& error) {
-    const std::size_t used = parser_.put(boost::asio::const_buffer(bytes.data(), bytes.size()), error);
+    const std::size_t used =
+        parser_.put(boost::asio::const_buffer(bytes.data(), bytes.size()), error);
     if (error == beast_http::error::need_more) error = {};
     return used;
   }
@@ -107,7 +113,8 @@ void HttpConnection::read_some() {
   // does the client's hang-up.
   while (stream_ && (state_ == State::reading || state_ == State::lingering)) {
     const IoOutcome outcome = stream_->read(origin_.loop.scratch());
-    if (outcome.kind == IoOutcome::Kind::want_read || outcome.kind == IoOutcome::Kind::want_write) break;
+    if (outcome.kind == IoOutcome::Kind::want_read || outcome.kind == IoOutcome::Kind::want_write)
+      break;
     if (outcome.kind != IoOutcome::Kind::done) {
       end();
       return;
@@ -126,10 +133,13 @@ void HttpConnection::parse() {
     const std::size_t used = parser_->put(in_, error);
     in_.erase(0, used);
     if (error == beast_http::error::header_limit)
-      return reject(431, fmt::format("the header of a request has at most {} bytes\n", kHttpHeaderBytesMax));
+      return reject(
+          431, fmt::format("the header of a request has at most {} bytes\n", kHttpHeaderBytesMax));
     if (error == beast_http::error::body_limit)
-      return reject(413, fmt::format("the body of a request has at most {} bytes\n", kHttpBodyBytesMax));
-    if (error) return reject(400, fmt::format("this is no HTTP/1.1 request: {}\n", error.message()));
+      return reject(413,
+                    fmt::format("the body of a request has at most {} bytes\n", kHttpBodyBytesMax));
+    if (error)
+      return reject(400, fmt::format("this is no HTTP/1.1 request: {}\n", error.message()));
     if (parser_->done()) return hand_over();
     if (parser_->wants_continue()) queue("HTTP/1.1 100 Continue\r\n\r\n");
     if (used == 0) return;
@@ -153,7 +163,8 @@ void HttpConnection::hand_over() {
   request.method = std::string(message.method_string());
   request.target = std::string(message.target());
   for (const auto& field : message)
-    request.headers.emplace_back(lower(std::string(field.name_string())), std::string(field.value()));
+    request.headers.emplace_back(lower(std::string(field.name_string())),
+                                 std::string(field.value()));
   request.body = std::move(message.body());
   request.address = origin_.address;
   request.loopback = origin_.loopback;
@@ -165,15 +176,18 @@ void HttpConnection::hand_over() {
   set_timer(kHttpAnswerTimeMax);
 
   // Weak, and by number: an answer that comes too late, or twice, meets nobody.
-  Respond respond = [weak = weak_from_this(), number = requests_, &loop = origin_.loop](HttpResponse response) {
+  Respond respond = [weak = weak_from_this(), number = requests_,
+                     &loop = origin_.loop](HttpResponse response) {
     loop.post([weak, number, response = std::move(response)]() mutable {
       auto alive = weak.lock();
-      if (alive && alive->stream_ && alive->state_ == State::answering && alive->requests_ == number)
+      if (alive && alive->stream_ && alive->state_ == State::answering &&
+          alive->requests_ == number)
         alive->answer(std::move(response));
     });
   };
   // The handler is copied: the task may run when the connection is gone.
-  origin_.core.post([handler = origin_.handler, request = std::move(request), respond = std::move(respond)]() mutable {
+  origin_.core.post([handler = origin_.handler, request = std::move(request),
+                     respond = std::move(respond)]() mutable {
     handler(std::move(request), std::move(respond));
   });
 }

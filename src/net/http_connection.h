@@ -11,9 +11,10 @@
 
 namespace postern {
 
-/// Reads requests one after the other, hands each to the core, writes its answer. Lives on one loop.
-/// Every stage has its time (http.h); what takes longer is closed.
-class HttpConnection final : public Loop::Watcher, public std::enable_shared_from_this<HttpConnection> {
+/// Reads requests one after the other, hands each to the core, writes its answer. Lives on one
+/// loop. Every stage has its time (http.h); what takes longer is closed.
+class HttpConnection final : public Loop::Watcher,
+                             public std::enable_shared_from_this<HttpConnection> {
  public:
   struct Origin {
     Loop& loop;

@@ -76,14 +76,16 @@ struct Loop::Parts {
     epoll_event event{};
     event.events = EPOLLIN;
     event.data.u64 = static_cast<std::uint32_t>(descriptor);
-    invariant(epoll_ctl(epoll, EPOLL_CTL_ADD, descriptor, &event) == 0, "epoll takes our own descriptors");
+    invariant(epoll_ctl(epoll, EPOLL_CTL_ADD, descriptor, &event) == 0,
+              "epoll takes our own descriptors");
   }
 
   void apply(int descriptor, Watched& entry, std::uint32_t events) {
     if (events == entry.events) return;
     epoll_event event{};
     event.events = events;
-    event.data.u64 = (std::uint64_t{entry.generation} << 32) | static_cast<std::uint32_t>(descriptor);
+    event.data.u64 =
+        (std::uint64_t{entry.generation} << 32) | static_cast<std::uint32_t>(descriptor);
     const int how = events == 0 ? EPOLL_CTL_DEL : entry.events == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
     invariant(epoll_ctl(epoll, how, descriptor, &event) == 0, "epoll takes an open descriptor");
     entry.events = events;
@@ -91,11 +93,13 @@ struct Loop::Parts {
 
   void ring() {
     const std::uint64_t one = 1;
-    [[maybe_unused]] const ssize_t written = ::write(wake, &one, sizeof one);  // full: it rings already
+    [[maybe_unused]] const ssize_t written =
+        ::write(wake, &one, sizeof one);  // full: it rings already
   }
 
   void arm_alarm(TimePoint now) {
-    const TimePoint next = timers->armed.empty() ? TimePoint::max() : timers->armed.begin()->first.first;
+    const TimePoint next =
+        timers->armed.empty() ? TimePoint::max() : timers->armed.begin()->first.first;
     if (next == alarm_at) return;
     alarm_at = next;
     itimerspec spec{};  // zero: disarmed
@@ -164,7 +168,8 @@ struct Loop::Parts {
     if (found == watched.end() || found->second.generation != event.data.u64 >> 32) return;
     const std::shared_ptr<Watcher> watcher = found->second.watcher;  // it may unwatch itself
     const bool broken = (event.events & (EPOLLERR | EPOLLHUP)) != 0;
-    watcher->on_ready(broken || (event.events & EPOLLIN) != 0, broken || (event.events & EPOLLOUT) != 0);
+    watcher->on_ready(broken || (event.events & EPOLLIN) != 0,
+                      broken || (event.events & EPOLLOUT) != 0);
   }
 };
 
@@ -175,7 +180,8 @@ Loop::Loop(std::string name, const Clock& clock)
   parts_->epoll = epoll_create1(EPOLL_CLOEXEC);
   parts_->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   parts_->alarm = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
-  invariant(parts_->epoll >= 0 && parts_->wake >= 0 && parts_->alarm >= 0, "descriptors for a loop");
+  invariant(parts_->epoll >= 0 && parts_->wake >= 0 && parts_->alarm >= 0,
+            "descriptors for a loop");
   parts_->add(parts_->wake);
   parts_->add(parts_->alarm);
 }

@@ -105,7 +105,7 @@ class Loops {
   Loop& at(std::size_t index) const { return loops_.empty() ? core_ : *loops_[index]; }
   /// For a new connection.
   Loop& next() { return at(turn_.fetch_add(1) % size()); }  // round robin; any thread
-  std::uint64_t new_id() { return ++last_id_; }                    // of a connection; any thread
+  std::uint64_t new_id() { return ++last_id_; }             // of a connection; any thread
 
  private:
   Loop& core_;

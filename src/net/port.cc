@@ -24,13 +24,15 @@ std::size_t connections_max(std::size_t reserved) {
 }
 
 Result<Descriptor> listening_socket(const SocketAddress& address) {
-  Descriptor listener(::socket(address.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  Descriptor listener(
+      ::socket(address.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   const int on = 1, off = 0;
   if (listener) {
     ::setsockopt(listener.number(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (address.storage.ss_family == AF_INET6)
       ::setsockopt(listener.number(), IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
-    if (::bind(listener.number(), address.native(), address.size) == 0 && ::listen(listener.number(), kBacklog) == 0)
+    if (::bind(listener.number(), address.native(), address.size) == 0 &&
+        ::listen(listener.number(), kBacklog) == 0)
       return listener;
   }
   const int why = errno;
@@ -38,7 +40,8 @@ Result<Descriptor> listening_socket(const SocketAddress& address) {
   if (why == EADDRINUSE) fix = "; another process has this port: stop it or choose another port";
   if (why == EACCES) fix = "; ports below 1024 need CAP_NET_BIND_SERVICE";
   if (why == EADDRNOTAVAIL) fix = "; no interface of this machine has this address";
-  return fail(why == EACCES ? Errc::denied : Errc::unavailable, "listening on {}: {}{}", address.text(), errno_text(why), fix);
+  return fail(why == EACCES ? Errc::denied : Errc::unavailable, "listening on {}: {}{}",
+              address.text(), errno_text(why), fix);
 }
 
 }  // namespace
@@ -62,14 +65,16 @@ class Port::Parts final : public std::enable_shared_from_this<Parts> {
   void forget_handler() { handler_ = nullptr; }
 
   /// On the gate's loop: a handshake begins on the next loop.
-  Gate::Cut begin(std::uint64_t id, Descriptor descriptor, const SocketAddress& address, std::shared_ptr<void> ticket) {
+  Gate::Cut begin(std::uint64_t id, Descriptor descriptor, const SocketAddress& address,
+                  std::shared_ptr<void> ticket) {
     Loop& loop = loops.next();
     const auto tls = current_tls();
     auto done = [parts = shared_from_this(), id, address, tls, &loop, ticket = std::move(ticket)](
                     std::unique_ptr<TlsStream> stream, IoOutcome outcome) mutable {
       parts->shaken({id, address, tls, &loop, std::move(ticket)}, std::move(stream), outcome);
     };
-    auto handshake = std::make_shared<Handshake>(loop, TlsStream::accepting(std::move(descriptor), *tls), std::move(done));
+    auto handshake = std::make_shared<Handshake>(
+        loop, TlsStream::accepting(std::move(descriptor), *tls), std::move(done));
     loop.post([handshake] { handshake->start(); });
     return [&loop, weak = std::weak_ptr(handshake)](wire::Refusal, std::string) {
       loop.post([weak] {
@@ -97,36 +102,59 @@ class Port::Parts final : public std::enable_shared_from_this<Parts> {
     if (outcome.kind != IoOutcome::Kind::done) return failed(guest, *stream, outcome);
     if (stream->protocol() == kAlpnHttp) return serve(std::move(guest), std::move(stream));
     Judgement judgement = judge(*stream, *guest.tls, guest.address.text(), std::nullopt);
-    if (judgement.objection) return turn_away(std::move(guest), std::move(stream), std::move(judgement));
+    if (judgement.objection)
+      return turn_away(std::move(guest), std::move(stream), std::move(judgement));
     welcome(std::move(guest), std::move(stream), std::move(judgement.peer));
   }
 
   void failed(const Guest& guest, const TlsStream& stream, const IoOutcome& outcome) {
     switch (stream.handshake_failure()) {
-      case TlsStream::Failure::not_tls: counters->not_tls++; break;
-      case TlsStream::Failure::no_protocol: counters->no_protocol++; break;
-      case TlsStream::Failure::hung_up: counters->half_handshake++; break;
+      case TlsStream::Failure::not_tls:
+        counters->not_tls++;
+        break;
+      case TlsStream::Failure::no_protocol:
+        counters->no_protocol++;
+        break;
+      case TlsStream::Failure::hung_up:
+        counters->half_handshake++;
+        break;
       case TlsStream::Failure::none:
-      case TlsStream::Failure::other: counters->handshakes_failed++; break;
+      case TlsStream::Failure::other:
+        counters->handshakes_failed++;
+        break;
     }
-    gate_loop.post([gate = gate, line = fmt::format("{}: closed: {}", guest.address.text(), outcome.words)] { gate->note(line); });
+    gate_loop.post([gate = gate, line = fmt::format("{}: closed: {}", guest.address.text(),
+                                                    outcome.words)] { gate->note(line); });
   }
 
   void serve(Guest guest, std::unique_ptr<TlsStream> stream) {
     HttpHandler handler = [parts = shared_from_this()](HttpRequest request, Respond respond) {
       parts->counters->http_requests++;
-      if (parts->handler_ != nullptr) parts->handler_->on_http(std::move(request), std::move(respond));
+      if (parts->handler_ != nullptr)
+        parts->handler_->on_http(std::move(request), std::move(respond));
+      else
+        respond(HttpResponse{.status = 503,
+                             .content_type = "text/plain; charset=utf-8",
+                             .body = "stopping\n",
+                             .headers = {}});
     };
-    HttpConnection::Origin origin{.loop = *guest.loop, .core = loops.core(), .handler = std::move(handler),
-                                  .address = guest.address.text(), .loopback = guest.address.loopback(),
-                                  .unix_peer = std::nullopt, .ticket = std::move(guest.ticket)};
+    HttpConnection::Origin origin{.loop = *guest.loop,
+                                  .core = loops.core(),
+                                  .handler = std::move(handler),
+                                  .address = guest.address.text(),
+                                  .loopback = guest.address.loopback(),
+                                  .unix_peer = std::nullopt,
+                                  .ticket = std::move(guest.ticket)};
     auto connection = std::make_shared<HttpConnection>(std::move(origin), std::move(stream));
     connection->start();
-    meet(guest.id, [loop = guest.loop, weak = std::weak_ptr(connection)](wire::Refusal, std::string) {
-      loop->post([weak] {
-        if (auto alive = weak.lock()) alive->end();
-      });
-    }, false);  // it has deadlines of its own
+    meet(
+        guest.id,
+        [loop = guest.loop, weak = std::weak_ptr(connection)](wire::Refusal, std::string) {
+          loop->post([weak] {
+            if (auto alive = weak.lock()) alive->end();
+          });
+        },
+        false);  // it has deadlines of its own
   }
 
   void turn_away(Guest guest, std::unique_ptr<TlsStream> stream, Judgement judgement) {
@@ -144,11 +172,15 @@ class Port::Parts final : public std::enable_shared_from_this<Parts> {
     const std::uint64_t id = guest.id;
     auto connection = connect(std::move(guest), std::move(stream), std::move(peer));
     // The gate first: what the core says about this guest must find it met.
-    meet(id, [&core = loops.core(), weak = std::weak_ptr<Channel>(connection)](wire::Refusal reason, std::string words) {
-      core.post([weak, reason, words = std::move(words)] {
-        if (auto alive = weak.lock()) alive->refuse(reason, words, std::chrono::seconds(5));
-      });
-    }, true);
+    meet(
+        id,
+        [&core = loops.core(), weak = std::weak_ptr<Channel>(connection)](wire::Refusal reason,
+                                                                          std::string words) {
+          core.post([weak, reason, words = std::move(words)] {
+            if (auto alive = weak.lock()) alive->refuse(reason, words, std::chrono::seconds(5));
+          });
+        },
+        true);
     loops.core().post([parts = shared_from_this(), connection] {
       if (parts->handler_ != nullptr)
         parts->handler_->on_channel(connection);
@@ -158,14 +190,18 @@ class Port::Parts final : public std::enable_shared_from_this<Parts> {
     connection->open_for_messages();
   }
 
-  std::shared_ptr<Connection> connect(Guest guest, std::unique_ptr<TlsStream> stream, ChannelPeer peer) {
-    return std::make_shared<Connection>(Connection::Origin{loops, *guest.loop, guest.id, std::move(peer), std::move(guest.tls),
-                                                           counters, std::move(guest.ticket)},
-                                        std::move(stream));
+  std::shared_ptr<Connection> connect(Guest guest, std::unique_ptr<TlsStream> stream,
+                                      ChannelPeer peer) {
+    return std::make_shared<Connection>(
+        Connection::Origin{loops, *guest.loop, guest.id, std::move(peer), std::move(guest.tls),
+                           counters, std::move(guest.ticket)},
+        std::move(stream));
   }
 
   void meet(std::uint64_t id, Gate::Cut cut, bool has_deadline) {
-    gate_loop.post([gate = gate, id, cut = std::move(cut), has_deadline] { gate->met(id, cut, has_deadline); });
+    gate_loop.post([gate = gate, id, cut = std::move(cut), has_deadline] {
+      gate->met(id, cut, has_deadline);
+    });
   }
 
   PortHandler* handler_;  // core; null once the port has ended
@@ -173,11 +209,14 @@ class Port::Parts final : public std::enable_shared_from_this<Parts> {
   std::shared_ptr<const TlsContext> tls_;
 };
 
-Result<std::unique_ptr<Port>> Port::listen(Loops& loops, const Log& log, std::shared_ptr<const TlsContext> tls,
+Result<std::unique_ptr<Port>> Port::listen(Loops& loops, const Log& log,
+                                           std::shared_ptr<const TlsContext> tls,
                                            PortHandler& handler, PortOptions options) {
   invariant(tls != nullptr && tls->for_accepting() != nullptr, "a port has a credential");
   const auto address = SocketAddress::parse(options.address, options.port);
-  if (!address) return fail(Errc::invalid, "the address to listen on is '{}', must be an IP address", options.address);
+  if (!address)
+    return fail(Errc::invalid, "the address to listen on is '{}', must be an IP address",
+                options.address);
   auto listener = listening_socket(*address);
   if (!listener) return std::unexpected(listener.error());
 
@@ -188,10 +227,12 @@ Result<std::unique_ptr<Port>> Port::listen(Loops& loops, const Log& log, std::sh
   parts->port = bound.port();
   parts->listener = listener->number();
   const std::size_t reserved = options.descriptors_reserved;
-  parts->gate = std::make_shared<Gate>(loops, parts->gate_loop, log, std::move(options), std::move(*listener), parts->counters,
-                                       connections_max(reserved));
+  parts->gate =
+      std::make_shared<Gate>(loops, parts->gate_loop, log, std::move(options), std::move(*listener),
+                             parts->counters, connections_max(reserved));
   // Weak: the gate is one of the parts.
-  parts->gate->set_begin([weak = std::weak_ptr(parts)](std::uint64_t id, Descriptor descriptor, SocketAddress from,
+  parts->gate->set_begin([weak = std::weak_ptr(parts)](std::uint64_t id, Descriptor descriptor,
+                                                       SocketAddress from,
                                                        std::shared_ptr<void> ticket) -> Gate::Cut {
     auto alive = weak.lock();
     return alive ? alive->begin(id, std::move(descriptor), from, std::move(ticket)) : Gate::Cut();
@@ -204,6 +245,7 @@ Port::Port(std::shared_ptr<Parts> parts) : parts_(std::move(parts)) {}
 
 Port::~Port() {
   parts_->forget_handler();
+  parts_->gate->close();
   ::shutdown(parts_->listener, SHUT_RDWR);  // at once; the gate closes it on its own loop
   parts_->gate_loop.post([parts = parts_] { parts->gate->stop(); });
 }
@@ -219,9 +261,8 @@ void Port::authenticated(const Channel& channel) {
 }
 
 void Port::extend(const Channel& channel, Duration from_now) {
-  parts_->gate_loop.post([gate = parts_->gate, id = channel.id(), until = parts_->gate_loop.now() + from_now] {
-    gate->extend(id, until);
-  });
+  parts_->gate_loop.post([gate = parts_->gate, id = channel.id(),
+                          until = parts_->gate_loop.now() + from_now] { gate->extend(id, until); });
 }
 
 PortCounters Port::counters() const {

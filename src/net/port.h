@@ -36,18 +36,18 @@ class PortHandler {
 /// Since the start; nothing is closed or dropped without being counted here.
 struct PortCounters {
   std::uint64_t accepted = 0;
-  std::uint64_t channels = 0;       // handshakes on postern/1 that passed the check
+  std::uint64_t channels = 0;  // handshakes on postern/1 that passed the check
   std::uint64_t authenticated = 0;
-  std::uint64_t rate_limited = 0;   // closed at accept: its source is over the rate
-  std::uint64_t full = 0;           // closed at accept: no descriptor to spare
-  std::uint64_t evicted = 0;        // closed to make room for a newer unauthenticated one
-  std::uint64_t silent = 0;         // deadline passed, and not one byte came
-  std::uint64_t half_handshake = 0; // deadline or turn passed within the handshake, or it hung up
-  std::uint64_t late = 0;           // deadline passed between handshake and authenticated()
-  std::uint64_t not_tls = 0;        // the first bytes were no TLS
-  std::uint64_t no_protocol = 0;    // ALPN offered none that we speak
+  std::uint64_t rate_limited = 0;    // closed at accept: its source is over the rate
+  std::uint64_t full = 0;            // closed at accept: no descriptor to spare
+  std::uint64_t evicted = 0;         // closed to make room for a newer unauthenticated one
+  std::uint64_t silent = 0;          // deadline passed, and not one byte came
+  std::uint64_t half_handshake = 0;  // deadline or turn passed within the handshake, or it hung up
+  std::uint64_t late = 0;            // deadline passed between handshake and authenticated()
+  std::uint64_t not_tls = 0;         // the first bytes were no TLS
+  std::uint64_t no_protocol = 0;     // ALPN offered none that we speak
   std::uint64_t handshakes_failed = 0;  // any other TLS failure
-  std::uint64_t garbage = 0;        // frames that channel.md forbids
+  std::uint64_t garbage = 0;            // frames that channel.md forbids
   std::uint64_t http_requests = 0;
   std::array<std::uint64_t, kRefusalCodes> refused{};          // by us for the certificate, by code
   std::array<std::uint64_t, kRefusalCodes> refused_by_peer{};  // by code
@@ -66,18 +66,18 @@ struct PortOptions {
   Duration handshake_turn = std::chrono::seconds(2);  // then it yields to those who wait: closed
   double source_rate = 50;                            // connections a second and source address
   double source_burst = 200;
-  std::size_t sources_max = 4096;                     // the longest quiet one is forgotten
+  std::size_t sources_max = 4096;                        // the longest quiet one is forgotten
   Duration source_trusted_for = std::chrono::hours(24);  // authenticated sources are spared
   std::size_t trusted_sources_max = 65'536;
-  std::size_t descriptors_reserved = 256;             // of RLIMIT_NOFILE, for files and dialling
+  std::size_t descriptors_reserved = 256;  // of RLIMIT_NOFILE, for files and dialling
 };
 
 /// The one port: accepts, shakes hands, judges certificates, and hands over channels and HTTP
-/// requests. Made, used and ended on the core loop, before `loops` ends; then it listens no more and
-/// unauthenticated connections are cut, while authenticated channels live on.
+/// requests. Made, used and ended on the core loop, before `loops` ends; then it listens no more
+/// and unauthenticated connections are cut, while authenticated channels live on.
 ///
-/// Accepting happens on loops.at(0) and is never delayed; handshakes go round all loops. Strangers'
-/// mistakes are counted each and logged at a bounded rate.
+/// `log` outlives `loops`. Accepting happens on loops.at(0) and is never delayed; handshakes go
+/// round all loops. Strangers' mistakes are counted each and logged at a bounded rate.
 class Port {
  public:
   static Result<std::unique_ptr<Port>> listen(Loops& loops, const Log& log,

@@ -22,14 +22,16 @@ class PortTest : public World {
     return options;
   }
   static void say(const Descriptor& descriptor, std::string_view text) {
-    ASSERT_EQ(::send(descriptor.number(), text.data(), text.size(), MSG_NOSIGNAL), static_cast<ssize_t>(text.size()));
+    ASSERT_EQ(::send(descriptor.number(), text.data(), text.size(), MSG_NOSIGNAL),
+              static_cast<ssize_t>(text.size()));
   }
 };
 
 /// A client of plain OpenSSL, so that the server is not only tested against ourselves. Blocking.
 class PlainTlsClient {
  public:
-  PlainTlsClient(Descriptor descriptor, std::string_view alpn, const TlsCredential* credential = nullptr)
+  PlainTlsClient(Descriptor descriptor, std::string_view alpn,
+                 const TlsCredential* credential = nullptr)
       : descriptor_(std::move(descriptor)), context_(SSL_CTX_new(TLS_client_method())) {
     if (credential != nullptr) {
       SSL_CTX_use_certificate(context_, credential->chain[0].native());
@@ -43,7 +45,9 @@ class PlainTlsClient {
     ssl_ = SSL_new(context_);
     SSL_set_fd(ssl_, descriptor_.number());
     const std::string list = static_cast<char>(alpn.size()) + std::string(alpn);
-    if (!alpn.empty()) SSL_set_alpn_protos(ssl_, reinterpret_cast<const unsigned char*>(list.data()), static_cast<unsigned>(list.size()));
+    if (!alpn.empty())
+      SSL_set_alpn_protos(ssl_, reinterpret_cast<const unsigned char*>(list.data()),
+                          static_cast<unsigned>(list.size()));
   }
   ~PlainTlsClient() {
     SSL_free(ssl_);
@@ -61,10 +65,12 @@ class PlainTlsClient {
   std::string read_until(std::string_view end) {
     std::string text;
     char bytes[4096];
-    for (int size; !text.ends_with(end) && (size = SSL_read(ssl_, bytes, sizeof bytes)) > 0;) text.append(bytes, static_cast<std::size_t>(size));
+    for (int size; !text.ends_with(end) && (size = SSL_read(ssl_, bytes, sizeof bytes)) > 0;)
+      text.append(bytes, static_cast<std::size_t>(size));
     return text;
   }
   SSL* native() { return ssl_; }
+  const Descriptor& descriptor() const { return descriptor_; }
 
  private:
   Descriptor descriptor_;
@@ -102,24 +108,29 @@ TEST_F(PortTest, HangsUpOnHalfAHandshakeAtTheDeadline) {
 }
 
 TEST_F(PortTest, RefusesAChannelThatDoesNotSayHelloInTime) {
-  listen(with_deadline(std::chrono::milliseconds(300)));
+  listen();
   connect();
+  port_->extend(*server_.channels[0], Duration(0));
   until([&] { return client_.closed.size() == 1 && server_.closed.size() == 1; });
   EXPECT_EQ(port_->counters().late, 1u);
   EXPECT_EQ(client_.refusals.at(0).reason, wire::Refusal::protocol);
-  EXPECT_NE(client_.refusals.at(0).words.find("no valid hello within 0.3 s"), std::string::npos);
+  EXPECT_NE(client_.refusals.at(0).words.find("no valid hello"), std::string::npos);
 }
 
 TEST_F(PortTest, LeavesAnAuthenticatedChannelAlone) {
-  listen(with_deadline(std::chrono::milliseconds(300)));
+  listen();
   connect();
   port_->authenticated(*server_.channels[0]);
-  const Descriptor silent = raw_connection();  // accepted later, so its deadline is later
-  EXPECT_TRUE(hangs_up(silent));
+  port_->extend(*server_.channels[0], Duration(0));  // means nothing to it
+  dial(context(leaf_recipe(kClient)));
+  until([&] { return client_.channels.size() == 2 && server_.channels.size() == 2; });
+  port_->extend(*server_.channels[1], Duration(0));
+  until([&] { return client_.closed.size() == 1; });
+  EXPECT_TRUE(client_.channels[0]->open());
   client_.channels[0]->send(wire::make_message(wire::Type::request, to_bytes("still here")));
   until([&] { return server_.messages.size() == 1; });
   EXPECT_EQ(port_->counters().authenticated, 1u);
-  EXPECT_EQ(port_->counters().late, 0u);
+  EXPECT_EQ(port_->counters().late, 1u);
 }
 
 TEST_F(PortTest, EvictsTheOldestSilentOneWhenThereAreTooMany) {
@@ -128,7 +139,8 @@ TEST_F(PortTest, EvictsTheOldestSilentOneWhenThereAreTooMany) {
   listen(options);
   connect();  // unauthenticated as well, but not silent
   std::vector<Descriptor> silent;
-  for (std::size_t i = 0; i < options.unauthenticated_max - 1; ++i) silent.push_back(raw_connection());
+  for (std::size_t i = 0; i < options.unauthenticated_max - 1; ++i)
+    silent.push_back(raw_connection());
   const Descriptor one_more = raw_connection();
   EXPECT_TRUE(hangs_up(silent[0]));
   EXPECT_EQ(port_->counters().evicted, 1u);
@@ -170,14 +182,17 @@ TEST_F(PortTest, SpeaksOnlyTls13AndOnlyItsOwnProtocols) {
   PlainTlsClient old(raw_connection(), "postern/1");
   ASSERT_TRUE(old.allow_at_most(TLS1_2_VERSION));
   EXPECT_FALSE(old.connect());
+  EXPECT_TRUE(hangs_up(old.descriptor()));
   ERR_clear_error();
   PlainTlsClient other(raw_connection(), "h2");
   EXPECT_FALSE(other.connect());
   EXPECT_EQ(other.alert(), SSL_AD_NO_APPLICATION_PROTOCOL);
+  EXPECT_TRUE(hangs_up(other.descriptor()));
   ERR_clear_error();
   PlainTlsClient none(raw_connection(), "");
   EXPECT_FALSE(none.connect());
   EXPECT_EQ(none.alert(), SSL_AD_NO_APPLICATION_PROTOCOL);
+  EXPECT_TRUE(hangs_up(none.descriptor()));
   ERR_clear_error();
   EXPECT_EQ(port_->counters().no_protocol, 2u);
   EXPECT_EQ(port_->counters().handshakes_failed, 1u);
@@ -185,7 +200,8 @@ TEST_F(PortTest, SpeaksOnlyTls13AndOnlyItsOwnProtocols) {
 
 TEST_F(PortTest, AsksForACertificateOnTheChannelAndNotOnHttp) {
   listen();
-  const TlsCredential credential = testing_support::credential_of(make(leaf_recipe(kClient), &root_));
+  const TlsCredential credential =
+      testing_support::credential_of(make(leaf_recipe(kClient), &root_));
   PlainTlsClient browser(raw_connection(), "http/1.1", &credential);
   ASSERT_TRUE(browser.connect());
   EXPECT_FALSE(browser.asked_for_certificate());
@@ -217,7 +233,8 @@ TEST_F(PortTest, BoundsWhatHttpClientsSend) {
   listen();
   PlainTlsClient long_header(raw_connection(), "http/1.1");
   ASSERT_TRUE(long_header.connect());
-  long_header.write("GET / HTTP/1.1\r\nX-Long: " + std::string(kHttpHeaderBytesMax, 'x') + "\r\n\r\n");
+  long_header.write("GET / HTTP/1.1\r\nX-Long: " + std::string(kHttpHeaderBytesMax, 'x') +
+                    "\r\n\r\n");
   EXPECT_TRUE(long_header.read_until("never").starts_with("HTTP/1.1 431 "));
   PlainTlsClient large_body(raw_connection(), "http/1.1");
   ASSERT_TRUE(large_body.connect());
@@ -231,7 +248,8 @@ TEST_F(PortTest, BoundsWhatHttpClientsSend) {
 
 TEST_F(PortTest, CallsFramesThatNoChannelHasGarbage) {
   listen();
-  const TlsCredential credential = testing_support::credential_of(make(leaf_recipe(kClient), &root_));
+  const TlsCredential credential =
+      testing_support::credential_of(make(leaf_recipe(kClient), &root_));
   PlainTlsClient node(raw_connection(), "postern/1");
   // The asking callback above returns no certificate; this one shows it right away.
   SSL_use_certificate(node.native(), credential.chain[0].native());
@@ -256,22 +274,23 @@ TEST_F(PortTest, SaysWhyItCannotListen) {
   auto second = Port::listen(loops_, log_, context(leaf_recipe(kClient)), server_, options);
   ASSERT_FALSE(second.has_value());
   EXPECT_EQ(second.error().code, Errc::unavailable);
-  EXPECT_NE(second.error().message.find("another process has this port"), std::string::npos) << second.error().message;
+  EXPECT_NE(second.error().message.find("another process has this port"), std::string::npos)
+      << second.error().message;
   options.address = "gw1.site.example";
-  EXPECT_EQ(Port::listen(loops_, log_, context(leaf_recipe(kClient)), server_, options).error().code, Errc::invalid);
+  EXPECT_EQ(
+      Port::listen(loops_, log_, context(leaf_recipe(kClient)), server_, options).error().code,
+      Errc::invalid);
 }
 
 TEST_F(PortTest, EndsItsStrangersAndKeepsItsChannels) {
   listen();
   connect();
-  bool settled = false;
   port_->authenticated(*server_.channels[0]);
   const Descriptor silent = raw_connection();
-  while (port_->counters().unauthenticated_now != 1 || port_->counters().authenticated != 1) std::this_thread::yield();
   port_.reset();
   EXPECT_TRUE(hangs_up(silent));
   client_.channels[0]->send(wire::make_message(wire::Type::request, to_bytes("still here")));
-  until([&] { return settled || server_.messages.size() == 1; });
+  until([&] { return server_.messages.size() == 1; });
 }
 
 }  // namespace

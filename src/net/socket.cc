@@ -55,8 +55,9 @@ std::string SocketAddress::text() const {
 }
 
 std::uint16_t SocketAddress::port() const {
-  return ntohs(storage.ss_family == AF_INET ? reinterpret_cast<const sockaddr_in*>(&storage)->sin_port
-                                            : reinterpret_cast<const sockaddr_in6*>(&storage)->sin6_port);
+  return ntohs(storage.ss_family == AF_INET
+                   ? reinterpret_cast<const sockaddr_in*>(&storage)->sin_port
+                   : reinterpret_cast<const sockaddr_in6*>(&storage)->sin6_port);
 }
 
 bool SocketAddress::loopback() const {
@@ -76,7 +77,8 @@ std::string SocketAddress::source() const {
 
 SocketAddress unmapped(const SocketAddress& address) {
   const auto* v6 = reinterpret_cast<const sockaddr_in6*>(&address.storage);
-  if (address.storage.ss_family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr)) return address;
+  if (address.storage.ss_family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr))
+    return address;
   SocketAddress plain;
   auto* v4 = reinterpret_cast<sockaddr_in*>(&plain.storage);
   v4->sin_family = AF_INET;
@@ -91,8 +93,8 @@ Result<sockaddr_un> unix_address(const std::filesystem::path& path) {
   address.sun_family = AF_UNIX;
   const std::string& text = path.native();
   if (text.empty() || text.size() >= sizeof address.sun_path)
-    return fail(Errc::invalid, "the socket path '{}' has {} bytes, must have 1 to {}", text, text.size(),
-                sizeof address.sun_path - 1);
+    return fail(Errc::invalid, "the socket path '{}' has {} bytes, must have 1 to {}", text,
+                text.size(), sizeof address.sun_path - 1);
   std::memcpy(address.sun_path, text.data(), text.size());
   return address;
 }

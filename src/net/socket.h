@@ -48,7 +48,7 @@ struct SocketAddress {
   static std::optional<SocketAddress> parse(const std::string& ip, std::uint16_t port);
 
   const sockaddr* native() const { return reinterpret_cast<const sockaddr*>(&storage); }
-  std::string text() const;   // "192.0.2.1:5723", "[2001:db8::1]:5723"
+  std::string text() const;  // "192.0.2.1:5723", "[2001:db8::1]:5723"
   std::uint16_t port() const;
   bool loopback() const;
   /// Whom a rate limit counts together: an IPv4 address, or an IPv6 /64 (one customer's network).

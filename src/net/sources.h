@@ -30,7 +30,9 @@ class Sources {
     }
     if (!buckets_.contains(source)) make_room(now);
     Bucket& bucket = buckets_.try_emplace(source, Bucket{limits_.burst, now}).first->second;
-    bucket.tokens = std::min(limits_.burst, bucket.tokens + std::chrono::duration<double>(now - bucket.at).count() * limits_.rate);
+    bucket.tokens = std::min(
+        limits_.burst,
+        bucket.tokens + std::chrono::duration<double>(now - bucket.at).count() * limits_.rate);
     bucket.at = now;
     if (bucket.tokens < 1) return false;
     bucket.tokens -= 1;
@@ -38,7 +40,8 @@ class Sources {
   }
 
   void trust(const std::string& source, TimePoint now) {
-    if (trusted_.size() >= limits_.trusted_max && !trusted_.contains(source)) drop_oldest(trusted_, [](TimePoint at) { return at; });
+    if (trusted_.size() >= limits_.trusted_max && !trusted_.contains(source))
+      drop_oldest(trusted_, [](TimePoint at) { return at; });
     trusted_[source] = now;
   }
 
@@ -53,14 +56,18 @@ class Sources {
   void make_room(TimePoint now) {
     if (buckets_.size() < limits_.sources_max) return;
     // A bucket that is full again says no more than none does.
-    const Duration full_after = std::chrono::duration_cast<Duration>(std::chrono::duration<double>(limits_.burst / limits_.rate));
+    const Duration full_after = std::chrono::duration_cast<Duration>(
+        std::chrono::duration<double>(limits_.burst / limits_.rate));
     std::erase_if(buckets_, [&](const auto& entry) { return now - entry.second.at >= full_after; });
-    if (buckets_.size() >= limits_.sources_max) drop_oldest(buckets_, [](const Bucket& b) { return b.at; });
+    if (buckets_.size() >= limits_.sources_max)
+      drop_oldest(buckets_, [](const Bucket& b) { return b.at; });
   }
 
   template <typename Table, typename When>
   static void drop_oldest(Table& table, When when) {
-    const auto oldest = std::min_element(table.begin(), table.end(), [&](const auto& a, const auto& b) { return when(a.second) < when(b.second); });
+    const auto oldest = std::min_element(
+        table.begin(), table.end(),
+        [&](const auto& a, const auto& b) { return when(a.second) < when(b.second); });
     if (oldest != table.end()) table.erase(oldest);
   }
 

@@ -8,7 +8,11 @@ namespace {
 constexpr TimePoint kStart{std::chrono::hours(1)};
 
 Sources three_then_one_a_second(std::size_t sources_max = 100) {
-  return Sources({.rate = 1, .burst = 3, .sources_max = sources_max, .trusted_for = std::chrono::hours(24), .trusted_max = 2});
+  return Sources({.rate = 1,
+                  .burst = 3,
+                  .sources_max = sources_max,
+                  .trusted_for = std::chrono::hours(24),
+                  .trusted_max = 2});
 }
 
 TEST(Sources, AdmitABurstAndThenTheRate) {
@@ -31,7 +35,8 @@ TEST(Sources, SpareThoseThatAuthenticatedInTheLastDay) {
 
 TEST(Sources, ForgetTheOldestTrustedOneAtTheLimit) {
   Sources sources = three_then_one_a_second();
-  for (int i = 0; i < 3; ++i) sources.trust(std::string(1, static_cast<char>('a' + i)), kStart + std::chrono::seconds(i));
+  for (int i = 0; i < 3; ++i)
+    sources.trust(std::string(1, static_cast<char>('a' + i)), kStart + std::chrono::seconds(i));
   for (int i = 0; i < 50; ++i) EXPECT_TRUE(sources.admit("c", kStart));
   int admitted = 0;
   for (int i = 0; i < 50; ++i) admitted += sources.admit("a", kStart);
@@ -40,7 +45,8 @@ TEST(Sources, ForgetTheOldestTrustedOneAtTheLimit) {
 
 TEST(Sources, RememberABoundedNumber) {
   Sources sources = three_then_one_a_second(10);
-  for (int i = 0; i < 1000; ++i) sources.admit(std::to_string(i), kStart + std::chrono::milliseconds(i));
+  for (int i = 0; i < 1000; ++i)
+    sources.admit(std::to_string(i), kStart + std::chrono::milliseconds(i));
   EXPECT_LE(sources.remembered(), 10u);
 }
 

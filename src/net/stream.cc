@@ -14,7 +14,8 @@ using Kind = IoOutcome::Kind;
 
 IoOutcome of_errno(Kind want) {
   if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) return {want, 0, {}};
-  if (errno == ECONNRESET || errno == EPIPE) return {Kind::closed, 0, "the peer reset the connection"};
+  if (errno == ECONNRESET || errno == EPIPE)
+    return {Kind::closed, 0, "the peer reset the connection"};
   return {Kind::failed, 0, errno_text(errno)};
 }
 
@@ -37,7 +38,8 @@ void PlainStream::end_writing() { ::shutdown(descriptor_.number(), SHUT_WR); }
 
 TlsStream::TlsStream(Descriptor descriptor, SSL_CTX* context)
     : descriptor_(std::move(descriptor)), ssl_(SSL_new(context)) {
-  invariant(ssl_ != nullptr && SSL_set_fd(ssl_.get(), descriptor_.number()) == 1, "memory for a TLS connection");
+  invariant(ssl_ != nullptr && SSL_set_fd(ssl_.get(), descriptor_.number()) == 1,
+            "memory for a TLS connection");
 }
 
 std::unique_ptr<TlsStream> TlsStream::accepting(Descriptor descriptor, const TlsContext& context) {
@@ -68,9 +70,12 @@ IoOutcome TlsStream::outcome(int result, const char* doing) {
   const int system_error = errno;
   const int error = SSL_get_error(ssl_.get(), result);
   switch (error) {
-    case SSL_ERROR_WANT_READ: return {Kind::want_read, 0, {}};
-    case SSL_ERROR_WANT_WRITE: return {Kind::want_write, 0, {}};
-    case SSL_ERROR_ZERO_RETURN: return {Kind::closed, 0, "the peer closed the connection"};
+    case SSL_ERROR_WANT_READ:
+      return {Kind::want_read, 0, {}};
+    case SSL_ERROR_WANT_WRITE:
+      return {Kind::want_write, 0, {}};
+    case SSL_ERROR_ZERO_RETURN:
+      return {Kind::closed, 0, "the peer closed the connection"};
     case SSL_ERROR_SYSCALL: {
       ERR_clear_error();
       errno = system_error;
@@ -79,7 +84,8 @@ IoOutcome TlsStream::outcome(int result, const char* doing) {
       if (failed.kind == Kind::want_read) failed = {Kind::closed, 0, "the connection ended"};
       return failed;
     }
-    default: break;
+    default:
+      break;
   }
   const unsigned long code = ERR_peek_error();  // the first one says what went wrong
   const int reason = ERR_GET_REASON(code);
@@ -97,11 +103,13 @@ IoOutcome TlsStream::outcome(int result, const char* doing) {
       failure_ = Failure::no_protocol;
   }
   if (failure_ == Failure::no_protocol)
-    return {Kind::failed, 0, fmt::format("{}: no common protocol ({} or {})", doing, kAlpnChannel, kAlpnHttp)};
+    return {Kind::failed, 0,
+            fmt::format("{}: no common protocol ({} or {})", doing, kAlpnChannel, kAlpnHttp)};
   if (failure_ == Failure::not_tls)
     return {Kind::failed, 0, fmt::format("{}: what came is not TLS", doing)};
   const char* words = ERR_reason_error_string(code);
-  return {Kind::failed, 0, fmt::format("{}: {}", doing, words != nullptr ? words : "an unnamed error")};
+  return {Kind::failed, 0,
+          fmt::format("{}: {}", doing, words != nullptr ? words : "an unnamed error")};
 }
 
 std::string TlsStream::protocol() const {
@@ -133,9 +141,10 @@ Result<std::vector<Certificate>> TlsStream::chain() const {
 std::array<std::byte, 32> TlsStream::exporter() const {
   static constexpr std::string_view kLabel = "EXPORTER-postern-channel";
   std::array<std::byte, 32> material{};
-  invariant(SSL_export_keying_material(ssl_.get(), reinterpret_cast<unsigned char*>(material.data()),
-                                       material.size(), kLabel.data(), kLabel.size(), nullptr, 0, 1) == 1,
-            "a finished handshake exports keying material");
+  invariant(
+      SSL_export_keying_material(ssl_.get(), reinterpret_cast<unsigned char*>(material.data()),
+                                 material.size(), kLabel.data(), kLabel.size(), nullptr, 0, 1) == 1,
+      "a finished handshake exports keying material");
   return material;
 }
 

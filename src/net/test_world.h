@@ -111,7 +111,8 @@ class World : public ::testing::Test {
   void listen(PortOptions options = {}, std::shared_ptr<const TlsContext> tls = nullptr) {
     options.address = "127.0.0.1";
     options.port = 0;
-    auto made = Port::listen(loops_, log_, tls ? tls : context(leaf_recipe(kServer)), server_, options);
+    auto made =
+        Port::listen(loops_, log_, tls ? tls : context(leaf_recipe(kServer)), server_, options);
     ASSERT_TRUE(made.has_value()) << made.error().message;
     port_ = std::move(*made);
   }
@@ -156,7 +157,8 @@ class World : public ::testing::Test {
   Descriptor raw_connection() {
     Descriptor descriptor(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     const auto address = SocketAddress::parse("127.0.0.1", port_->port());
-    invariant(::connect(descriptor.number(), address->native(), address->size) == 0, "a connection");
+    invariant(::connect(descriptor.number(), address->native(), address->size) == 0,
+              "a connection");
     return descriptor;
   }
   /// Blocks until the other side hangs up; false when it still has not after a long time.

@@ -35,7 +35,9 @@ int record_only(X509_STORE_CTX*, void*) { return 1; }
 int on_client_hello(SSL* ssl, int* alert, void*) {
   const unsigned char* data = nullptr;
   std::size_t size = 0;
-  if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_application_layer_protocol_negotiation, &data, &size) == 1 && size > 2) {
+  if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_application_layer_protocol_negotiation, &data,
+                                &size) == 1 &&
+      size > 2) {
     const auto list = std::as_bytes(std::span(data, size)).subspan(2);  // after its own length
     const std::string_view protocol = pick_protocol(list);
     if (!protocol.empty()) {
@@ -65,12 +67,15 @@ SSL_CTX* common_context(const SSL_METHOD* method) {
   // an alert. Versions, groups and signature algorithms are bounded right here instead.
   SSL_CTX_set_security_level(context, 0);
   const bool set =
-      SSL_CTX_set_ciphersuites(context, "TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256") == 1 &&
+      SSL_CTX_set_ciphersuites(
+          context, "TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256") ==
+          1 &&
       SSL_CTX_set1_groups_list(context, "X25519:P-256") == 1 &&
-      SSL_CTX_set1_sigalgs_list(context,
-                                "ecdsa_secp256r1_sha256:ecdsa_secp384r1_sha384:ecdsa_secp521r1_sha512:ed25519:ed448:"
-                                "rsa_pss_rsae_sha256:rsa_pss_rsae_sha384:rsa_pss_rsae_sha512:"
-                                "rsa_pss_pss_sha256:rsa_pss_pss_sha384:rsa_pss_pss_sha512") == 1;
+      SSL_CTX_set1_sigalgs_list(
+          context,
+          "ecdsa_secp256r1_sha256:ecdsa_secp384r1_sha384:ecdsa_secp521r1_sha512:ed25519:ed448:"
+          "rsa_pss_rsae_sha256:rsa_pss_rsae_sha384:rsa_pss_rsae_sha512:"
+          "rsa_pss_pss_sha256:rsa_pss_pss_sha384:rsa_pss_pss_sha512") == 1;
   invariant(set, "OpenSSL knows the algorithms of TLS 1.3");
   SSL_CTX_set_options(context, SSL_OP_NO_TICKET | SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
   SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
@@ -84,10 +89,12 @@ SSL_CTX* common_context(const SSL_METHOD* method) {
 }
 
 Result<> use_credential(SSL_CTX* context, const TlsCredential& credential) {
-  if (credential.chain.empty()) return fail(Errc::invalid, "a TLS credential without a certificate");
+  if (credential.chain.empty())
+    return fail(Errc::invalid, "a TLS credential without a certificate");
   const Certificate& leaf = credential.chain.front();
   if (!credential.key.matches(leaf))
-    return fail(Errc::invalid, "the key is not that of the certificate '{}' (serial {})", leaf.subject(), leaf.serial());
+    return fail(Errc::invalid, "the key is not that of the certificate '{}' (serial {})",
+                leaf.subject(), leaf.serial());
   ERR_clear_error();
   bool taken = SSL_CTX_use_certificate(context, leaf.native()) == 1 &&
                SSL_CTX_use_PrivateKey(context, credential.key.native()) == 1;
@@ -96,29 +103,35 @@ Result<> use_credential(SSL_CTX* context, const TlsCredential& credential) {
   if (taken) return {};
   const char* words = ERR_reason_error_string(ERR_peek_error());
   ERR_clear_error();
-  return fail(Errc::invalid, "the certificate '{}' with its {} key cannot be used for TLS: {}", leaf.subject(),
-              credential.key.kind_text(), words != nullptr ? words : "OpenSSL gives no reason");
+  return fail(Errc::invalid, "the certificate '{}' with its {} key cannot be used for TLS: {}",
+              leaf.subject(), credential.key.kind_text(),
+              words != nullptr ? words : "OpenSSL gives no reason");
 }
 
 }  // namespace
 
 TlsContext::TlsContext(std::optional<TlsCredential> credential, Anchors anchors, Options options)
-    : credential_(std::move(credential)), anchors_(std::move(anchors)), options_(std::move(options)) {}
+    : credential_(std::move(credential)),
+      anchors_(std::move(anchors)),
+      options_(std::move(options)) {}
 
-Result<std::shared_ptr<const TlsContext>> TlsContext::create(std::optional<TlsCredential> credential,
-                                                             Anchors anchors, Options options) {
+Result<std::shared_ptr<const TlsContext>> TlsContext::create(
+    std::optional<TlsCredential> credential, Anchors anchors, Options options) {
   invariant(options.now != nullptr, "a TLS context knows the time");
-  std::shared_ptr<TlsContext> made(new TlsContext(std::move(credential), std::move(anchors), std::move(options)));
+  std::shared_ptr<TlsContext> made(
+      new TlsContext(std::move(credential), std::move(anchors), std::move(options)));
   made->client_ = common_context(TLS_client_method());
   SSL_CTX_set_verify(made->client_, SSL_VERIFY_PEER, nullptr);
-  SSL_CTX_set_alpn_protos(made->client_, reinterpret_cast<const unsigned char*>(kOfferChannel.data()),
+  SSL_CTX_set_alpn_protos(made->client_,
+                          reinterpret_cast<const unsigned char*>(kOfferChannel.data()),
                           static_cast<unsigned>(kOfferChannel.size()));
   if (made->credential_) {
     made->server_ = common_context(TLS_server_method());
     SSL_CTX_set_client_hello_cb(made->server_, on_client_hello, nullptr);
     SSL_CTX_set_alpn_select_cb(made->server_, on_select, nullptr);
     for (SSL_CTX* context : {made->client_, made->server_})
-      if (auto used = use_credential(context, *made->credential_); !used) return std::unexpected(used.error());
+      if (auto used = use_credential(context, *made->credential_); !used)
+        return std::unexpected(used.error());
   }
   return made;
 }
@@ -147,15 +160,22 @@ std::optional<Finding> TlsContext::objection(std::span<const Certificate> chain,
 
 wire::Refusal refusal_of(Reason reason) {
   switch (reason) {
-    case Reason::no_certificate: return wire::Refusal::no_certificate;
-    case Reason::wrong_name: return wire::Refusal::wrong_name;
+    case Reason::no_certificate:
+      return wire::Refusal::no_certificate;
+    case Reason::wrong_name:
+      return wire::Refusal::wrong_name;
     case Reason::expired:
-    case Reason::issuer_expired: return wire::Refusal::expired;
+    case Reason::issuer_expired:
+      return wire::Refusal::expired;
     case Reason::not_yet_valid:
-    case Reason::issuer_not_yet_valid: return wire::Refusal::not_yet_valid;
-    case Reason::unknown_ca: return wire::Refusal::unknown_ca;
-    case Reason::wrong_usage: return wire::Refusal::wrong_usage;
-    case Reason::other_group: return wire::Refusal::wrong_group;
+    case Reason::issuer_not_yet_valid:
+      return wire::Refusal::not_yet_valid;
+    case Reason::unknown_ca:
+      return wire::Refusal::unknown_ca;
+    case Reason::wrong_usage:
+      return wire::Refusal::wrong_usage;
+    case Reason::other_group:
+      return wire::Refusal::wrong_group;
     case Reason::ok:
     case Reason::malformed:
     case Reason::bad_chain:
@@ -163,7 +183,8 @@ wire::Refusal refusal_of(Reason reason) {
     case Reason::weak_signature:
     case Reason::not_an_end_entity:
     case Reason::no_private_key:
-    case Reason::unsafe_permissions: break;
+    case Reason::unsafe_permissions:
+      break;
   }
   return wire::Refusal::bad_certificate;
 }

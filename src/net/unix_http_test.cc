@@ -1,8 +1,8 @@
 #include "net/unix_http.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -27,16 +27,17 @@ class UnixHttpTest : public ::testing::Test {
     std::filesystem::remove_all(folder_);
   }
   void listen() {
-    auto made = UnixHttpServer::listen(core_, log_, path_, [this](HttpRequest request, Respond respond) {
-      seen_.push_back(request);
-      HttpResponse response;
-      response.status = request.method == "POST" ? 201 : 200;
-      response.content_type = "application/json";
-      response.body = request.body + "!";
-      response.headers = {{"X-Evil", "a\r\nb"}, {"X-Good", "yes"}};
-      respond(response);
-      respond(HttpResponse{});  // a second answer meets nobody
-    });
+    auto made =
+        UnixHttpServer::listen(core_, log_, path_, [this](HttpRequest request, Respond respond) {
+          seen_.push_back(request);
+          HttpResponse response;
+          response.status = request.method == "POST" ? 201 : 200;
+          response.content_type = "application/json";
+          response.body = request.body + "!";
+          response.headers = {{"X-Evil", "a\r\nb"}, {"X-Good", "yes"}};
+          respond(response);
+          respond(HttpResponse{});  // a second answer meets nobody
+        });
     ASSERT_TRUE(made.has_value()) << made.error().message;
     server_ = std::move(*made);
   }
@@ -99,14 +100,16 @@ TEST_F(UnixHttpTest, ReplacesALeftOverButNotALiveServerNorAFile) {
   const auto address = unix_address(path_);
   {
     const Descriptor crashed(::socket(AF_UNIX, SOCK_STREAM, 0));
-    ASSERT_EQ(::bind(crashed.number(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address), 0);
+    ASSERT_EQ(
+        ::bind(crashed.number(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address), 0);
   }
   EXPECT_TRUE(std::filesystem::exists(path_));
   listen();
   ASSERT_TRUE(ask({}).has_value());
 
   const Descriptor file(::creat((folder_ / "file").c_str(), 0600));
-  EXPECT_EQ(UnixHttpServer::listen(core_, log_, folder_ / "file", nullptr).error().code, Errc::invalid);
+  EXPECT_EQ(UnixHttpServer::listen(core_, log_, folder_ / "file", nullptr).error().code,
+            Errc::invalid);
 }
 
 TEST_F(UnixHttpTest, TheClientSaysThatNobodyListens) {
@@ -119,7 +122,8 @@ TEST_F(UnixHttpTest, TheClientSaysThatNobodyListens) {
 TEST_F(UnixHttpTest, TheClientDoesNotWaitForEver) {
   const auto address = unix_address(path_);
   const Descriptor mute(::socket(AF_UNIX, SOCK_STREAM, 0));
-  ASSERT_EQ(::bind(mute.number(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address), 0);
+  ASSERT_EQ(::bind(mute.number(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address),
+            0);
   ASSERT_EQ(::listen(mute.number(), 1), 0);
   const auto response = http_over_unix(path_, {}, std::chrono::milliseconds(30));
   ASSERT_FALSE(response.has_value());

@@ -7,39 +7,51 @@ namespace postern::node {
 
 /// Whether a believed approval lets this candidate in here (rules C1, T2): same identity key, name
 /// and role, this parent among its parents, the TLS key it is bound to.
-inline std::optional<Refusal> against_approval(const wire::pb::Approval& approval, const Candidate& candidate,
+inline std::optional<Refusal> against_approval(const wire::pb::Approval& approval,
+                                               const Candidate& candidate,
                                                const std::string& parent) {
   using std::chrono::minutes;
   const Neighbour& who = candidate.who;
   if (approval.identity_key() != candidate.hello.identity_key() || approval.name() != who.name)
     return Refusal{wire::Refusal::clash,
-                   fmt::format("{} is approved with another identity key or name; an administrator decides in: postern pending list", who.name),
+                   fmt::format("{} is approved with another identity key or name; an administrator "
+                               "decides in: postern pending list",
+                               who.name),
                    minutes(1)};
   if (approval.role() != static_cast<std::uint32_t>(who.role))
     return Refusal{wire::Refusal::wrong_role,
-                   fmt::format("{} is approved as {} and calls itself {}", who.name, to_string(static_cast<Role>(approval.role())),
-                               to_string(who.role)),
+                   fmt::format("{} is approved as {} and calls itself {}", who.name,
+                               to_string(static_cast<Role>(approval.role())), to_string(who.role)),
                    minutes(1)};
   if (approval.direction() != 0)
-    return Refusal{wire::Refusal::wrong_parent,
-                   fmt::format("{} is approved for connections that its parent initiates, and dialled itself", who.name), minutes(1)};
+    return Refusal{
+        wire::Refusal::wrong_parent,
+        fmt::format("{} is approved for connections that its parent initiates, and dialled itself",
+                    who.name),
+        minutes(1)};
   bool parent_allowed = approval.parents().empty();
   for (const std::string& allowed : approval.parents()) parent_allowed |= allowed == parent;
   if (!parent_allowed)
     return Refusal{wire::Refusal::wrong_parent,
-                   fmt::format("{} is approved for {}, not for {}; approve it with this parent, or set its parents right", who.name,
-                               fmt::join(approval.parents(), ", "), parent),
+                   fmt::format("{} is approved for {}, not for {}; approve it with this parent, or "
+                               "set its parents right",
+                               who.name, fmt::join(approval.parents(), ", "), parent),
                    minutes(1)};
-  if (!approval.tls_key_sha256().empty() && digest_of_field(approval.tls_key_sha256()) != who.tls_key)
-    return Refusal{wire::Refusal::clash, fmt::format("{} is approved for another TLS key", who.name), minutes(1)};
+  if (!approval.tls_key_sha256().empty() &&
+      digest_of_field(approval.tls_key_sha256()) != who.tls_key)
+    return Refusal{wire::Refusal::clash,
+                   fmt::format("{} is approved for another TLS key", who.name), minutes(1)};
   return std::nullopt;
 }
 
 /// The refusal for a node on the deny list.
 inline Refusal refusal_for(const Trust::Denied& denied, const std::string& name) {
   if (denied.reason == 2)
-    return {wire::Refusal::rejected, fmt::format("an administrator has rejected {}", name), std::chrono::minutes(1)};
-  return {wire::Refusal::removed, fmt::format("{} was removed from the management group; approve it again to let it back", name),
+    return {wire::Refusal::rejected, fmt::format("an administrator has rejected {}", name),
+            std::chrono::minutes(1)};
+  return {wire::Refusal::removed,
+          fmt::format("{} was removed from the management group; approve it again to let it back",
+                      name),
           std::chrono::minutes(1)};
 }
 

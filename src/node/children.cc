@@ -16,7 +16,8 @@ constexpr Duration kSilenceMax = std::chrono::seconds(150);
 
 class Children::Session final : public ChannelHandler, public Child {
  public:
-  Session(Children& children, std::shared_ptr<Channel> channel) : children_(children), channel_(std::move(channel)) {
+  Session(Children& children, std::shared_ptr<Channel> channel)
+      : children_(children), channel_(std::move(channel)) {
     channel_->set_handler(this);
   }
   ~Session() override { channel_->set_handler(nullptr); }
@@ -31,8 +32,9 @@ class Children::Session final : public ChannelHandler, public Child {
     const auto found = highest_.find(stream);
     return found == highest_.end() ? std::nullopt : std::optional(found->second);
   }
-  void answer(const wire::StreamKey& stream, std::uint64_t sequence, const Digest& hash, std::uint32_t verdict,
-              const std::string& words, std::chrono::milliseconds retry_after) override;
+  void answer(const wire::StreamKey& stream, std::uint64_t sequence, const Digest& hash,
+              std::uint32_t verdict, const std::string& words,
+              std::chrono::milliseconds retry_after) override;
 
   // ---- ChannelHandler
   void on_message(Channel& channel, wire::Message message) override;
@@ -68,14 +70,16 @@ class Children::Session final : public ChannelHandler, public Child {
 void Children::Session::on_message(Channel&, wire::Message message) {
   if (state_ == State::closing) return;
   if (state_ == State::deciding) {
-    refuse({wire::Refusal::protocol, fmt::format("{} between hello and welcome", wire::to_string(message.type))});
+    refuse({wire::Refusal::protocol,
+            fmt::format("{} between hello and welcome", wire::to_string(message.type))});
     return;
   }
   if (state_ == State::hello) {
     if (message.type == wire::Type::hello)
       on_hello(message);
     else
-      refuse({wire::Refusal::protocol, fmt::format("{} before hello", wire::to_string(message.type))});
+      refuse(
+          {wire::Refusal::protocol, fmt::format("{} before hello", wire::to_string(message.type))});
     return;
   }
   switch (message.type) {
@@ -88,20 +92,29 @@ void Children::Session::on_message(Channel&, wire::Message message) {
         const auto older = children_.sessions_.find(*older_);
         older_.reset();
         if (older != children_.sessions_.end())
-          older->second->refuse({wire::Refusal::superseded, "a newer connection of this node took over"});
+          older->second->refuse(
+              {wire::Refusal::superseded, "a newer connection of this node took over"});
       }
       return;
-    case wire::Type::batch: on_batch(message); return;
-    case wire::Type::offer: on_offer(message); return;
+    case wire::Type::batch:
+      on_batch(message);
+      return;
+    case wire::Type::offer:
+      on_offer(message);
+      return;
     case wire::Type::head:
     case wire::Type::request:
     case wire::Type::reply:
     case wire::Type::notice:
-    case wire::Type::presence: children_.owner_.on_child_message(*this, message); return;
-    case wire::Type::credential: return;  // channel.md#W60: skipped by this version
+    case wire::Type::presence:
+      children_.owner_.on_child_message(*this, message);
+      return;
+    case wire::Type::credential:
+      return;  // channel.md#W60: skipped by this version
     default:
       // Parent, failover and configuration never come from a child (rule T5).
-      refuse({wire::Refusal::protocol, fmt::format("a child does not send {}", wire::to_string(message.type))});
+      refuse({wire::Refusal::protocol,
+              fmt::format("a child does not send {}", wire::to_string(message.type))});
   }
 }
 
@@ -121,7 +134,8 @@ void Children::Session::on_hello(const wire::Message& message) {
     std::string names;
     for (const std::string& name : leaf.dns_names()) names += (names.empty() ? "" : ", ") + name;
     refuse({wire::Refusal::wrong_name,
-            fmt::format("it calls itself {}, its certificate is for {}; set name in its configuration or import the "
+            fmt::format("it calls itself {}, its certificate is for {}; set name in its "
+                        "configuration or import the "
                         "certificate of that name",
                         hello.name(), names.empty() ? "no DNS name" : names)});
     return;
@@ -134,22 +148,27 @@ void Children::Session::on_hello(const wire::Message& message) {
   candidate_.who = std::move(*who);
   if (hello.claim() != 1) {
     refuse({wire::Refusal::not_a_parent,
-            fmt::format("{} claims to be the parent of {}, which did not name it as one that initiates", hello.name(),
-                        children_.self_.name),
+            fmt::format(
+                "{} claims to be the parent of {}, which did not name it as one that initiates",
+                hello.name(), children_.self_.name),
             std::chrono::minutes(5)});
     return;
   }
   if (candidate_.who.id == children_.self_.id) {
-    refuse({wire::Refusal::loop, "it has this node's own identity: a copied state folder, or a parent list that leads back here"});
+    refuse({wire::Refusal::loop,
+            "it has this node's own identity: a copied state folder, or a parent list that leads "
+            "back here"});
     return;
   }
   for (const auto& hop : children_.owner_.path())
     if (node_id_of_field(hop.node_id()) == candidate_.who.id) {
-      refuse({wire::Refusal::loop, fmt::format("{} stands in the path of {} to the server", hello.name(), children_.self_.name)});
+      refuse({wire::Refusal::loop, fmt::format("{} stands in the path of {} to the server",
+                                               hello.name(), children_.self_.name)});
       return;
     }
   if (children_.attached_.size() >= kChildrenMax) {
-    refuse({wire::Refusal::busy, fmt::format("{} children are connected, the limit", kChildrenMax)});
+    refuse(
+        {wire::Refusal::busy, fmt::format("{} children are connected, the limit", kChildrenMax)});
     return;
   }
   state_ = State::deciding;
@@ -158,10 +177,12 @@ void Children::Session::on_hello(const wire::Message& message) {
   std::memcpy(&hash, candidate_.who.id.bytes.data(), sizeof(hash));
   channel_->settle_on(hash);  // rule C2: k is 0
   // The session may be gone when the answer comes: it is found again by its channel's number.
-  children_.owner_.admit(candidate_, [&children = children_, id = channel_->id()](Decision decision) {
-    const auto session = children.sessions_.find(id);
-    if (session != children.sessions_.end()) session->second->decided(std::move(decision));
-  });
+  children_.owner_.admit(candidate_,
+                         [&children = children_, id = channel_->id()](Decision decision) {
+                           const auto session = children.sessions_.find(id);
+                           if (session != children.sessions_.end())
+                             session->second->decided(std::move(decision));
+                         });
 }
 
 void Children::Session::decided(Decision decision) {
@@ -182,12 +203,14 @@ void Children::Session::welcome(const Admitted& admitted) {
   welcome.set_role(static_cast<std::uint32_t>(self.role));
   welcome.set_name(self.name);
   welcome.set_identity_key(field_of(self.identity.public_key().spki()));
-  *welcome.mutable_statement() = self.statement(children_.owner_.tls().credential()->key.spki_sha256(), now);
+  *welcome.mutable_statement() =
+      self.statement(children_.owner_.tls().credential()->key.spki_sha256(), now);
   welcome.set_proof(self.proof(peer().exporter, false));
   welcome.set_incarnation(self.incarnation);
   for (auto& hop : children_.owner_.path()) *welcome.add_path() = std::move(hop);
   welcome.set_head_interval_ms(static_cast<std::uint32_t>(
-      std::chrono::duration_cast<std::chrono::milliseconds>(children_.owner_.head_interval()).count()));
+      std::chrono::duration_cast<std::chrono::milliseconds>(children_.owner_.head_interval())
+          .count()));
   welcome.set_standby_proof_interval_ms(3'600'000);
   for (const std::uint64_t window : kCreditWindow) welcome.add_credit(window);
   for (const auto& document : admitted.documents) *welcome.add_documents() = document;
@@ -211,8 +234,9 @@ void Children::Session::taken(wire::Lane lane, std::size_t message_bytes) {
   channel_->send(wire::make_message(wire::Type::credit, out.take()));
 }
 
-void Children::Session::answer(const wire::StreamKey& stream, std::uint64_t sequence, const Digest& hash,
-                               std::uint32_t verdict, const std::string& words, std::chrono::milliseconds retry_after) {
+void Children::Session::answer(const wire::StreamKey& stream, std::uint64_t sequence,
+                               const Digest& hash, std::uint32_t verdict, const std::string& words,
+                               std::chrono::milliseconds retry_after) {
   Writer key;
   stream.write(key);
   wire::pb::Answer answer;
@@ -232,7 +256,8 @@ bool Children::Session::note(const wire::StreamKey& stream, std::uint64_t sequen
     return true;
   }
   if (highest_.size() >= kStreamsPerChildMax) {
-    refuse({wire::Refusal::busy, fmt::format("more than {} streams by one connection", kStreamsPerChildMax)});
+    refuse({wire::Refusal::busy,
+            fmt::format("more than {} streams by one connection", kStreamsPerChildMax)});
     return false;
   }
   highest_[stream] = sequence;
@@ -250,12 +275,14 @@ void Children::Session::on_batch(const wire::Message& message) {
   const wire::BatchHeader& header = batch->header;
   const std::size_t lane = wire::index_of(header.stream.lane);
   if (static_cast<std::uint8_t>(header.stream.lane) != message.lane) {
-    refuse({wire::Refusal::protocol, fmt::format("a batch of lane {} on lane {}", to_string(header.stream.lane), message.lane)});
+    refuse({wire::Refusal::protocol, fmt::format("a batch of lane {} on lane {}",
+                                                 to_string(header.stream.lane), message.lane)});
     return;
   }
   received_[lane] += message.bytes().size();
   if (received_[lane] > granted_[lane]) {
-    refuse({wire::Refusal::protocol, fmt::format("more than its credit of {} bytes on lane {}", granted_[lane], to_string(header.stream.lane))});
+    refuse({wire::Refusal::protocol, fmt::format("more than its credit of {} bytes on lane {}",
+                                                 granted_[lane], to_string(header.stream.lane))});
     return;
   }
   if (!note(header.stream, header.sequence)) return;
@@ -276,21 +303,24 @@ void Children::Session::on_offer(const wire::Message& message) {
 void Children::Session::refuse(const Refusal& refusal) {
   if (state_ == State::closing) return;
   state_ = State::closing;  // closed() takes it out of the tables
-  children_.owner_.on_refused(peer().address, candidate_.who.name, refusal.reason, refusal.words);
+  children_.note_refusal(peer().address, candidate_.who.name, refusal.reason, refusal.words);
   channel_->refuse(refusal.reason, refusal.words, refusal.retry_after);
 }
 
 void Children::Session::on_refused(Channel&, const RefusalNotice& notice) {
-  const std::string name = candidate_.who.name.empty() ? peer().chain.front().subject() : candidate_.who.name;
+  const std::string name =
+      candidate_.who.name.empty() ? peer().chain.front().subject() : candidate_.who.name;
   if (notice.by_us) {
-    children_.owner_.on_refused(peer().address, name, notice.reason, notice.words);
+    children_.note_refusal(peer().address, name, notice.reason, notice.words);
     return;
   }
-  children_.log_.warning("{} at {} refuses us: {} ({}; its clock says {})", name, peer().address, notice.words,
-                         wire::to_string(notice.reason), to_rfc3339(notice.time));
+  children_.log_.warning("{} at {} refuses us: {} ({}; its clock says {})", name, peer().address,
+                         notice.words, wire::to_string(notice.reason), to_rfc3339(notice.time));
 }
 
-void Children::Session::on_closed(Channel&, const Error& why) { children_.closed(*this, why.message); }
+void Children::Session::on_closed(Channel&, const Error& why) {
+  children_.closed(*this, why.message);
+}
 
 Children::Children(Loops& loops, const Log& log, const Self& self, Owner& owner)
     : loops_(loops), core_(loops.core()), log_(log), self_(self), owner_(owner) {}
@@ -311,16 +341,32 @@ void Children::on_channel(std::shared_ptr<Channel> channel) {
 }
 
 void Children::on_refused(const RefusedPeer& peer) {
-  const std::string name = peer.chain.empty() ? "a peer without a certificate" : peer.chain.front().subject();
+  const std::string name =
+      peer.chain.empty() ? "a peer without a certificate" : peer.chain.front().subject();
   if (!peer.notice.by_us) {
-    log_.warning("{} at {} refuses us: {} ({}; its clock says {})", name, peer.address, peer.notice.words,
-                 wire::to_string(peer.notice.reason), to_rfc3339(peer.notice.time));
+    log_.warning("{} at {} refuses us: {} ({}; its clock says {})", name, peer.address,
+                 peer.notice.words, wire::to_string(peer.notice.reason),
+                 to_rfc3339(peer.notice.time));
     return;
   }
-  owner_.on_refused(peer.address, name, peer.notice.reason, peer.notice.words);
+  note_refusal(peer.address, name, peer.notice.reason, peer.notice.words);
 }
 
-void Children::on_http(HttpRequest request, Respond respond) { owner_.on_http(std::move(request), std::move(respond)); }
+void Children::note_refusal(const std::string& address, const std::string& name,
+                            wire::Refusal reason, const std::string& words) {
+  ++refused_;
+  const std::string who = name.empty() ? "a peer" : name;
+  const TimePoint now = core_.now();
+  const auto [logged, is_new] = refusals_logged_.try_emplace({who, reason}, now);
+  if (!is_new && now - logged->second < kRefusalLoggedEvery) return;
+  logged->second = now;
+  if (refusals_logged_.size() > kRefusalsRememberedMax) refusals_logged_.clear();
+  log_.warning("refused {} at {}: {} ({})", who, address, words, wire::to_string(reason));
+}
+
+void Children::on_http(HttpRequest request, Respond respond) {
+  owner_.on_http(std::move(request), std::move(respond));
+}
 
 void Children::attached(Session& session) {
   const NodeId id = session.who().id;
@@ -330,7 +376,8 @@ void Children::attached(Session& session) {
     session.channel().send(wire::make_message(wire::Type::ping, Bytes(8)));
   }
   attached_[id] = &session;
-  log_.info("{} {} attached from {} ({})", to_string(session.who().role), session.who().name, session.peer().address, id.hex());
+  log_.info("{} {} attached from {} ({})", to_string(session.who().role), session.who().name,
+            session.peer().address, id.hex());
   owner_.on_child(session, session.candidate());
 }
 
@@ -345,7 +392,8 @@ void Children::closed(Session& session, const std::string& why) {
   const auto current = attached_.find(session.who().id);
   if (current != attached_.end() && current->second == &session) {
     attached_.erase(current);
-    if (!stopping_) log_.info("{} at {} is gone: {}", session.who().name, session.peer().address, why);
+    if (!stopping_)
+      log_.info("{} at {} is gone: {}", session.who().name, session.peer().address, why);
     owner_.on_child_gone(session, why);
   }
   // Not inside its own callback.
@@ -377,7 +425,8 @@ void Children::for_each(const std::function<void(Child&)>& visit) {
   for (const auto& [id, session] : attached_) visit(*session);
 }
 
-void Children::for_each_of(const wire::StreamKey& stream, const std::function<void(Child&)>& visit) {
+void Children::for_each_of(const wire::StreamKey& stream,
+                           const std::function<void(Child&)>& visit) {
   const auto found = offered_.find(stream);
   if (found == offered_.end()) return;
   for (const std::uint64_t channel : found->second) {

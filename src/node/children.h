@@ -17,6 +17,9 @@
 namespace postern::node {
 
 inline constexpr std::size_t kChildrenMax = 20'000;
+inline constexpr Duration kRefusalLoggedEvery =
+    std::chrono::minutes(5);  // the same one, again and again
+inline constexpr std::size_t kRefusalsRememberedMax = 4096;
 inline constexpr std::size_t kStreamsPerChildMax = 100'000;  // its own and its descendants'
 
 /// A connected child, once it was welcomed.
@@ -32,11 +35,13 @@ class Child {
   virtual void taken(wire::Lane lane, std::size_t message_bytes) = 0;
   /// The highest number of the stream that this child offered or sent here.
   virtual std::optional<std::uint64_t> highest(const wire::StreamKey& stream) const = 0;
-  virtual void answer(const wire::StreamKey& stream, std::uint64_t sequence, const Digest& hash, std::uint32_t verdict,
-                      const std::string& words, std::chrono::milliseconds retry_after) = 0;
+  virtual void answer(const wire::StreamKey& stream, std::uint64_t sequence, const Digest& hash,
+                      std::uint32_t verdict, const std::string& words,
+                      std::chrono::milliseconds retry_after) = 0;
 };
 
-inline constexpr std::uint32_t kCopyRefused = 1, kRefusedForGood = 2, kNotYet = 3;  // channel.md#W32
+inline constexpr std::uint32_t kCopyRefused = 1, kRefusedForGood = 2,
+                               kNotYet = 3;  // channel.md#W32
 
 /// One who asks to be our child: everything that can be verified here has been.
 struct Candidate {
@@ -69,13 +74,12 @@ class Children final : PortHandler {
     virtual void on_child(Child& child, const Candidate& candidate) = 0;
     virtual void on_child_gone(const Child& child, const std::string& why) = 0;
     /// A batch as the child sent it; `batch` points into `message`.
-    virtual void on_batch(Child& child, const wire::Stamped& stamped, const wire::BatchView& batch, SharedBytes message) = 0;
+    virtual void on_batch(Child& child, const wire::Stamped& stamped, const wire::BatchView& batch,
+                          SharedBytes message) = 0;
     virtual void on_offer(Child& child, const std::vector<wire::Coverage>& offers) = 0;
     /// head, request, reply, notice, presence.
     virtual void on_child_message(Child& child, const wire::Message& message) = 0;
     virtual void on_http(HttpRequest request, Respond respond) = 0;
-    /// Somebody was refused, before or after its certificate was accepted.
-    virtual void on_refused(const std::string& address, const std::string& name, wire::Refusal reason, const std::string& words) = 0;
   };
 
   Children(Loops& loops, const Log& log, const Self& self, Owner& owner);
@@ -86,12 +90,15 @@ class Children final : PortHandler {
   std::uint16_t port() const { return port_->port(); }
   PortCounters counters() const { return port_->counters(); }
 
-  Child* find(const NodeId& id);              // its newest connection
+  Child* find(const NodeId& id);                // its newest connection
   Child* by_channel(std::uint64_t channel_id);  // nullptr when that connection is gone
   void for_each(const std::function<void(Child&)>& visit);
   /// Children that offered or sent this stream: where its answers go.
   void for_each_of(const wire::StreamKey& stream, const std::function<void(Child&)>& visit);
   std::size_t size() const { return attached_.size(); }
+  std::uint64_t refused() const {
+    return refused_;
+  }  // since the start, before or after the certificate
   void refuse(const NodeId& id, const Refusal& refusal);
   /// Tells every child why, closes the port.
   void stop(const std::string& why);
@@ -102,6 +109,10 @@ class Children final : PortHandler {
   void on_refused(const RefusedPeer& peer) override;
   void on_http(HttpRequest request, Respond respond) override;
 
+  /// Counts it; logs it unless the same was logged a short while ago (a pending node asks every few
+  /// seconds).
+  void note_refusal(const std::string& address, const std::string& name, wire::Refusal reason,
+                    const std::string& words);
   void attached(Session& session);
   void closed(Session& session, const std::string& why);
   void sweep();
@@ -112,9 +123,11 @@ class Children final : PortHandler {
   const Self& self_;
   Owner& owner_;
   std::unique_ptr<Port> port_;
-  std::map<std::uint64_t, std::unique_ptr<Session>> sessions_;  // by channel id
-  std::map<NodeId, Session*> attached_;                         // the newest of each node
+  std::map<std::uint64_t, std::unique_ptr<Session>> sessions_;     // by channel id
+  std::map<NodeId, Session*> attached_;                            // the newest of each node
   std::map<wire::StreamKey, std::vector<std::uint64_t>> offered_;  // by stream: channel ids
+  std::map<std::pair<std::string, wire::Refusal>, TimePoint> refusals_logged_;
+  std::uint64_t refused_ = 0;
   Loop::Timer sweep_timer_;
   bool stopping_ = false;
 };

@@ -8,8 +8,9 @@ namespace postern::node {
 namespace {
 
 constexpr Duration kDiskRetry = std::chrono::seconds(2);
-constexpr Duration kRepairRetry = std::chrono::seconds(60);  // answers that mean "this cannot go on as it is"
-constexpr std::size_t kSealedMax = 256;                      // batches that wait for a disk that does not write
+constexpr Duration kRepairRetry =
+    std::chrono::seconds(60);            // answers that mean "this cannot go on as it is"
+constexpr std::size_t kSealedMax = 256;  // batches that wait for a disk that does not write
 
 Measurement gauge(const char* name, const char* unit, std::int64_t value, WallTime now) {
   Measurement measurement;
@@ -22,38 +23,47 @@ Measurement gauge(const char* name, const char* unit, std::int64_t value, WallTi
 
 }  // namespace
 
-Result<Identity> open_identity(const Surroundings& around, const std::filesystem::path& state, Role role,
-                               const std::string& group, const std::string& name) {
+Result<Identity> open_identity(const Surroundings& around, const std::filesystem::path& state,
+                               Role role, const std::string& group, const std::string& name) {
   StateFolder folder(around.disk, state);
   if (auto ready = folder.prepare(); !ready) return std::unexpected(ready.error());
   auto key = folder.load_or_create_identity();
   if (!key) return std::unexpected(key.error());
   auto credential = folder.tls();
   if (!credential)
-    return fail(credential.error().code, "{}; import one with: postern cert import --subject-name {} --state {}",
+    return fail(credential.error().code,
+                "{}; import one with: postern cert import --subject-name {} --state {}",
                 credential.error().message, name, state.string());
   auto anchors = folder.anchors();
   if (!anchors)
-    return fail(anchors.error().code, "{}; put the group file beside the certificate and import again", anchors.error().message);
+    return fail(anchors.error().code,
+                "{}; put the group file beside the certificate and import again",
+                anchors.error().message);
   auto root = folder.group_root();
   if (!root) return std::unexpected(root.error());
   auto incarnation = next_incarnation(around.disk, state, around.random);
   if (!incarnation) return std::unexpected(incarnation.error());
 
-  const auto wrong = why_refused(credential->chain, *anchors, {.now = around.clock.wall(), .name = name});
+  const auto wrong =
+      why_refused(credential->chain, *anchors, {.now = around.clock.wall(), .name = name});
   if (wrong)
-    around.log.error("this node's own certificate will be refused: {} ({})", wrong->words, to_string(wrong->reason));
+    around.log.error("this node's own certificate will be refused: {} ({})", wrong->words,
+                     to_string(wrong->reason));
   if (!*root)
-    around.log.warning("no group root is pinned: this node sends data and believes nothing that comes back, so nothing is ever "
-                       "settled; import the group file");
+    around.log.warning(
+        "no group root is pinned: this node sends data and believes nothing that comes back, so "
+        "nothing is ever "
+        "settled; import the group file");
   const NodeId id = key->node_id();
   const NodeId group_id = *root ? (*root)->node_id() : NodeId{};
   const Digest root_sha256 = *root ? (*root)->fingerprint() : Digest{};
-  return Identity{Self{role, group, name, std::move(*key), id, group_id, root_sha256, incarnation->first, incarnation->second},
+  return Identity{Self{role, group, name, std::move(*key), id, group_id, root_sha256,
+                       incarnation->first, incarnation->second},
                   std::move(*credential), *anchors, *root};
 }
 
-Result<std::unique_ptr<Node>> Node::open(Surroundings around, NodeSettings settings, Role role, Listener& listener) {
+Result<std::unique_ptr<Node>> Node::open(Surroundings around, NodeSettings settings, Role role,
+                                         Listener& listener) {
   auto identity = open_identity(around, settings.state_dir, role, settings.group, settings.name);
   if (!identity) return std::unexpected(identity.error());
   std::unique_ptr<Node> node(new Node(around, std::move(settings), std::move(*identity), listener));
@@ -85,7 +95,8 @@ Node::Node(Surroundings around, NodeSettings settings, Identity identity, Listen
 
 Node::~Node() { spool_.reset(); }
 
-Result<std::shared_ptr<const TlsContext>> Node::make_tls(const TlsCredential& credential, const Anchors& anchors) {
+Result<std::shared_ptr<const TlsContext>> Node::make_tls(const TlsCredential& credential,
+                                                         const Anchors& anchors) {
   TlsContext::Options options;
   options.now = [&clock = around_.clock] { return clock.wall(); };
   return TlsContext::create(credential, anchors, std::move(options));
@@ -100,21 +111,25 @@ Result<> Node::open_spool() {
   const std::uint64_t damaged = opened->spool->usage().quarantined;
   const std::size_t entries = opened->entries.size();
   for (const spool::Entry& entry : opened->entries) {
-    if (relay_.classify(entry.stream, entry.sequence, entry.hash) != relay::Relay::Arrival::fresh) continue;
+    if (relay_.classify(entry.stream, entry.sequence, entry.hash) != relay::Relay::Arrival::fresh)
+      continue;
     relay_.added({entry.stream, entry.sequence, entry.hash, entry.location, nullptr});
   }
   std::vector<spool::Location> released;
   for (const auto& [stream, message] : opened->settled) {
     auto view = wire::read_settled(*message);
     if (!view || !trust_.believe(*view, around_.clock.wall())) continue;
-    for (const spool::Location& location : relay_.on_settled(view->settled, message)) released.push_back(location);
+    for (const spool::Location& location : relay_.on_settled(view->settled, message))
+      released.push_back(location);
   }
-  spool_ = std::make_unique<spool::SpoolThread>(std::move(opened->spool),
-                                                [this](std::function<void()> task) { core_.post(std::move(task)); });
+  spool_ = std::make_unique<spool::SpoolThread>(
+      std::move(opened->spool),
+      [this](std::function<void()> task) { core_.post(std::move(task)); });
   const std::size_t live = entries - released.size();
   spool_->release(std::move(released));
 
-  auto choice = choose_epoch(around_.disk, settings_.state_dir, identity_.self.id, relay_, damaged, around_.random);
+  auto choice = choose_epoch(around_.disk, settings_.state_dir, identity_.self.id, relay_, damaged,
+                             around_.random);
   if (!choice) return std::unexpected(choice.error());
   outbox_.emplace(identity_.self.identity, choice->epoch);
   outbox_->resume(relay_);
@@ -125,8 +140,9 @@ Result<> Node::open_spool() {
 
 void Node::start() {
   uplink_.set_parents(settings_.parents);
-  sampler_.emplace(core_, log_, identity_.self, settings_.interval, [this] { return own_health(); },
-                   [this](Sampler::Sample sample) { on_sample(std::move(sample)); });
+  sampler_.emplace(
+      core_, log_, identity_.self, settings_.interval, [this] { return own_health(); },
+      [this](Sampler::Sample sample) { on_sample(std::move(sample)); });
   beat_timer_ = core_.after(settings_.interval, [this] { beat(); });
 }
 
@@ -137,9 +153,11 @@ void Node::stop(const std::string& why) {
 }
 
 void Node::reload(const NodeSettings& settings) {
-  if (settings.group != settings_.group || settings.name != settings_.name || settings.state_dir != settings_.state_dir ||
-      settings.listen != settings_.listen || settings.spool_bytes_max != settings_.spool_bytes_max)
-    log_.warning("group, name, state_dir, listen and spool.bytes_max change at the next restart only");
+  if (settings.group != settings_.group || settings.name != settings_.name ||
+      settings.state_dir != settings_.state_dir || settings.listen != settings_.listen ||
+      settings.spool_bytes_max != settings_.spool_bytes_max)
+    log_.warning(
+        "group, name, state_dir, listen and spool.bytes_max change at the next restart only");
   StateFolder folder(around_.disk, settings_.state_dir);
   auto credential = folder.tls();
   auto anchors = folder.anchors();
@@ -147,12 +165,14 @@ void Node::reload(const NodeSettings& settings) {
     if (auto tls = make_tls(*credential, *anchors)) {
       tls_ = *tls;
       const Certificate& leaf = credential->chain.front();
-      log_.info("certificate {} valid until {} is used for new connections", leaf.serial(), to_rfc3339(leaf.not_after()));
+      log_.info("certificate {} valid until {} is used for new connections", leaf.serial(),
+                to_rfc3339(leaf.not_after()));
     } else {
       log_.error("the certificate is not taken over: {}", tls.error().message);
     }
   } else {
-    log_.error("the certificate is not taken over: {}", credential ? anchors.error().message : credential.error().message);
+    log_.error("the certificate is not taken over: {}",
+               credential ? anchors.error().message : credential.error().message);
   }
   if (settings.interval != settings_.interval) {
     settings_.interval = settings.interval;
@@ -163,7 +183,8 @@ void Node::reload(const NodeSettings& settings) {
   if (settings.parents != settings_.parents) {
     settings_.parents = settings.parents;
     std::string names;
-    for (const ParentSetting& parent : settings_.parents) names += (names.empty() ? "" : ", ") + parent.name;
+    for (const ParentSetting& parent : settings_.parents)
+      names += (names.empty() ? "" : ", ") + parent.name;
     log_.info("parents are now {}", names);
     uplink_.set_parents(settings_.parents);
   }
@@ -176,7 +197,8 @@ void Node::on_sample(Sampler::Sample sample) {
   if (sealed_.size() >= kSealedMax) {
     // Dropped before it had a number: no hole, but said aloud (rule D7).
     if (samples_dropped_++ % 60 == 0)
-      log_.error("the disk takes nothing; measurements are not kept ({} rounds so far)", samples_dropped_);
+      log_.error("the disk takes nothing; measurements are not kept ({} rounds so far)",
+                 samples_dropped_);
     return;
   }
   const WallTime now = around_.clock.wall();
@@ -197,22 +219,25 @@ void Node::write_next() {
   if (writing_ || sealed_.empty()) return;
   writing_ = true;
   const Outbox::Sealed& front = sealed_.front();
-  spool_->append({front.stream, front.sequence, front.hash, front.message}, [this](Result<spool::Location> stored) {
-    writing_ = false;
-    if (!stored) {
-      if (!disk_ails_) log_.error("the spool does not take a batch, trying again: {}", stored.error().message);
-      disk_ails_ = true;
-      retry_timer_ = core_.after(kDiskRetry, [this] { write_next(); });
-      return;
-    }
-    if (disk_ails_) log_.info("the spool takes batches again");
-    disk_ails_ = false;
-    Outbox::Sealed done = std::move(sealed_.front());
-    sealed_.pop_front();
-    relay_.added({done.stream, done.sequence, done.hash, *stored, std::move(done.message)});
-    uplink_.pump();
-    write_next();
-  });
+  spool_->append(
+      {front.stream, front.sequence, front.hash, front.message},
+      [this](Result<spool::Location> stored) {
+        writing_ = false;
+        if (!stored) {
+          if (!disk_ails_)
+            log_.error("the spool does not take a batch, trying again: {}", stored.error().message);
+          disk_ails_ = true;
+          retry_timer_ = core_.after(kDiskRetry, [this] { write_next(); });
+          return;
+        }
+        if (disk_ails_) log_.info("the spool takes batches again");
+        disk_ails_ = false;
+        Outbox::Sealed done = std::move(sealed_.front());
+        sealed_.pop_front();
+        relay_.added({done.stream, done.sequence, done.hash, *stored, std::move(done.message)});
+        uplink_.pump();
+        write_next();
+      });
 }
 
 void Node::beat() {
@@ -266,11 +291,16 @@ std::vector<Measurement> Node::own_health() {
   const auto& counts = relay_.counts();
   std::vector<Measurement> all = listener_.own_health();
   all.push_back(gauge("postern.spool.usage", "By", static_cast<std::int64_t>(usage.bytes), now));
-  all.push_back(gauge("postern.spool.limit", "By", static_cast<std::int64_t>(usage.bytes_max), now));
-  all.push_back(gauge("postern.spool.batches", "{batch}", static_cast<std::int64_t>(counts.held), now));
-  all.push_back(gauge("postern.spool.quarantined", "{segment}", static_cast<std::int64_t>(usage.quarantined), now));
-  all.push_back(gauge("postern.relay.mismatches", "{interval}", static_cast<std::int64_t>(counts.mismatches), now));
-  all.push_back(gauge("postern.samples.dropped", "{sample}", static_cast<std::int64_t>(samples_dropped_), now));
+  all.push_back(
+      gauge("postern.spool.limit", "By", static_cast<std::int64_t>(usage.bytes_max), now));
+  all.push_back(
+      gauge("postern.spool.batches", "{batch}", static_cast<std::int64_t>(counts.held), now));
+  all.push_back(gauge("postern.spool.quarantined", "{segment}",
+                      static_cast<std::int64_t>(usage.quarantined), now));
+  all.push_back(gauge("postern.relay.mismatches", "{interval}",
+                      static_cast<std::int64_t>(counts.mismatches), now));
+  all.push_back(gauge("postern.samples.dropped", "{sample}",
+                      static_cast<std::int64_t>(samples_dropped_), now));
   return all;
 }
 
@@ -298,7 +328,8 @@ void Node::on_attached(const wire::pb::Welcome& welcome) {
     for (const auto& document : welcome.documents()) {
       wire::pb::DocumentBody body;
       if (!body.ParseFromString(document.body())) continue;
-      if ((body.type() == static_cast<std::uint32_t>(DocumentType::delegation)) == delegations) take(document);
+      if ((body.type() == static_cast<std::uint32_t>(DocumentType::delegation)) == delegations)
+        take(document);
     }
   uplink_.send(head());
   listener_.on_attached();
@@ -313,9 +344,12 @@ void Node::on_parent_message(const wire::Message& message) {
     return into.ParseFromArray(message.bytes().data(), static_cast<int>(message.bytes().size()));
   };
   switch (message.type) {
-    case wire::Type::stored: return on_stored(message);
-    case wire::Type::settled: return on_settled(message);
-    case wire::Type::answer: return on_answer(message);
+    case wire::Type::stored:
+      return on_stored(message);
+    case wire::Type::settled:
+      return on_settled(message);
+    case wire::Type::answer:
+      return on_answer(message);
     case wire::Type::document: {
       wire::pb::Signed document;
       if (parse(document)) take(document);
@@ -333,7 +367,8 @@ void Node::on_parent_message(const wire::Message& message) {
       listener_.on_path_changed();
       return;
     }
-    default: log_.debug("{} from the parent is not used by this version", wire::to_string(message.type));
+    default:
+      log_.debug("{} from the parent is not used by this version", wire::to_string(message.type));
   }
 }
 
@@ -353,7 +388,8 @@ void Node::on_settled(const wire::Message& message) {
     return;
   }
   if (auto believed = trust_.believe(*view, around_.clock.wall()); !believed) {
-    log_.warning("a settled from {} is not believed: {}", uplink_.parent(), believed.error().message);
+    log_.warning("a settled from {} is not believed: {}", uplink_.parent(),
+                 believed.error().message);
     return;
   }
   const wire::StreamKey stream = view->settled.coverage.stream;
@@ -364,14 +400,16 @@ void Node::on_settled(const wire::Message& message) {
 
 void Node::on_answer(const wire::Message& message) {
   wire::pb::Answer answer;
-  if (!answer.ParseFromArray(message.bytes().data(), static_cast<int>(message.bytes().size()))) return;
+  if (!answer.ParseFromArray(message.bytes().data(), static_cast<int>(message.bytes().size())))
+    return;
   Reader in(as_bytes(answer.stream()));
   auto stream = wire::StreamKey::read(in);
   if (!stream || in.failed()) return;
   const bool ours = stream->node == identity_.self.id;
   switch (answer.verdict()) {
     case 1:  // copy refused
-      log_.error("{} refuses our copy of batch {} of {}: {}", uplink_.parent(), answer.sequence(), stream->text(), answer.words());
+      log_.error("{} refuses our copy of batch {} of {}: {}", uplink_.parent(), answer.sequence(),
+                 stream->text(), answer.words());
       if (ours) {
         // The origin's copy is the last one: it stays, whatever a hop says (rule D3).
         relay_.on_not_yet(*stream, answer.sequence(), core_.now() + kRepairRetry);
@@ -380,28 +418,33 @@ void Node::on_answer(const wire::Message& message) {
       }
       return;
     case 2:
-      log_.error("the management server refuses batch {} of {} for good: {}", answer.sequence(), stream->text(), answer.words());
+      log_.error("the management server refuses batch {} of {} for good: {}", answer.sequence(),
+                 stream->text(), answer.words());
       return;  // it is settled as refused; the signed word releases it
     default: {
-      const auto wait = std::clamp<Duration>(std::chrono::milliseconds(answer.retry_after_ms()), std::chrono::seconds(1), kRepairRetry);
+      const auto wait = std::clamp<Duration>(std::chrono::milliseconds(answer.retry_after_ms()),
+                                             std::chrono::seconds(1), kRepairRetry);
       relay_.on_not_yet(*stream, answer.sequence(), core_.now() + wait);
-      log_.debug("batch {} of {} is to be sent again: {}", answer.sequence(), stream->text(), answer.words());
+      log_.debug("batch {} of {} is to be sent again: {}", answer.sequence(), stream->text(),
+                 answer.words());
     }
   }
 }
 
 void Node::read_from_spool(const relay::Held& held) {
-  spool_->read(held.location, [this, stream = held.stream, sequence = held.sequence](Result<Bytes> bytes) {
-    if (bytes) {
-      relay_.loaded(stream, sequence, std::make_shared<const Bytes>(std::move(*bytes)));
-    } else if (bytes.error().code == Errc::corrupt) {
-      log_.error("batch {} of {} cannot be read from the spool: {}", sequence, stream.text(), bytes.error().message);
-      relay_.unreadable(stream, sequence);
-    } else {
-      relay_.read_failed(stream, sequence, core_.now() + kDiskRetry);
-    }
-    uplink_.pump();
-  });
+  spool_->read(
+      held.location, [this, stream = held.stream, sequence = held.sequence](Result<Bytes> bytes) {
+        if (bytes) {
+          relay_.loaded(stream, sequence, std::make_shared<const Bytes>(std::move(*bytes)));
+        } else if (bytes.error().code == Errc::corrupt) {
+          log_.error("batch {} of {} cannot be read from the spool: {}", sequence, stream.text(),
+                     bytes.error().message);
+          relay_.unreadable(stream, sequence);
+        } else {
+          relay_.read_failed(stream, sequence, core_.now() + kDiskRetry);
+        }
+        uplink_.pump();
+      });
 }
 
 }  // namespace postern::node

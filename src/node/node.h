@@ -41,8 +41,8 @@ struct Identity {
 };
 /// Reads (and at the very first start makes) what stands in the state folder. Errors say what is
 /// missing and which command puts it there.
-Result<Identity> open_identity(const Surroundings& around, const std::filesystem::path& state, Role role,
-                               const std::string& group, const std::string& name);
+Result<Identity> open_identity(const Surroundings& around, const std::filesystem::path& state,
+                               Role role, const std::string& group, const std::string& name);
 
 /// The engine of an agent and of a gateway: seals what it observes, keeps it and what its children
 /// sent on disk, hands it on, and forgets it when the management server has settled it. Belongs to
@@ -55,17 +55,23 @@ class Node final : Uplink::Owner {
     virtual ~Listener() = default;
     virtual void on_attached() {}
     virtual void on_path_changed() {}
-    virtual void on_settled(const wire::StreamKey& stream, SharedBytes message) { (void)stream, (void)message; }
-    virtual void on_document(const wire::pb::Signed& document, const wire::pb::DocumentBody& body) { (void)document, (void)body; }
+    virtual void on_settled(const wire::StreamKey& stream, SharedBytes message) {
+      (void)stream, (void)message;
+    }
+    virtual void on_document(const wire::pb::Signed& document, const wire::pb::DocumentBody& body) {
+      (void)document, (void)body;
+    }
     virtual void on_reply(const wire::pb::Reply& reply) { (void)reply; }
     virtual std::vector<Measurement> own_health() { return {}; }
   };
 
-  static Result<std::unique_ptr<Node>> open(Surroundings around, NodeSettings settings, Role role, Listener& listener);
+  static Result<std::unique_ptr<Node>> open(Surroundings around, NodeSettings settings, Role role,
+                                            Listener& listener);
   ~Node();
 
   void start();  // dials and measures
-  /// Takes over what may change at run time: parents, interval, certificate, anchors. Says what needs a restart.
+  /// Takes over what may change at run time: parents, interval, certificate, anchors. Says what
+  /// needs a restart.
   void reload(const NodeSettings& settings);
   /// Stops measuring and dialling; what is sealed stays on disk.
   void stop(const std::string& why);
@@ -81,7 +87,8 @@ class Node final : Uplink::Owner {
  private:
   Node(Surroundings around, NodeSettings settings, Identity identity, Listener& listener);
   Result<> open_spool();
-  Result<std::shared_ptr<const TlsContext>> make_tls(const TlsCredential& credential, const Anchors& anchors);
+  Result<std::shared_ptr<const TlsContext>> make_tls(const TlsCredential& credential,
+                                                     const Anchors& anchors);
 
   void on_sample(Sampler::Sample sample);
   void queue(Outbox::Sealed sealed);
@@ -96,7 +103,8 @@ class Node final : Uplink::Owner {
   void on_detached(const std::string& why) override;
   void on_parent_message(const wire::Message& message) override;
   void read_from_spool(const relay::Held& held) override;
-  void on_refused(const std::string& parent, wire::Refusal reason, const std::string& words) override;
+  void on_refused(const std::string& parent, wire::Refusal reason,
+                  const std::string& words) override;
 
   void on_stored(const wire::Message& message);
   void on_settled(const wire::Message& message);

@@ -39,7 +39,8 @@ void Outbox::resume(const relay::Relay& relay) {
       positions_[wire::index_of(lane)] = {last->first, last->second};
 }
 
-Outbox::Sealed Outbox::seal(wire::Lane lane, wire::PayloadKind kind, const Payload& payload, WallTime now) {
+Outbox::Sealed Outbox::seal(wire::Lane lane, wire::PayloadKind kind, const Payload& payload,
+                            WallTime now) {
   wire::BatchHeader header;
   header.stream = stream(lane);
   header.kind = kind;
@@ -96,18 +97,20 @@ Result<EpochChoice> choose_epoch(Disk& disk, const std::filesystem::path& state,
   for (const wire::StreamKey& stream : relay.streams())
     if (stream.node == self && stream.epoch.ordinal > known.ordinal) known = stream.epoch;
 
-  const bool traced = known.ordinal != 0 && relay.last_of({self, known, wire::Lane::state}).has_value();
+  const bool traced =
+      known.ordinal != 0 && relay.last_of({self, known, wire::Lane::state}).has_value();
   if (traced && damaged <= damaged_before) return EpochChoice{known, std::nullopt};
 
   wire::EpochOpening opening;
   opening.previous = known;
-  opening.reason =
-      known.ordinal == 0 ? wire::EpochOpening::Reason::new_folder : wire::EpochOpening::Reason::unreadable;
+  opening.reason = known.ordinal == 0 ? wire::EpochOpening::Reason::new_folder
+                                      : wire::EpochOpening::Reason::unreadable;
   for (const wire::Lane lane : wire::kLanes)
     if (const auto last = relay.last_of({self, known, lane}))
       opening.lanes[wire::index_of(lane)] = {last->first, last->second};
   const wire::Epoch next{known.ordinal + 1, random.u64()};
-  if (auto written = disk.write_file(file, encode_epoch({next, damaged}), 0600); !written) return std::unexpected(written.error());
+  if (auto written = disk.write_file(file, encode_epoch({next, damaged}), 0600); !written)
+    return std::unexpected(written.error());
   return EpochChoice{next, opening};
 }
 

@@ -26,7 +26,8 @@ class Outbox {
     SharedBytes message;  // no stamps, then the batch
   };
 
-  Outbox(const PrivateKey& identity, wire::Epoch epoch) : identity_(identity), node_(identity.node_id()), epoch_(epoch) {}
+  Outbox(const PrivateKey& identity, wire::Epoch epoch)
+      : identity_(identity), node_(identity.node_id()), epoch_(epoch) {}
 
   /// Goes on behind what the spool knows of our streams in this epoch.
   void resume(const relay::Relay& relay);
@@ -58,8 +59,8 @@ struct EpochChoice {
 };
 
 /// Goes on with the epoch of STATE/epoch, or begins a new one when there is none or the spool has
-/// lost it: more damaged segments (`damaged`) than when the epoch began, or no trace of the epoch in
-/// `relay`. Writes the file before it returns.
+/// lost it: more damaged segments (`damaged`) than when the epoch began, or no trace of the epoch
+/// in `relay`. Writes the file before it returns.
 Result<EpochChoice> choose_epoch(Disk& disk, const std::filesystem::path& state, const NodeId& self,
                                  const relay::Relay& relay, std::uint64_t damaged, Random& random);
 

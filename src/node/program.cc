@@ -1,8 +1,8 @@
 #include "node/program.h"
 
-#include <csignal>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <csignal>
 
 namespace postern::node {
 namespace {
@@ -12,7 +12,8 @@ constexpr Duration kGoodbyeTime = std::chrono::milliseconds(300);
 
 }  // namespace
 
-int run_program(Level level, std::size_t threads, const std::function<Result<Running>(Surroundings)>& open) {
+int run_program(Level level, std::size_t threads,
+                const std::function<Result<Running>(Surroundings)>& open) {
   ::umask(027);
   rlimit descriptors{};
   if (::getrlimit(RLIMIT_NOFILE, &descriptors) == 0) {

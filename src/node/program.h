@@ -18,6 +18,7 @@ struct Running {
 /// The frame of a long-running program: clock, disk, log, loops, signals. Calls `open` once, then
 /// works until SIGTERM or SIGINT; SIGHUP reloads. `threads`: loops for connections besides the core
 /// loop. Returns the exit status; what failed at the start stands in the log.
-int run_program(Level level, std::size_t threads, const std::function<Result<Running>(Surroundings)>& open);
+int run_program(Level level, std::size_t threads,
+                const std::function<Result<Running>(Surroundings)>& open);
 
 }  // namespace postern::node

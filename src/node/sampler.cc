@@ -14,7 +14,8 @@ Resource resource_of(const Self& self) {
 
 }  // namespace
 
-Sampler::Sampler(Loop& core, const Log& log, const Self& self, Duration interval, OwnHealth own_health, Done done)
+Sampler::Sampler(Loop& core, const Log& log, const Self& self, Duration interval,
+                 OwnHealth own_health, Done done)
     : core_(core),
       log_(log),
       self_(self),
@@ -60,8 +61,10 @@ Sampler::Sample Sampler::collect(std::vector<Measurement> own_health) {
       log_.warning("cannot measure {}: {}", problem.collector, problem.error.message);
     last_problems_ = collected.problems;
   }
-  for (Measurement& measurement : own_health) collected.measurements.push_back(std::move(measurement));
-  for (const auto run : split_for_payload(resource_, std::span<const Measurement>(collected.measurements))) {
+  for (Measurement& measurement : own_health)
+    collected.measurements.push_back(std::move(measurement));
+  for (const auto run :
+       split_for_payload(resource_, std::span<const Measurement>(collected.measurements))) {
     auto payload = encode_metrics(resource_, run);
     if (payload)
       sample.metrics.push_back(std::move(*payload));
@@ -70,9 +73,11 @@ Sampler::Sample Sampler::collect(std::vector<Measurement> own_health) {
   }
 
   Inventory inventory = host_inventory(source_, self_.name);
-  inventory.host.interval = std::chrono::duration_cast<std::chrono::milliseconds>(kInventoryInterval);
+  inventory.host.interval =
+      std::chrono::duration_cast<std::chrono::milliseconds>(kInventoryInterval);
   if (inventory.host == last_inventory_ && core_.now() < inventory_due_) return sample;
-  auto payload = encode_entity_states(resource_, std::span(&inventory.host, 1), core_.clock().wall());
+  auto payload =
+      encode_entity_states(resource_, std::span(&inventory.host, 1), core_.clock().wall());
   if (!payload) {
     log_.error("the inventory cannot be sent: {}", payload.error().message);
     return sample;

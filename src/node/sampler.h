@@ -27,7 +27,8 @@ class Sampler {
   /// What the node says of itself, asked on the core loop before each sample.
   using OwnHealth = std::function<std::vector<Measurement>()>;
 
-  Sampler(Loop& core, const Log& log, const Self& self, Duration interval, OwnHealth own_health, Done done);
+  Sampler(Loop& core, const Log& log, const Self& self, Duration interval, OwnHealth own_health,
+          Done done);
   ~Sampler();
   void set_interval(Duration interval);
 
@@ -42,7 +43,8 @@ class Sampler {
   OwnHealth own_health_;
   Done done_;
   bool under_way_ = false;
-  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // shared with posts that may come late
+  std::shared_ptr<bool> alive_ =
+      std::make_shared<bool>(true);  // shared with posts that may come late
   Loop::Timer timer_;
 
   // The worker's alone:

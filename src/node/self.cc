@@ -15,7 +15,9 @@ Bytes proof_bytes(const Exporter& exporter, bool dialled) {
 
 Refusal bad_proof(const std::string& name, const char* what) {
   return {wire::Refusal::bad_proof,
-          fmt::format("{} does not prove its identity: {}; if its state folder was copied, set it up anew", name, what),
+          fmt::format(
+              "{} does not prove its identity: {}; if its state folder was copied, set it up anew",
+              name, what),
           std::chrono::minutes(5)};
 }
 
@@ -23,47 +25,58 @@ template <typename Message>
 std::expected<Neighbour, Refusal> verify(const Message& m, bool dialled, const Digest& tls_key,
                                          const Exporter& exporter, const Self& self) {
   if (m.group() != self.group)
-    return std::unexpected(Refusal{wire::Refusal::wrong_group,
-                                   fmt::format("{} belongs to the management group '{}', this is '{}'", m.name(),
-                                               m.group(), self.group),
-                                   std::chrono::minutes(5)});
+    return std::unexpected(
+        Refusal{wire::Refusal::wrong_group,
+                fmt::format("{} belongs to the management group '{}', this is '{}'", m.name(),
+                            m.group(), self.group),
+                std::chrono::minutes(5)});
   auto key = PublicKey::from_spki(as_bytes(m.identity_key()));
   if (!key) return std::unexpected(bad_proof(m.name(), "its identity key cannot be read"));
 
   wire::pb::Statement statement;
   Signature signature{};
   const auto& signed_statement = m.statement();
-  if (signed_statement.signature().size() != signature.size() || !statement.ParseFromString(signed_statement.body()))
+  if (signed_statement.signature().size() != signature.size() ||
+      !statement.ParseFromString(signed_statement.body()))
     return std::unexpected(bad_proof(m.name(), "its statement cannot be read"));
   std::memcpy(signature.data(), signed_statement.signature().data(), signature.size());
   if (!key->verifies(kStatementContext, as_bytes(signed_statement.body()), signature))
     return std::unexpected(bad_proof(m.name(), "its statement is signed by another key"));
-  if (statement.name() != m.name()) return std::unexpected(bad_proof(m.name(), "its statement is for another name"));
+  if (statement.name() != m.name())
+    return std::unexpected(bad_proof(m.name(), "its statement is for another name"));
   if (digest_of_field(statement.tls_key_sha256()) != tls_key)
     return std::unexpected(bad_proof(m.name(), "its statement is for another TLS key"));
-  if (!statement.group_id().empty() && self.group_id && node_id_of_field(statement.group_id()) != self.group_id)
-    return std::unexpected(Refusal{wire::Refusal::wrong_group,
-                                   fmt::format("{} has pinned another group root than ours; import the group file of "
-                                               "the management group '{}' on one of the two",
-                                               m.name(), self.group),
-                                   std::chrono::minutes(5)});
+  if (!statement.group_id().empty() && self.group_id &&
+      node_id_of_field(statement.group_id()) != self.group_id)
+    return std::unexpected(
+        Refusal{wire::Refusal::wrong_group,
+                fmt::format("{} has pinned another group root than ours; import the group file of "
+                            "the management group '{}' on one of the two",
+                            m.name(), self.group),
+                std::chrono::minutes(5)});
 
-  if (m.proof().size() != signature.size()) return std::unexpected(bad_proof(m.name(), "its proof is missing"));
+  if (m.proof().size() != signature.size())
+    return std::unexpected(bad_proof(m.name(), "its proof is missing"));
   std::memcpy(signature.data(), m.proof().data(), signature.size());
   if (!key->verifies(kChannelContext, proof_bytes(exporter, dialled), signature))
     return std::unexpected(bad_proof(m.name(), "its proof is for another connection"));
   if (m.role() < 1 || m.role() > 3)
-    return std::unexpected(Refusal{wire::Refusal::protocol, fmt::format("role {} is unknown", m.role())});
-  return Neighbour{m.name(), static_cast<Role>(m.role()), key->node_id(), *key, tls_key, m.incarnation()};
+    return std::unexpected(
+        Refusal{wire::Refusal::protocol, fmt::format("role {} is unknown", m.role())});
+  return Neighbour{m.name(),       static_cast<Role>(m.role()), key->node_id(), *key, tls_key,
+                   m.incarnation()};
 }
 
 }  // namespace
 
 const char* to_string(Role role) {
   switch (role) {
-    case Role::agent: return "agent";
-    case Role::gateway: return "gateway";
-    case Role::server: return "server";
+    case Role::agent:
+      return "agent";
+    case Role::gateway:
+      return "gateway";
+    case Role::server:
+      return "server";
   }
   return "unknown";
 }
@@ -85,7 +98,8 @@ std::string Self::proof(const Exporter& exporter, bool dialled) const {
   return field_of(identity.sign(kChannelContext, proof_bytes(exporter, dialled)));
 }
 
-Result<std::pair<std::uint64_t, std::uint64_t>> next_incarnation(Disk& disk, const std::filesystem::path& state,
+Result<std::pair<std::uint64_t, std::uint64_t>> next_incarnation(Disk& disk,
+                                                                 const std::filesystem::path& state,
                                                                  Random& random) {
   const auto file = state / kIncarnationFile;
   std::uint64_t predecessor = 0;
@@ -101,22 +115,26 @@ Result<std::pair<std::uint64_t, std::uint64_t>> next_incarnation(Disk& disk, con
   while (incarnation == 0 || incarnation == predecessor) incarnation = random.u64();
   Writer out;
   out.u64(incarnation);
-  if (auto written = disk.write_file(file, out.written(), 0600); !written) return std::unexpected(written.error());
+  if (auto written = disk.write_file(file, out.written(), 0600); !written)
+    return std::unexpected(written.error());
   return std::pair(incarnation, predecessor);
 }
 
 std::expected<Neighbour, Refusal> verify_hello(const wire::pb::Hello& hello, const Digest& tls_key,
                                                const Exporter& exporter, const Self& self) {
   if (hello.version_min() > kVersionMax || hello.version_max() < kVersionMin)
-    return std::unexpected(Refusal{wire::Refusal::version,
-                                   fmt::format("{} speaks versions {} to {} of the channel, this node {} to {}; update the older one",
-                                               hello.name(), hello.version_min(), hello.version_max(), kVersionMin, kVersionMax),
-                                   std::chrono::minutes(5)});
+    return std::unexpected(Refusal{
+        wire::Refusal::version,
+        fmt::format(
+            "{} speaks versions {} to {} of the channel, this node {} to {}; update the older one",
+            hello.name(), hello.version_min(), hello.version_max(), kVersionMin, kVersionMax),
+        std::chrono::minutes(5)});
   return verify(hello, true, tls_key, exporter, self);
 }
 
-std::expected<Neighbour, Refusal> verify_welcome(const wire::pb::Welcome& welcome, const Digest& tls_key,
-                                                 const Exporter& exporter, const Self& self) {
+std::expected<Neighbour, Refusal> verify_welcome(const wire::pb::Welcome& welcome,
+                                                 const Digest& tls_key, const Exporter& exporter,
+                                                 const Self& self) {
   return verify(welcome, false, tls_key, exporter, self);
 }
 

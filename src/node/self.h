@@ -45,7 +45,8 @@ struct Self {
 
 /// Draws a new incarnation and writes it down before anybody hears of it (rule T3). Returns
 /// {incarnation, predecessor}.
-Result<std::pair<std::uint64_t, std::uint64_t>> next_incarnation(Disk& disk, const std::filesystem::path& state,
+Result<std::pair<std::uint64_t, std::uint64_t>> next_incarnation(Disk& disk,
+                                                                 const std::filesystem::path& state,
                                                                  Random& random);
 
 /// What hello and welcome have in common, after it was verified against the connection.
@@ -64,11 +65,13 @@ struct Refusal {
   std::chrono::milliseconds retry_after{30'000};
 };
 
-/// Statement and proof of a peer whose TLS key is `tls_key` (W21, W22). `dialled` is the peer's side.
+/// Statement and proof of a peer whose TLS key is `tls_key` (W21, W22). `dialled` is the peer's
+/// side.
 std::expected<Neighbour, Refusal> verify_hello(const wire::pb::Hello& hello, const Digest& tls_key,
                                                const Exporter& exporter, const Self& self);
-std::expected<Neighbour, Refusal> verify_welcome(const wire::pb::Welcome& welcome, const Digest& tls_key,
-                                                 const Exporter& exporter, const Self& self);
+std::expected<Neighbour, Refusal> verify_welcome(const wire::pb::Welcome& welcome,
+                                                 const Digest& tls_key, const Exporter& exporter,
+                                                 const Self& self);
 
 /// Bytes of a message of ours that are always of its size, or zeros.
 NodeId node_id_of_field(std::string_view bytes);

@@ -55,30 +55,36 @@ void Trust::load(Disk& disk, WallTime now) {
       continue;
     }
     if (auto taken = take(document, now); !taken)
-      log_.warning("document {} is not believed: {}", (folder_ / name).string(), taken.error().message);
+      log_.warning("document {} is not believed: {}", (folder_ / name).string(),
+                   taken.error().message);
   }
 }
 
 Result<const PublicKey*> Trust::signer(std::uint64_t number, Scope scope, WallTime now) const {
-  if (!root_) return fail(Errc::denied, "this node has no pinned group root; import the group file");
+  if (!root_)
+    return fail(Errc::denied, "this node has no pinned group root; import the group file");
   if (number == 0) return &*root_;
   const auto found = delegations_.find(number);
-  if (found == delegations_.end()) return fail(Errc::denied, "delegation {} is not known here", number);
+  if (found == delegations_.end())
+    return fail(Errc::denied, "delegation {} is not known here", number);
   if (!found->second.scopes.contains(scope))
     return fail(Errc::denied, "delegation {} is not for this kind of document", number);
   if (found->second.not_after_ms != 0 && found->second.not_after_ms < to_ms(now))
-    return fail(Errc::denied, "delegation {} ended {}", number, to_rfc3339(wall_from_ms(found->second.not_after_ms)));
+    return fail(Errc::denied, "delegation {} ended {}", number,
+                to_rfc3339(wall_from_ms(found->second.not_after_ms)));
   return &found->second.key;
 }
 
 Result<Trust::Taken> Trust::take(const wire::pb::Signed& document, WallTime now) {
   if (document.body().size() > kDocumentBodyMax)
-    return fail(Errc::invalid, "a document of {} bytes; the limit is {}", document.body().size(), kDocumentBodyMax);
+    return fail(Errc::invalid, "a document of {} bytes; the limit is {}", document.body().size(),
+                kDocumentBodyMax);
   Taken taken;
   wire::pb::DocumentBody& body = taken.body;
   if (!body.ParseFromString(document.body()) || body.version() != 1)
     return fail(Errc::invalid, "a document that cannot be read, or of another version");
-  if (!root_) return fail(Errc::denied, "this node has no pinned group root; import the group file");
+  if (!root_)
+    return fail(Errc::denied, "this node has no pinned group root; import the group file");
   if (node_id_from(body.group_id()) != root_->node_id())
     return fail(Errc::denied, "a {} document of another group", name_of(body.type()));
   const bool only_root = body.type() == static_cast<std::uint32_t>(DocumentType::delegation) ||
@@ -90,13 +96,15 @@ Result<Trust::Taken> Trust::take(const wire::pb::Signed& document, WallTime now)
   auto signature = signature_of(document);
   if (!signature) return std::unexpected(signature.error());
   if (!(*key)->verifies(kDocumentContext, as_bytes(document.body()), *signature))
-    return fail(Errc::denied, "a {} document whose signature does not verify", name_of(body.type()));
+    return fail(Errc::denied, "a {} document whose signature does not verify",
+                name_of(body.type()));
   if (body.expires_ms() != 0 && body.expires_ms() < to_ms(now))
     return fail(Errc::denied, "a {} document that expired {}", name_of(body.type()),
                 to_rfc3339(wall_from_ms(body.expires_ms())));
 
   const bool delegation = body.type() == static_cast<std::uint32_t>(DocumentType::delegation);
-  const auto key_of = std::pair(body.type(), delegation ? std::to_string(body.number()) : body.audience());
+  const auto key_of =
+      std::pair(body.type(), delegation ? std::to_string(body.number()) : body.audience());
   const auto known = kept_.find(key_of);
   if (known != kept_.end()) {
     const auto have = std::pair(known->second.generation, known->second.number);
@@ -104,7 +112,8 @@ Result<Trust::Taken> Trust::take(const wire::pb::Signed& document, WallTime now)
     if (got < have) return taken;
     if (got == have) {
       if (known->second.document.body() != document.body())
-        return fail(Errc::denied, "two different {} documents have the number {}", name_of(body.type()), body.number());
+        return fail(Errc::denied, "two different {} documents have the number {}",
+                    name_of(body.type()), body.number());
       return taken;
     }
   }
@@ -112,7 +121,8 @@ Result<Trust::Taken> Trust::take(const wire::pb::Signed& document, WallTime now)
       kept_.size() >= kApprovalsKeptMax)
     return fail(Errc::exhausted, "more than {} documents are kept here already", kApprovalsKeptMax);
   if (auto applied = apply(body); !applied) return std::unexpected(applied.error());
-  kept_[key_of] = {body.generation(), body.number(), document, to_bytes(std::string_view(body.payload()))};
+  kept_[key_of] = {body.generation(), body.number(), document,
+                   to_bytes(std::string_view(body.payload()))};
   taken.is_new = true;
   save_(file_of(body), to_bytes(std::string_view(document.SerializeAsString())));
   return taken;
@@ -122,13 +132,16 @@ Result<> Trust::apply(const wire::pb::DocumentBody& body) {
   switch (static_cast<DocumentType>(body.type())) {
     case DocumentType::delegation: {
       wire::pb::Delegation delegation;
-      if (!delegation.ParseFromString(body.payload()) || delegation.number() != body.number() || delegation.number() == 0)
+      if (!delegation.ParseFromString(body.payload()) || delegation.number() != body.number() ||
+          delegation.number() == 0)
         return fail(Errc::invalid, "a delegation that cannot be read");
       auto key = PublicKey::from_spki(as_bytes(delegation.public_key()));
       if (!key) return fail(key.error(), "a delegation's key");
       std::set<Scope> scopes;
-      for (const std::uint32_t scope : delegation.scopes()) scopes.insert(static_cast<Scope>(scope));
-      delegations_.insert_or_assign(delegation.number(), Delegated{*key, scopes, delegation.not_after_ms()});
+      for (const std::uint32_t scope : delegation.scopes())
+        scopes.insert(static_cast<Scope>(scope));
+      delegations_.insert_or_assign(delegation.number(),
+                                    Delegated{*key, scopes, delegation.not_after_ms()});
       return {};
     }
     case DocumentType::approval: {
@@ -139,8 +152,10 @@ Result<> Trust::apply(const wire::pb::DocumentBody& body) {
     }
     case DocumentType::deny: {
       wire::pb::DenyList list;
-      if (!list.ParseFromString(body.payload()) || static_cast<std::size_t>(list.entries_size()) > kDenyEntriesMax)
-        return fail(Errc::invalid, "a deny list that cannot be read or has more than {} entries", kDenyEntriesMax);
+      if (!list.ParseFromString(body.payload()) ||
+          static_cast<std::size_t>(list.entries_size()) > kDenyEntriesMax)
+        return fail(Errc::invalid, "a deny list that cannot be read or has more than {} entries",
+                    kDenyEntriesMax);
       denied_nodes_.clear();
       denied_keys_.clear();
       for (const auto& entry : list.entries()) {
@@ -155,38 +170,46 @@ Result<> Trust::apply(const wire::pb::DocumentBody& body) {
     }
     case DocumentType::tick: {
       wire::pb::Tick tick;
-      if (!tick.ParseFromString(body.payload())) return fail(Errc::invalid, "a tick that cannot be read");
+      if (!tick.ParseFromString(body.payload()))
+        return fail(Errc::invalid, "a tick that cannot be read");
       tick_time_ = wall_from_ms(tick.time_ms());
       generation_ = tick.generation();
       return {};
     }
-    default: return {};  // kept and shown, not acted on by this version
+    default:
+      return {};  // kept and shown, not acted on by this version
   }
 }
 
 Result<> Trust::believe(const wire::SettledView& view, WallTime now) const {
   const wire::Settled& settled = view.settled;
-  if (!root_) return fail(Errc::denied, "this node has no pinned group root; import the group file");
+  if (!root_)
+    return fail(Errc::denied, "this node has no pinned group root; import the group file");
   if (settled.group != root_->node_id()) return fail(Errc::denied, "a settled of another group");
   auto key = signer(settled.delegation, Scope::settled, now);
   if (!key) return std::unexpected(key.error());
   if (!(*key)->verifies(wire::kSettledContext, view.signed_part, view.signature))
-    return fail(Errc::denied, "a settled of {} whose signature does not verify", settled.coverage.stream.text());
+    return fail(Errc::denied, "a settled of {} whose signature does not verify",
+                settled.coverage.stream.text());
   return {};
 }
 
 std::optional<Trust::Denied> Trust::denied(const NodeId& id, const Digest& tls_key) const {
-  if (const auto node = denied_nodes_.find(id); node != denied_nodes_.end()) return Denied{node->second};
-  if (const auto key = denied_keys_.find(tls_key); key != denied_keys_.end()) return Denied{key->second};
+  if (const auto node = denied_nodes_.find(id); node != denied_nodes_.end())
+    return Denied{node->second};
+  if (const auto key = denied_keys_.find(tls_key); key != denied_keys_.end())
+    return Denied{key->second};
   return std::nullopt;
 }
 
 std::optional<Trust::Approved> Trust::approval(const NodeId& id) const {
-  const auto found = kept_.find({static_cast<std::uint32_t>(DocumentType::approval), std::string(as_text(id.bytes))});
+  const auto found = kept_.find(
+      {static_cast<std::uint32_t>(DocumentType::approval), std::string(as_text(id.bytes))});
   if (found == kept_.end()) return std::nullopt;
   Approved approved;
   approved.document = found->second.document;
-  if (!approved.approval.ParseFromArray(found->second.payload.data(), static_cast<int>(found->second.payload.size())))
+  if (!approved.approval.ParseFromArray(found->second.payload.data(),
+                                        static_cast<int>(found->second.payload.size())))
     return std::nullopt;
   return approved;
 }
@@ -217,11 +240,13 @@ std::vector<wire::pb::DocumentNumber> Trust::numbers() const {
 std::filesystem::path Trust::file_of(const wire::pb::DocumentBody& body) const {
   const bool delegation = body.type() == static_cast<std::uint32_t>(DocumentType::delegation);
   const std::string audience =
-      delegation ? std::to_string(body.number()) : (body.audience().empty() ? "all" : to_hex(as_bytes(body.audience())));
+      delegation ? std::to_string(body.number())
+                 : (body.audience().empty() ? "all" : to_hex(as_bytes(body.audience())));
   return folder_ / fmt::format("{}-{}.signed", name_of(body.type()), audience);
 }
 
-wire::pb::Signed sign_document(const wire::pb::DocumentBody& body, const PrivateKey& key, std::uint64_t number) {
+wire::pb::Signed sign_document(const wire::pb::DocumentBody& body, const PrivateKey& key,
+                               std::uint64_t number) {
   wire::pb::Signed document;
   document.set_body(body.SerializeAsString());
   const Signature signature = key.sign(kDocumentContext, as_bytes(document.body()));

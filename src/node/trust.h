@@ -12,22 +12,31 @@
 #include "base/disk.h"
 #include "base/log.h"
 #include "identity/key.h"
+#include "wire/channel.pb.h"
 #include "wire/coverage.h"
 #include "wire/document.pb.h"
-#include "wire/channel.pb.h"
 
 namespace postern::node {
 
 inline constexpr std::string_view kDocumentContext = "postern document v1";
-inline constexpr std::size_t kDocumentBodyMax = 256u << 10;   // document.md#G5
-inline constexpr std::size_t kDenyEntriesMax = 4096;          // document.md#G13
-inline constexpr std::size_t kApprovalsKeptMax = 20'000;      // of children, for times without a server
+inline constexpr std::size_t kDocumentBodyMax = 256u << 10;  // document.md#G5
+inline constexpr std::size_t kDenyEntriesMax = 4096;         // document.md#G13
+inline constexpr std::size_t kApprovalsKeptMax = 20'000;  // of children, for times without a server
 
-enum class DocumentType : std::uint32_t { delegation = 1, successor, approval, deny, configuration, tick, task };
+enum class DocumentType : std::uint32_t {
+  delegation = 1,
+  successor,
+  approval,
+  deny,
+  configuration,
+  tick,
+  task
+};
 enum class Scope : std::uint32_t { documents = 1, settled = 2, ticks = 3, authority = 4 };
 
-/// What this node believes of the group (rule T4): the pinned root, delegations under it, the newest
-/// document of each type and audience, the deny list, the newest tick. Belongs to the core loop.
+/// What this node believes of the group (rule T4): the pinned root, delegations under it, the
+/// newest document of each type and audience, the deny list, the newest tick. Belongs to the core
+/// loop.
 ///
 /// Documents are kept as they were signed, in STATE/documents, one file each; saving is handed to
 /// `save`, which may be slow, because a document that is lost comes again.
@@ -92,7 +101,8 @@ class Trust {
   std::optional<PublicKey> root_;
   std::filesystem::path folder_;
   Save save_;
-  std::map<std::pair<std::uint32_t, std::string>, Kept> kept_;  // by type and audience (delegation: number)
+  std::map<std::pair<std::uint32_t, std::string>, Kept>
+      kept_;  // by type and audience (delegation: number)
   std::map<std::uint64_t, Delegated> delegations_;
   std::map<NodeId, std::uint32_t> denied_nodes_;
   std::map<Digest, std::uint32_t> denied_keys_;
@@ -101,6 +111,7 @@ class Trust {
 };
 
 /// Signs a document body with a delegated key (or, with number 0, the group root).
-wire::pb::Signed sign_document(const wire::pb::DocumentBody& body, const PrivateKey& key, std::uint64_t signer);
+wire::pb::Signed sign_document(const wire::pb::DocumentBody& body, const PrivateKey& key,
+                               std::uint64_t signer);
 
 }  // namespace postern::node

@@ -12,8 +12,16 @@ constexpr unsigned kRepeatLogEvery = 20;  // the same failure again: one line in
 
 }  // namespace
 
-Uplink::Uplink(Loops& loops, const Log& log, Random& random, const Self& self, relay::Relay& relay, Owner& owner)
-    : loops_(loops), core_(loops.core()), log_(log), self_(self), relay_(relay), owner_(owner), dialer_(loops), order_(random) {}
+Uplink::Uplink(Loops& loops, const Log& log, Random& random, const Self& self, relay::Relay& relay,
+               Owner& owner)
+    : loops_(loops),
+      core_(loops.core()),
+      log_(log),
+      self_(self),
+      relay_(relay),
+      owner_(owner),
+      dialer_(loops),
+      order_(random) {}
 
 Uplink::~Uplink() {
   if (channel_) channel_->set_handler(nullptr);
@@ -67,11 +75,13 @@ void Uplink::on_dialled(DialResult result) {
   dialling_ = false;
   if (!result) {
     const DialFailure& failure = result.error();
-    if (failure.refusal) owner_.on_refused(parents_[current_].name, failure.refusal->reason, failure.words);
+    if (failure.refusal)
+      owner_.on_refused(parents_[current_].name, failure.refusal->reason, failure.words);
     failed(failure.words, {});
     return;
   }
   channel_ = *result;
+  ended_ = false;
   channel_->set_handler(this);
   if (stopping_) {
     channel_->close("stopping");
@@ -90,7 +100,9 @@ void Uplink::say_hello() {
   hello.set_claim(1);  // child
   hello.set_name(self_.name);
   hello.set_identity_key(field_of(self_.identity.public_key().spki()));
-  if (credential) *hello.mutable_statement() = self_.statement(credential->key.spki_sha256(), core_.clock().wall());
+  if (credential)
+    *hello.mutable_statement() =
+        self_.statement(credential->key.spki_sha256(), core_.clock().wall());
   hello.set_proof(self_.proof(channel_->peer().exporter, true));
   hello.set_incarnation(self_.incarnation);
   hello.set_predecessor(self_.predecessor);
@@ -112,7 +124,8 @@ void Uplink::on_message(Channel& channel, wire::Message message) {
     if (message.type == wire::Type::welcome)
       on_welcome(channel, message);
     else
-      channel.refuse(wire::Refusal::protocol, fmt::format("{} before welcome", wire::to_string(message.type)));
+      channel.refuse(wire::Refusal::protocol,
+                     fmt::format("{} before welcome", wire::to_string(message.type)));
     return;
   }
   switch (message.type) {
@@ -121,15 +134,21 @@ void Uplink::on_message(Channel& channel, wire::Message message) {
       channel.send(std::move(message));
       return;
     }
-    case wire::Type::pong: return;
-    case wire::Type::credit: on_credit(message); return;
+    case wire::Type::pong:
+      return;
+    case wire::Type::credit:
+      on_credit(message);
+      return;
     case wire::Type::hello:
     case wire::Type::welcome:
     case wire::Type::batch:
     case wire::Type::offer:
-      channel.refuse(wire::Refusal::protocol, fmt::format("a parent does not send {}", wire::to_string(message.type)));
+      channel.refuse(wire::Refusal::protocol,
+                     fmt::format("a parent does not send {}", wire::to_string(message.type)));
       return;
-    default: owner_.on_parent_message(message); pump();
+    default:
+      owner_.on_parent_message(message);
+      pump();
   }
 }
 
@@ -148,19 +167,22 @@ void Uplink::on_welcome(Channel& channel, const wire::Message& message) {
   }
   const std::string& expected = parents_[current_].name;
   if (neighbour->name != expected) {
-    channel.refuse(wire::Refusal::wrong_name, fmt::format("we dialled {} and {} answers", expected, neighbour->name));
+    channel.refuse(wire::Refusal::wrong_name,
+                   fmt::format("we dialled {} and {} answers", expected, neighbour->name));
     return;
   }
   for (const auto& hop : welcome.path())
     if (node_id_of_field(hop.node_id()) == self_.id) {
       // Rule P5: a way to the server that leads through ourselves is none.
       refused_for_ = std::chrono::seconds(30);
-      channel.refuse(wire::Refusal::loop, fmt::format("the path of {} leads through {}", expected, self_.name));
+      channel.refuse(wire::Refusal::loop,
+                     fmt::format("the path of {} leads through {}", expected, self_.name));
       return;
     }
   attached_ = true;
   path_.assign(welcome.path().begin(), welcome.path().end());
-  if (welcome.head_interval_ms() >= 1000) head_interval_ = std::chrono::milliseconds(welcome.head_interval_ms());
+  if (welcome.head_interval_ms() >= 1000)
+    head_interval_ = std::chrono::milliseconds(welcome.head_interval_ms());
   channel.raise_limit();
   order_.attached(current_);
   last_words_.clear();
@@ -168,7 +190,8 @@ void Uplink::on_welcome(Channel& channel, const wire::Message& message) {
   liveness_.start(core_.now());
   relay_.on_attached();
   std::array<std::uint64_t, 3> credit{};
-  for (int i = 0; i < 3 && i < welcome.credit_size(); ++i) credit[static_cast<std::size_t>(i)] = welcome.credit(i);
+  for (int i = 0; i < 3 && i < welcome.credit_size(); ++i)
+    credit[static_cast<std::size_t>(i)] = welcome.credit(i);
   relay_.on_credit(credit);
   log_.info("attached to {} {} at {}", to_string(neighbour->role), expected, peer.address);
   owner_.on_attached(welcome);
@@ -222,10 +245,14 @@ void Uplink::tick() {
   if (!attached_) return;
   tick_timer_ = core_.after(kTick, [this] { tick(); });
   switch (liveness_.step(core_.now(), channel_->last_received(), relay_.waiting_for_answers())) {
-    case relay::Liveness::Action::nothing: return;
-    case relay::Liveness::Action::ping: channel_->send(wire::make_message(wire::Type::ping, Bytes(8))); return;
+    case relay::Liveness::Action::nothing:
+      return;
+    case relay::Liveness::Action::ping:
+      channel_->send(wire::make_message(wire::Type::ping, Bytes(8)));
+      return;
     case relay::Liveness::Action::give_up:
-      channel_->close(fmt::format("{} is silent: three pings without any answer", parents_[current_].name));
+      channel_->close(
+          fmt::format("{} is silent: three pings without any answer", parents_[current_].name));
       return;
   }
 }
@@ -234,10 +261,13 @@ void Uplink::on_drained(Channel&) { pump(); }
 
 void Uplink::on_refused(Channel&, const RefusalNotice& notice) {
   const std::string& parent = parents_[current_].name;
-  const std::string words =
-      notice.by_us ? fmt::format("we refused {}: {} ({})", parent, notice.words, wire::to_string(notice.reason))
-                   : fmt::format("{} refuses this node: {} ({}; its clock says {})", parent, notice.words,
-                                 wire::to_string(notice.reason), to_rfc3339(notice.time));
+  const char* reason = wire::to_string(notice.reason);
+  const bool about_time =
+      notice.reason == wire::Refusal::expired || notice.reason == wire::Refusal::not_yet_valid;
+  std::string words =
+      notice.by_us ? fmt::format("we refused {}: {} ({})", parent, notice.words, reason)
+                   : fmt::format("{} refuses this node: {} ({})", parent, notice.words, reason);
+  if (about_time && !notice.by_us) words += "; its clock says " + to_rfc3339(notice.time);
   refused_for_ = notice.retry_after;
   owner_.on_refused(parent, notice.reason, words);
   end(words);
@@ -252,6 +282,7 @@ void Uplink::on_closed(Channel& channel, const Error& why) {
 
 /// The connection is over for us; on_closed may come later.
 void Uplink::end(const std::string& why) {
+  if (std::exchange(ended_, true)) return;
   welcome_timer_.cancel();
   tick_timer_.cancel();
   wake_timer_.cancel();
@@ -264,7 +295,7 @@ void Uplink::end(const std::string& why) {
     owner_.on_detached(why);
     return;
   }
-  if (!why.empty() && channel_) failed(why, refused_for_);
+  failed(why, refused_for_);
 }
 
 void Uplink::failed(const std::string& words, Duration retry_after) {

@@ -31,17 +31,21 @@ class Uplink final : ChannelHandler {
     /// Welcome was verified; documents in it were not taken yet.
     virtual void on_attached(const wire::pb::Welcome& welcome) = 0;
     virtual void on_detached(const std::string& why) = 0;
-    /// stored, settled, answer, document, reply, path, request, move: everything but life signs and credit.
+    /// stored, settled, answer, document, reply, path, request, move: everything but life signs and
+    /// credit.
     virtual void on_parent_message(const wire::Message& message) = 0;
     virtual void read_from_spool(const relay::Held& held) = 0;
     /// The refuser's words, for the state that `postern` and the log show.
-    virtual void on_refused(const std::string& parent, wire::Refusal reason, const std::string& words) = 0;
+    virtual void on_refused(const std::string& parent, wire::Refusal reason,
+                            const std::string& words) = 0;
   };
 
-  Uplink(Loops& loops, const Log& log, Random& random, const Self& self, relay::Relay& relay, Owner& owner);
+  Uplink(Loops& loops, const Log& log, Random& random, const Self& self, relay::Relay& relay,
+         Owner& owner);
   ~Uplink();
 
-  /// Begins to dial, or takes over a new list; a connection to a parent that is gone from the list ends.
+  /// Begins to dial, or takes over a new list; a connection to a parent that is gone from the list
+  /// ends.
   void set_parents(const std::vector<ParentSetting>& parents);
   void stop(const std::string& why);
 
@@ -87,6 +91,7 @@ class Uplink final : ChannelHandler {
   bool stopping_ = false;
   std::shared_ptr<Channel> channel_;
   bool attached_ = false;
+  bool ended_ = true;       // refused or closed: the channel may still exist for its last words
   Duration refused_for_{};  // the refuser's word, for the dial after
   std::string last_words_;  // so that the same failure is not logged every few seconds
   unsigned same_words_ = 0;

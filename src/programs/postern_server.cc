@@ -24,23 +24,29 @@ int init(const InitRequest& request) {
       "  configuration {}\n"
       "Keep {} offline: the server runs without it.\n"
       "Next: postern-server run --config {}\n",
-      request.group, *root, request.state_dir.string(), request.config.string(), (request.state_dir / "group-root.key").string(),
-      request.config.string());
+      request.group, *root, request.state_dir.string(), request.config.string(),
+      (request.state_dir / "group-root.key").string(), request.config.string());
   return 0;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app{"The Postern management server: applies what the group reports, and decides who belongs to it."};
+  CLI::App app{
+      "The Postern management server: applies what the group reports, and decides who belongs to "
+      "it."};
   app.require_subcommand(1);
   app.set_version_flag("--version", node::kSoftware);
   app.footer("Example: postern-server init --group demo --name ms.home.example");
   std::string config = "/etc/postern/server.yaml";
-  auto* run = app.add_subcommand("run", "Run until SIGTERM; SIGHUP reloads configuration and certificate");
-  auto* check = app.add_subcommand("check-config", "Say what is wrong with the configuration; exit status 0 or 1");
-  auto* make = app.add_subcommand("init", "Make a management group: configuration, built-in CA, group root, own certificate");
-  for (CLI::App* verb : {run, check, make}) verb->add_option("--config", config, "Configuration file")->capture_default_str();
+  auto* run =
+      app.add_subcommand("run", "Run until SIGTERM; SIGHUP reloads configuration and certificate");
+  auto* check = app.add_subcommand("check-config",
+                                   "Say what is wrong with the configuration; exit status 0 or 1");
+  auto* make = app.add_subcommand(
+      "init", "Make a management group: configuration, built-in CA, group root, own certificate");
+  for (CLI::App* verb : {run, check, make})
+    verb->add_option("--config", config, "Configuration file")->capture_default_str();
   InitRequest request;
   make->add_option("--group", request.group, "Name of the management group")->required();
   make->add_option("--name", request.name, "This server's fully qualified domain name")->required();
@@ -68,17 +74,19 @@ int main(int argc, char** argv) {
     fmt::print("{} is good\n", config);
     return 0;
   }
-  return node::run_program(settings->log_level, std::max(1u, std::thread::hardware_concurrency()),
-                           [&](node::Surroundings around) -> Result<node::Running> {
-                             auto server = Server::open(around, *settings);
-                             if (!server) return std::unexpected(server.error());
-                             std::shared_ptr<Server> shared = std::move(*server);
-                             const auto reload = [&log = around.log, load, server = shared.get()] {
-                               if (auto again = load())
-                                 server->reload(*again);
-                               else
-                                 log.error("nothing is reloaded: {}", again.error().message);
-                             };
-                             return node::Running{shared, reload, [server = shared.get()](const std::string& why) { server->stop(why); }};
-                           });
+  return node::run_program(
+      settings->log_level, std::max(1u, std::thread::hardware_concurrency()),
+      [&](node::Surroundings around) -> Result<node::Running> {
+        auto server = Server::open(around, *settings);
+        if (!server) return std::unexpected(server.error());
+        std::shared_ptr<Server> shared = std::move(*server);
+        const auto reload = [&log = around.log, load, server = shared.get()] {
+          if (auto again = load())
+            server->reload(*again);
+          else
+            log.error("nothing is reloaded: {}", again.error().message);
+        };
+        return node::Running{
+            shared, reload, [server = shared.get()](const std::string& why) { server->stop(why); }};
+      });
 }

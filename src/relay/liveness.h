@@ -10,7 +10,7 @@ namespace postern::relay {
 /// byte is a sign of life.
 class Liveness {
  public:
-  static constexpr Duration kBusyAfter = std::chrono::seconds(5);   // something is unanswered
+  static constexpr Duration kBusyAfter = std::chrono::seconds(5);  // something is unanswered
   static constexpr Duration kIdleAfter = std::chrono::seconds(45);
   static constexpr int kMissedMax = 3;
 

@@ -9,7 +9,8 @@ namespace postern::relay {
 void ParentOrder::set(const std::vector<std::string>& names) {
   std::vector<Entry> entries;
   for (const std::string& name : names) {
-    const auto known = std::find_if(entries_.begin(), entries_.end(), [&](const Entry& e) { return e.name == name; });
+    const auto known = std::find_if(entries_.begin(), entries_.end(),
+                                    [&](const Entry& e) { return e.name == name; });
     entries.push_back(known == entries_.end() ? Entry{name, 0, {}} : *known);
   }
   entries_ = std::move(entries);
@@ -31,7 +32,8 @@ void ParentOrder::failed(std::size_t index, TimePoint now, Duration retry_after)
   ++entry.failures;
   const Duration wait = retry_after > Duration{} ? retry_after : backoff;
   // A quarter of jitter, so that a thousand children do not come back in one instant.
-  const auto jitter = static_cast<std::int64_t>(random_.below(static_cast<std::uint64_t>(wait.count() / 4 + 1)));
+  const auto jitter =
+      static_cast<std::int64_t>(random_.below(static_cast<std::uint64_t>(wait.count() / 4 + 1)));
   entry.not_before = now + wait + Duration(jitter);
 }
 

@@ -28,7 +28,8 @@ void append(std::vector<wire::Interval>& intervals, wire::Interval next) {
 
 }  // namespace
 
-Relay::Arrival Relay::classify(const wire::StreamKey& key, std::uint64_t sequence, const Digest& hash) const {
+Relay::Arrival Relay::classify(const wire::StreamKey& key, std::uint64_t sequence,
+                               const Digest& hash) const {
   const auto found = streams_.find(key);
   if (found == streams_.end()) return Arrival::fresh;
   const Stream& stream = found->second;
@@ -64,13 +65,15 @@ void Relay::added(Held held) {
   }
   const wire::StreamKey key = held.stream;
   const std::uint64_t sequence = held.sequence;
-  const auto [slot, is_new] = stream.slots.try_emplace(sequence, Slot{std::move(held), false, false, false, {}});
+  const auto [slot, is_new] =
+      stream.slots.try_emplace(sequence, Slot{std::move(held), false, false, false, {}});
   invariant(is_new, "a batch is added to the relay once");
   stream.to_send.insert(sequence);
   ready_[wire::index_of(key.lane)].insert(key);
 }
 
-wire::Coverage Relay::coverage(const wire::StreamKey& key, std::optional<std::uint64_t> up_to) const {
+wire::Coverage Relay::coverage(const wire::StreamKey& key,
+                               std::optional<std::uint64_t> up_to) const {
   wire::Coverage result{key, {}};
   const auto found = streams_.find(key);
   if (found == streams_.end()) return result;
@@ -81,16 +84,18 @@ wire::Coverage Relay::coverage(const wire::StreamKey& key, std::optional<std::ui
   auto slot = stream.slots.begin();
   // Two ascending sequences, merged by their first number.
   while (next_settled != settled.end() || slot != stream.slots.end()) {
-    const bool take_settled =
-        slot == stream.slots.end() || (next_settled != settled.end() && next_settled->first <= slot->first);
-    wire::Interval next = take_settled ? *next_settled++
-                                       : wire::Interval{slot->first, slot->first, slot->second.held.hash};
+    const bool take_settled = slot == stream.slots.end() ||
+                              (next_settled != settled.end() && next_settled->first <= slot->first);
+    wire::Interval next = take_settled
+                              ? *next_settled++
+                              : wire::Interval{slot->first, slot->first, slot->second.held.hash};
     if (!take_settled) ++slot;
     if (up_to && next.first > *up_to) break;
     append(result.intervals, next);
   }
   if (up_to && !result.intervals.empty() && result.intervals.back().last > *up_to) {
-    // Only a held batch's hash is known inside an interval; without it nothing can be said about the cut.
+    // Only a held batch's hash is known inside an interval; without it nothing can be said about
+    // the cut.
     wire::Interval& last = result.intervals.back();
     const auto at = stream.slots.find(*up_to);
     if (at == stream.slots.end()) return result;
@@ -126,7 +131,8 @@ std::vector<spool::Location> Relay::on_settled(const wire::Settled& settled, Sha
     }
   }
   const bool replaces = !stream.settled || settled.generation > stream.settled->generation;
-  if (message && (replaces || settled.issued >= stream.settled->issued)) stream.settled_message = std::move(message);
+  if (message && (replaces || settled.issued >= stream.settled->issued))
+    stream.settled_message = std::move(message);
   if (replaces) {
     stream.settled = std::move(believed);
   } else {
@@ -205,7 +211,8 @@ std::vector<wire::Coverage> Relay::take_offers(std::size_t max) {
 }
 
 void Relay::mark_stored(Stream& stream, Slot& slot) {
-  if (slot.in_flight) in_flight_bytes_ -= std::min<std::size_t>(in_flight_bytes_, slot.held.location.bytes);
+  if (slot.in_flight)
+    in_flight_bytes_ -= std::min<std::size_t>(in_flight_bytes_, slot.held.location.bytes);
   slot.in_flight = false;
   slot.stored_by_parent = true;
   stream.to_send.erase(slot.held.sequence);
@@ -245,7 +252,8 @@ void Relay::on_stored(const wire::Coverage& coverage) {
 }
 
 void Relay::on_credit(const std::array<std::uint64_t, 3>& totals) {
-  for (std::size_t lane = 0; lane < 3; ++lane) credit_[lane] = std::max(credit_[lane], totals[lane]);
+  for (std::size_t lane = 0; lane < 3; ++lane)
+    credit_[lane] = std::max(credit_[lane], totals[lane]);
 }
 
 Relay::Slot* Relay::find(const wire::StreamKey& key, std::uint64_t sequence) {
@@ -265,7 +273,8 @@ void Relay::on_not_yet(const wire::StreamKey& key, std::uint64_t sequence, TimeP
   ready_[wire::index_of(key.lane)].insert(key);
 }
 
-std::optional<spool::Location> Relay::on_copy_refused(const wire::StreamKey& key, std::uint64_t sequence) {
+std::optional<spool::Location> Relay::on_copy_refused(const wire::StreamKey& key,
+                                                      std::uint64_t sequence) {
   Slot* slot = find(key, sequence);
   if (slot == nullptr) return std::nullopt;
   const spool::Location location = slot->held.location;

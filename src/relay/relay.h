@@ -48,7 +48,8 @@ class Relay {
     equivocation,  // another hash is known for this number (rule D1)
   };
   Arrival classify(const wire::StreamKey& stream, std::uint64_t sequence, const Digest& hash) const;
-  /// A fresh batch is on its way to the disk; until added() or dropped() it counts as held, not as stored.
+  /// A fresh batch is on its way to the disk; until added() or dropped() it counts as held, not as
+  /// stored.
   void writing(const wire::StreamKey& stream, std::uint64_t sequence, const Digest& hash);
   void added(Held held);
   void write_failed(const wire::StreamKey& stream, std::uint64_t sequence);
@@ -61,7 +62,8 @@ class Relay {
   /// A settled whose signature was verified, and its bytes for passing on. Returns what may be
   /// released. An interval whose hash is not ours where we hold its last batch is counted as a
   /// mismatch and ignored; one whose last batch we do not hold is believed of others' streams only.
-  std::vector<spool::Location> on_settled(const wire::Settled& settled, SharedBytes message = nullptr);
+  std::vector<spool::Location> on_settled(const wire::Settled& settled,
+                                          SharedBytes message = nullptr);
   const wire::Settled* settled(const wire::StreamKey& stream) const;
   /// The newest settled of the stream as it was signed; null when there is none.
   SharedBytes settled_message(const wire::StreamKey& stream) const;
@@ -82,7 +84,8 @@ class Relay {
   /// `retry_at`: the parent could not take this copy now; it is sent again after that.
   void on_not_yet(const wire::StreamKey& stream, std::uint64_t sequence, TimePoint retry_at);
   /// Our copy is bad (rule D11): forget it; the origin's is asked for. Returns its location.
-  std::optional<spool::Location> on_copy_refused(const wire::StreamKey& stream, std::uint64_t sequence);
+  std::optional<spool::Location> on_copy_refused(const wire::StreamKey& stream,
+                                                 std::uint64_t sequence);
 
   /// The next batch to send, most important lane first, streams of a lane in turn, or nullptr when
   /// there is none, credit or the in-flight limit is used up. It counts as sent when returned
@@ -110,12 +113,12 @@ class Relay {
     TimePoint retry_at{};
   };
   struct Stream {
-    std::map<std::uint64_t, Slot> slots;             // durable, not settled
-    std::map<std::uint64_t, Digest> writing;         // on the way to the disk
+    std::map<std::uint64_t, Slot> slots;      // durable, not settled
+    std::map<std::uint64_t, Digest> writing;  // on the way to the disk
     std::optional<wire::Settled> settled;
     SharedBytes settled_message;
-    bool offered = false;   // on this connection
-    bool answered = false;  // the parent said what it holds
+    bool offered = false;             // on this connection
+    bool answered = false;            // the parent said what it holds
     std::set<std::uint64_t> to_send;  // neither stored by the parent nor in flight
   };
 
@@ -127,7 +130,7 @@ class Relay {
   const NodeId self_;
   Limits limits_;
   std::map<wire::StreamKey, Stream> streams_;
-  std::array<std::set<wire::StreamKey>, 3> ready_;    // per lane: streams with something to send
+  std::array<std::set<wire::StreamKey>, 3> ready_;  // per lane: streams with something to send
   std::array<wire::StreamKey, 3> last_served_{};
   std::array<std::uint64_t, 3> credit_{};
   std::array<std::uint64_t, 3> sent_bytes_{};

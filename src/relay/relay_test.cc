@@ -26,7 +26,10 @@ class RelayTest : public testing::Test {
  protected:
   void add(const wire::StreamKey& key, std::uint64_t sequence, std::uint32_t bytes = 100) {
     relay_.writing(key, sequence, hash_of(sequence));
-    relay_.added({key, sequence, hash_of(sequence), {1, sequence * 1000, bytes},
+    relay_.added({key,
+                  sequence,
+                  hash_of(sequence),
+                  {1, sequence * 1000, bytes},
                   std::make_shared<const Bytes>(bytes)});
   }
   void attach(std::uint64_t credit = 1'000'000) {
@@ -34,7 +37,8 @@ class RelayTest : public testing::Test {
     relay_.on_credit({credit, credit, credit});
   }
   void answer_offers(std::vector<wire::Interval> parent_has = {}) {
-    for (const wire::Coverage& offer : relay_.take_offers(100)) relay_.on_stored({offer.stream, parent_has});
+    for (const wire::Coverage& offer : relay_.take_offers(100))
+      relay_.on_stored({offer.stream, parent_has});
   }
   std::vector<std::uint64_t> send_all() {
     std::vector<std::uint64_t> sent;
@@ -115,7 +119,8 @@ TEST_F(RelayTest, ForgetsAtEveryAttachWhatTheLastConnectionSaid) {
 }
 
 TEST_F(RelayTest, ServesStateBeforeMetricsAndStreamsInTurn) {
-  const auto a = stream(Lane::metric, 1), b = stream(Lane::metric, 2), alert = stream(Lane::state, 2);
+  const auto a = stream(Lane::metric, 1), b = stream(Lane::metric, 2),
+             alert = stream(Lane::state, 2);
   for (std::uint64_t s : {1, 2}) add(a, s);
   for (std::uint64_t s : {11, 12}) add(b, s);
   add(alert, 21);

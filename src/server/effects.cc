@@ -43,7 +43,8 @@ Result<store::Effects> metrics(const wire::BatchView& batch) {
     value.unit = m.unit;
     value.attributes = json_of(m.attributes);
     value.integer = std::holds_alternative<std::int64_t>(m.value);
-    value.value = value.integer ? static_cast<double>(std::get<std::int64_t>(m.value)) : std::get<double>(m.value);
+    value.value = value.integer ? static_cast<double>(std::get<std::int64_t>(m.value))
+                                : std::get<double>(m.value);
     value.time = m.time;
     effects.values.push_back(std::move(value));
   }
@@ -57,7 +58,8 @@ Result<store::Effects> entities(const wire::BatchView& batch) {
   if (!decoded) return std::unexpected(decoded.error());
   store::Effects effects;
   for (const EntityState& state : decoded->states)
-    effects.entities.push_back({state.type, json_of(state.id), json_of(state.attributes), decoded->time});
+    effects.entities.push_back(
+        {state.type, json_of(state.id), json_of(state.attributes), decoded->time});
   return effects;
 }
 
@@ -76,8 +78,10 @@ Result<store::Effects> effects_of(const wire::BatchView& batch) {
       auto gap = wire::decode_gap(batch.payload);
       if (!gap) return std::unexpected(gap.error());
       if (gap->stream.node != batch.header.stream.node)
-        return fail(Errc::invalid, "a gap in the streams of {} by the word of another node", gap->stream.node.hex());
-      if (batch.header.stream.lane != wire::Lane::state) return fail(Errc::invalid, "a gap outside of the state lane");
+        return fail(Errc::invalid, "a gap in the streams of {} by the word of another node",
+                    gap->stream.node.hex());
+      if (batch.header.stream.lane != wire::Lane::state)
+        return fail(Errc::invalid, "a gap outside of the state lane");
       store::Effects effects;
       effects.gap = *gap;
       return effects;
@@ -89,9 +93,11 @@ Result<store::Effects> effects_of(const wire::BatchView& batch) {
       effects.opening = *opening;
       return effects;
     }
-    case wire::PayloadKind::probe: return store::Effects{};
+    case wire::PayloadKind::probe:
+      return store::Effects{};
   }
-  return fail(Errc::invalid, "payload kind {}; this version knows 1 to 5", static_cast<unsigned>(batch.header.kind));
+  return fail(Errc::invalid, "payload kind {}; this version knows 1 to 5",
+              static_cast<unsigned>(batch.header.kind));
 }
 
 }  // namespace postern

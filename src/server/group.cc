@@ -14,8 +14,8 @@ constexpr const char* kDelegateNumber = "delegate.number";
 constexpr const char* kAuthorityKey = "ca.key";
 constexpr const char* kAuthorityCertificate = "ca.pem";
 
-wire::pb::Signed make_delegation(const PrivateKey& root, const PrivateKey& delegate, const NodeId& server,
-                                 const std::string& name, WallTime now) {
+wire::pb::Signed make_delegation(const PrivateKey& root, const PrivateKey& delegate,
+                                 const NodeId& server, const std::string& name, WallTime now) {
   wire::pb::Delegation delegation;
   delegation.set_number(kFirstDelegation);
   delegation.set_public_key(to_string(delegate.public_key().spki()));
@@ -42,12 +42,16 @@ Result<bool> GroupFolder::exists() { return disk_.exists(state_ / kDelegateKey);
 
 Result<GroupFolder::Delegate> GroupFolder::delegate() {
   auto key = load_private_key(disk_, state_ / kDelegateKey);
-  if (!key) return fail(key.error(), "this management server has no delegated key; make the group with postern-server init");
+  if (!key)
+    return fail(
+        key.error(),
+        "this management server has no delegated key; make the group with postern-server init");
   auto text = disk_.read_file(state_ / kDelegateNumber, 32);
   if (!text) return std::unexpected(text.error());
   std::uint64_t number = 0;
   const std::string_view digits = as_text(*text);
-  if (std::from_chars(digits.data(), digits.data() + digits.size(), number).ec != std::errc{} || number == 0)
+  if (std::from_chars(digits.data(), digits.data() + digits.size(), number).ec != std::errc{} ||
+      number == 0)
     return fail(Errc::invalid, "{} holds no number", (state_ / kDelegateNumber).string());
   return Delegate{std::move(*key), number};
 }
@@ -65,7 +69,8 @@ Result<CertificateAuthority> GroupFolder::authority() {
   return authority;
 }
 
-Result<> GroupFolder::create(const PrivateKey& root, const PrivateKey& delegate, const CertificateAuthority& authority) {
+Result<> GroupFolder::create(const PrivateKey& root, const PrivateKey& delegate,
+                             const CertificateAuthority& authority) {
   const auto write_secret = [&](const char* name, std::string text) -> Result<> {
     auto written = disk_.write_file(state_ / name, as_bytes(text), 0600);
     wipe(text);
@@ -73,16 +78,26 @@ Result<> GroupFolder::create(const PrivateKey& root, const PrivateKey& delegate,
   };
   if (auto done = write_secret(kRootKey, root.to_pem()); !done) return done;
   if (auto done = write_secret(kAuthorityKey, authority.key_pem()); !done) return done;
-  if (auto done = disk_.write_file(state_ / kAuthorityCertificate, as_bytes(authority.certificate().pem()), 0644); !done) return done;
-  if (auto done = disk_.write_file(state_ / kDelegateNumber, as_bytes(std::to_string(kFirstDelegation)), 0644); !done) return done;
+  if (auto done = disk_.write_file(state_ / kAuthorityCertificate,
+                                   as_bytes(authority.certificate().pem()), 0644);
+      !done)
+    return done;
+  if (auto done = disk_.write_file(state_ / kDelegateNumber,
+                                   as_bytes(std::to_string(kFirstDelegation)), 0644);
+      !done)
+    return done;
   return write_secret(kDelegateKey, delegate.to_pem());  // last: exists() asks for it
 }
 
-Result<std::string> init_group(const InitRequest& request, Disk& disk, const Clock& clock, Random& random) {
+Result<std::string> init_group(const InitRequest& request, Disk& disk, const Clock& clock,
+                               Random& random) {
   auto name = normal_fqdn(request.name);
   if (!name) return std::unexpected(name.error());
-  if (request.group.empty() || request.group.size() > 64 || request.group.find_first_of("\n\r\"\\:#") != std::string::npos)
-    return fail(Errc::invalid, "'{}' is no name for a management group: 1 to 64 characters, no colon, quote or #", request.group);
+  if (request.group.empty() || request.group.size() > 64 ||
+      request.group.find_first_of("\n\r\"\\:#") != std::string::npos)
+    return fail(Errc::invalid,
+                "'{}' is no name for a management group: 1 to 64 characters, no colon, quote or #",
+                request.group);
   auto listen = parse_endpoint(request.listen);
   if (!listen) return std::unexpected(listen.error());
 
@@ -97,10 +112,12 @@ Result<std::string> init_group(const InitRequest& request, Disk& disk, const Clo
 
   GroupFolder group(disk, request.state_dir);
   if (auto there = group.exists(); !there || *there)
-    return there ? fail(Errc::denied, "{} holds a management group already; nothing was changed", request.state_dir.string())
+    return there ? fail(Errc::denied, "{} holds a management group already; nothing was changed",
+                        request.state_dir.string())
                  : std::unexpected(there.error());
   if (auto there = disk.exists(request.config); !there || *there)
-    return there ? fail(Errc::denied, "{} exists already; nothing was changed", request.config.string())
+    return there ? fail(Errc::denied, "{} exists already; nothing was changed",
+                        request.config.string())
                  : std::unexpected(there.error());
 
   StateFolder folder(disk, request.state_dir);
@@ -120,8 +137,10 @@ Result<std::string> init_group(const InitRequest& request, Disk& disk, const Clo
   auto anchors = Anchors::from_certificates({authority->certificate()});
   if (!anchors) return std::unexpected(anchors.error());
   if (auto done = folder.install_anchors(*anchors); !done) return std::unexpected(done.error());
-  if (auto done = folder.pin_group_root(root.public_key()); !done) return std::unexpected(done.error());
-  if (auto done = folder.install_tls({tls_key, {*certificate}}); !done) return std::unexpected(done.error());
+  if (auto done = folder.pin_group_root(root.public_key()); !done)
+    return std::unexpected(done.error());
+  if (auto done = folder.install_tls({tls_key, {*certificate}}); !done)
+    return std::unexpected(done.error());
 
   auto store = store::open_sqlite(settings->store.substr(std::string_view("sqlite:").size()));
   if (!store) return std::unexpected(store.error());
@@ -142,10 +161,13 @@ Result<std::string> init_group(const InitRequest& request, Disk& disk, const Clo
   self.decided = now;
   const store::AuditEntry audit{now, "postern-server init", "group created", request.group, *name};
   if (auto saved = (*store)->save_node(self, audit); !saved) return std::unexpected(saved.error());
-  if (auto done = group.create(root, delegate, *authority); !done) return std::unexpected(done.error());
+  if (auto done = group.create(root, delegate, *authority); !done)
+    return std::unexpected(done.error());
 
-  if (auto made = disk.make_directories(request.config.parent_path()); !made) return std::unexpected(made.error());
-  if (auto written = disk.write_file(request.config, as_bytes(yaml), 0640); !written) return std::unexpected(written.error());
+  if (auto made = disk.make_directories(request.config.parent_path()); !made)
+    return std::unexpected(made.error());
+  if (auto written = disk.write_file(request.config, as_bytes(yaml), 0640); !written)
+    return std::unexpected(written.error());
   return to_hex(root.public_key().fingerprint());
 }
 

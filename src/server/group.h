@@ -36,7 +36,8 @@ class GroupFolder {
   Result<CertificateAuthority> authority();
   Result<bool> exists();
 
-  Result<> create(const PrivateKey& root, const PrivateKey& delegate, const CertificateAuthority& authority);
+  Result<> create(const PrivateKey& root, const PrivateKey& delegate,
+                  const CertificateAuthority& authority);
 
  private:
   Disk& disk_;
@@ -54,6 +55,7 @@ struct InitRequest {
 /// Makes a management group: group root, built-in CA, this server's identity, certificate and
 /// delegation, its store, its configuration. Refuses, and changes nothing, when a group or a
 /// configuration is there already. Returns the root's fingerprint.
-Result<std::string> init_group(const InitRequest& request, Disk& disk, const Clock& clock, Random& random);
+Result<std::string> init_group(const InitRequest& request, Disk& disk, const Clock& clock,
+                               Random& random);
 
 }  // namespace postern

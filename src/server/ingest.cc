@@ -39,40 +39,47 @@ Ingested Ingest::take(std::vector<Arrived> batches) {
       continue;
     }
     switch ((*outcomes)[i]) {
-      case store::Outcome::applied: break;
+      case store::Outcome::applied:
+        break;
       case store::Outcome::duplicate:
         if (verdict.kind == Verdict::Kind::applied) verdict.kind = Verdict::Kind::duplicate;
         break;
       case store::Outcome::equivocation:
         verdict.kind = Verdict::Kind::not_yet;
         verdict.words = "another batch of this number is known; both are kept";
-        log_.error("equivocation: two different batches {} of {}", verdict.sequence, verdict.stream.text());
+        log_.error("equivocation: two different batches {} of {}", verdict.sequence,
+                   verdict.stream.text());
         break;
       case store::Outcome::too_many_holes:
         verdict.kind = Verdict::Kind::not_yet;
-        verdict.words = fmt::format("the stream has {} holes already; send the lowest first", store::kIntervalsPerStreamMax);
+        verdict.words = fmt::format("the stream has {} holes already; send the lowest first",
+                                    store::kIntervalsPerStreamMax);
         break;
     }
     streams.insert(verdict.stream);
   }
-  if (!outcomes && !apply.empty()) log_.error("{} batches cannot be committed: {}", apply.size(), outcomes.error().message);
+  if (!outcomes && !apply.empty())
+    log_.error("{} batches cannot be committed: {}", apply.size(), outcomes.error().message);
   for (const wire::StreamKey& stream : streams) {
     auto coverage = store_.settled_coverage(stream);
     if (coverage)
       result.coverages.push_back(std::move(*coverage));
     else
-      log_.error("what is settled of {} cannot be read: {}", stream.text(), coverage.error().message);
+      log_.error("what is settled of {} cannot be read: {}", stream.text(),
+                 coverage.error().message);
   }
   return result;
 }
 
-std::optional<Verdict> Ingest::examine(const Arrived& arrived, Verdict verdict, const wire::Stamped& stamped, const wire::BatchView& batch,
+std::optional<Verdict> Ingest::examine(const Arrived& arrived, Verdict verdict,
+                                       const wire::Stamped& stamped, const wire::BatchView& batch,
                                        std::vector<store::Apply>& apply) {
   const wire::BatchHeader& header = batch.header;
   const Registry::Member* origin = registry_.member(header.stream.node);
   if (origin == nullptr) {
     verdict.kind = Verdict::Kind::not_yet;
-    verdict.words = fmt::format("node {} is not a member of the management group", header.stream.node.hex());
+    verdict.words =
+        fmt::format("node {} is not a member of the management group", header.stream.node.hex());
     return verdict;
   }
   if (origin->removed) {
@@ -83,8 +90,9 @@ std::optional<Verdict> Ingest::examine(const Arrived& arrived, Verdict verdict, 
   if (sha256(batch.payload) != header.payload_hash ||
       !origin->key.verifies(wire::kBatchContext, batch.signed_part, header.signature)) {
     verdict.kind = Verdict::Kind::copy_refused;
-    verdict.words = fmt::format("batch {} of {} is not as {} signed it; it came by {}", verdict.sequence, verdict.stream.text(),
-                                origin->name, path_of(stamped));
+    verdict.words =
+        fmt::format("batch {} of {} is not as {} signed it; it came by {}", verdict.sequence,
+                    verdict.stream.text(), origin->name, path_of(stamped));
     log_.error("{}", verdict.words);
     return verdict;
   }
@@ -93,11 +101,13 @@ std::optional<Verdict> Ingest::examine(const Arrived& arrived, Verdict verdict, 
     entry.effects = std::move(*effects);
   } else {
     // Signed by its origin, and no use to anybody: kept raw, without effect, settled (rule D11).
-    log_.error("batch {} of {} ({}) is refused for good: {}", verdict.sequence, verdict.stream.text(), origin->name,
-               effects.error().message);
+    log_.error("batch {} of {} ({}) is refused for good: {}", verdict.sequence,
+               verdict.stream.text(), origin->name, effects.error().message);
     const store::AuditEntry audit{arrived.time, origin->name, "batch refused for good",
-                                  fmt::format("{} {}", verdict.stream.text(), verdict.sequence), effects.error().message};
-    if (auto noted = store_.audit(audit); !noted) log_.error("not in the audit list: {}", noted.error().message);
+                                  fmt::format("{} {}", verdict.stream.text(), verdict.sequence),
+                                  effects.error().message};
+    if (auto noted = store_.audit(audit); !noted)
+      log_.error("not in the audit list: {}", noted.error().message);
   }
   apply.push_back(std::move(entry));
   return std::nullopt;

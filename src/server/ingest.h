@@ -29,20 +29,22 @@ struct Verdict {
 };
 
 struct Ingested {
-  std::vector<Verdict> verdicts;           // one a batch, in order
-  std::vector<wire::Coverage> coverages;   // what is settled now, of every stream concerned
+  std::vector<Verdict> verdicts;          // one a batch, in order
+  std::vector<wire::Coverage> coverages;  // what is settled now, of every stream concerned
 };
 
 /// Verifies, decodes and applies batches: the end of their way. Blocking; belongs to the store
 /// thread. When it returns, the effects of everything `applied` are committed (rule D4).
 class Ingest {
  public:
-  Ingest(store::Store& store, const Registry& registry, const Log& log) : store_(store), registry_(registry), log_(log) {}
+  Ingest(store::Store& store, const Registry& registry, const Log& log)
+      : store_(store), registry_(registry), log_(log) {}
   Ingested take(std::vector<Arrived> batches);
 
  private:
   /// nullopt: it is among `apply` now.
-  std::optional<Verdict> examine(const Arrived& arrived, Verdict verdict, const wire::Stamped& stamped, const wire::BatchView& batch,
+  std::optional<Verdict> examine(const Arrived& arrived, Verdict verdict,
+                                 const wire::Stamped& stamped, const wire::BatchView& batch,
                                  std::vector<store::Apply>& apply);
   std::string path_of(const wire::Stamped& stamped) const;
 

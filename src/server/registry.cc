@@ -12,10 +12,12 @@ using store::Standing;
 constexpr std::chrono::seconds kPendingRetry{3};
 
 Refusal internal(const Error& error) {
-  return {wire::Refusal::busy, "the registry cannot be read now: " + error.message, std::chrono::seconds(10)};
+  return {wire::Refusal::busy, "the registry cannot be read now: " + error.message,
+          std::chrono::seconds(10)};
 }
 
-store::AuditEntry audit(WallTime now, const std::string& who, const std::string& what, const store::Node& node) {
+store::AuditEntry audit(WallTime now, const std::string& who, const std::string& what,
+                        const store::Node& node) {
   return {now, who, what, node.name, node.id ? node.id->hex() : std::string("not known yet")};
 }
 
@@ -53,12 +55,15 @@ Decision Registry::admit(const node::Candidate& candidate, const std::vector<std
     store::Node node = **known;
     wire::pb::Signed document;
     if (!document.ParseFromArray(node.approval.data(), static_cast<int>(node.approval.size())))
-      return std::unexpected(Refusal{wire::Refusal::busy, "the approval cannot be read; approve it again"});
+      return std::unexpected(
+          Refusal{wire::Refusal::busy, "the approval cannot be read; approve it again"});
     wire::pb::DocumentBody body;
     wire::pb::Approval approval;
     if (!body.ParseFromString(document.body()) || !approval.ParseFromString(body.payload()))
-      return std::unexpected(Refusal{wire::Refusal::busy, "the approval cannot be read; approve it again"});
-    if (auto refusal = against_approval(approval, candidate, path.front())) return std::unexpected(*refusal);
+      return std::unexpected(
+          Refusal{wire::Refusal::busy, "the approval cannot be read; approve it again"});
+    if (auto refusal = against_approval(approval, candidate, path.front()))
+      return std::unexpected(*refusal);
     store::Store::Seen seen;
     seen.id = who.id;
     seen.time = clock_.wall();
@@ -67,7 +72,8 @@ Decision Registry::admit(const node::Candidate& candidate, const std::vector<std
     seen.software = candidate.hello.software();
     seen.certificate_sha256 = to_hex(candidate.chain.front().fingerprint());
     seen.certificate_not_after = candidate.chain.front().not_after();
-    if (auto noted = store_.seen(std::span(&seen, 1)); !noted) log_.warning("not noted: {}", noted.error().message);
+    if (auto noted = store_.seen(std::span(&seen, 1)); !noted)
+      log_.warning("not noted: {}", noted.error().message);
     return node::Admitted{document, {}};
   }
   if (*known && (*known)->standing == Standing::removed)
@@ -81,15 +87,18 @@ Decision Registry::admit(const node::Candidate& candidate, const std::vector<std
   if (*named && (*named)->standing == Standing::approved && !(*named)->id) {
     store::Node node = **named;
     if (node.role != role)
-      return std::unexpected(Refusal{wire::Refusal::wrong_role,
-                                     fmt::format("{} is approved as {} and calls itself {}", who.name,
-                                                 to_string(static_cast<node::Role>(node.role)), to_string(who.role)),
-                                     std::chrono::minutes(1)});
+      return std::unexpected(
+          Refusal{wire::Refusal::wrong_role,
+                  fmt::format("{} is approved as {} and calls itself {}", who.name,
+                              to_string(static_cast<node::Role>(node.role)), to_string(who.role)),
+                  std::chrono::minutes(1)});
     // Approved by name before it first came: its certificate for that name is the proof.
     node.id = who.id;
     node.identity_key = to_bytes(std::string_view(candidate.hello.identity_key()));
     if (*known) {  // it was pending under this identity
-      if (auto gone = store_.erase_node((*known)->row, audit(clock_.wall(), self_.name, "pending entry joined", **known)); !gone)
+      if (auto gone = store_.erase_node(
+              (*known)->row, audit(clock_.wall(), self_.name, "pending entry joined", **known));
+          !gone)
         return std::unexpected(internal(gone.error()));
     }
     auto saved = save_approved(node, self_.name, "identity bound to approved name");
@@ -109,30 +118,40 @@ Decision Registry::admit(const node::Candidate& candidate, const std::vector<std
   const bool clash = *named && (*named)->standing == Standing::approved && (*named)->id != who.id;
   if (clash)
     return pend(std::move(node), candidate, path,
-                fmt::format("clash: {} is approved with identity {}, this one is {}", who.name, (*named)->id->hex(), who.id.hex()),
+                fmt::format("clash: {} is approved with identity {}, this one is {}", who.name,
+                            (*named)->id->hex(), who.id.hex()),
                 wire::Refusal::clash);
   if (role == store::Role::agent && policy_ == ServerSettings::AgentPolicy::reject)
-    return std::unexpected(Refusal{wire::Refusal::rejected, "this management group takes agents only after their approval by name",
-                                   std::chrono::minutes(1)});
-  if (role == store::Role::agent && policy_ == ServerSettings::AgentPolicy::auto_approve && !*known) {
+    return std::unexpected(
+        Refusal{wire::Refusal::rejected,
+                "this management group takes agents only after their approval by name",
+                std::chrono::minutes(1)});
+  if (role == store::Role::agent && policy_ == ServerSettings::AgentPolicy::auto_approve &&
+      !*known) {
     node.parents = {};
     auto saved = save_approved(node, "policy agents: auto-approve", "approved");
     if (!saved) return std::unexpected(internal(saved.error()));
     return admit(candidate, path);
   }
-  return pend(std::move(node), candidate, path, "not approved yet", wire::Refusal::pending_approval);
+  return pend(std::move(node), candidate, path, "not approved yet",
+              wire::Refusal::pending_approval);
 }
 
-Decision Registry::pend(store::Node node, const node::Candidate& candidate, const std::vector<std::string>& path,
-                        const std::string& why, wire::Refusal reason) {
+Decision Registry::pend(store::Node node, const node::Candidate& candidate,
+                        const std::vector<std::string>& path, const std::string& why,
+                        wire::Refusal reason) {
   if (node.row == 0) {
     auto nodes = store_.nodes();
     if (!nodes) return std::unexpected(internal(nodes.error()));
-    const auto pending = std::count_if(nodes->begin(), nodes->end(), [](const store::Node& n) { return n.standing == Standing::pending; });
+    const auto pending = std::count_if(nodes->begin(), nodes->end(), [](const store::Node& n) {
+      return n.standing == Standing::pending;
+    });
     if (static_cast<std::size_t>(pending) >= kPendingMax)
-      return std::unexpected(Refusal{wire::Refusal::busy,
-                                     fmt::format("{} nodes wait for approval already, the limit; decide on some first", kPendingMax),
-                                     std::chrono::minutes(1)});
+      return std::unexpected(
+          Refusal{wire::Refusal::busy,
+                  fmt::format("{} nodes wait for approval already, the limit; decide on some first",
+                              kPendingMax),
+                  std::chrono::minutes(1)});
   }
   const bool is_new = node.row == 0;
   node.standing = Standing::pending;
@@ -146,16 +165,22 @@ Decision Registry::pend(store::Node node, const node::Candidate& candidate, cons
   node.last_seen = clock_.wall();
   std::optional<store::AuditEntry> entry;
   if (is_new) entry = audit(clock_.wall(), self_.name, "pending: " + why, node);
-  if (auto saved = store_.save_node(node, entry); !saved) return std::unexpected(internal(saved.error()));
-  if (is_new) log_.info("{} {} at {} waits for approval: {}", to_string(candidate.who.role), node.name, node.address, why);
+  if (auto saved = store_.save_node(node, entry); !saved)
+    return std::unexpected(internal(saved.error()));
+  if (is_new)
+    log_.info("{} {} at {} waits for approval: {}", to_string(candidate.who.role), node.name,
+              node.address, why);
   const std::string words =
       reason == wire::Refusal::clash
           ? fmt::format("{}; an administrator decides in: postern pending list", why)
-          : fmt::format("{} is not approved yet; on the management server: postern pending approve {}", node.name, node.name);
+          : fmt::format(
+                "{} is not approved yet; on the management server: postern pending approve {}",
+                node.name, node.name);
   return std::unexpected(Refusal{reason, words, kPendingRetry});
 }
 
-Result<Registry::Approved> Registry::approve(const std::string& name, store::Role role, std::vector<std::string> parents,
+Result<Registry::Approved> Registry::approve(const std::string& name, store::Role role,
+                                             std::vector<std::string> parents,
                                              const std::string& by) {
   auto all = store_.nodes_named(name);
   if (!all) return std::unexpected(all.error());
@@ -163,8 +188,10 @@ Result<Registry::Approved> Registry::approve(const std::string& name, store::Rol
   for (const store::Node& node : *all) {
     if (node.standing == Standing::approved) {
       if (node.role != role)
-        return fail(Errc::denied, "{} is known as {}; remove it first", name, to_string(static_cast<node::Role>(node.role)));
-      if (node.parents == parents && node.direction == store::Direction::child_dials) return Approved{node, true};
+        return fail(Errc::denied, "{} is known as {}; remove it first", name,
+                    to_string(static_cast<node::Role>(node.role)));
+      if (node.parents == parents && node.direction == store::Direction::child_dials)
+        return Approved{node, true};
       store::Node changed = node;
       changed.parents = std::move(parents);
       changed.direction = store::Direction::child_dials;
@@ -173,20 +200,26 @@ Result<Registry::Approved> Registry::approve(const std::string& name, store::Rol
       return Approved{*saved, false};
     }
     if (node.standing == Standing::pending) pending.push_back(node);
-    if (node.standing == Standing::removed || node.standing == Standing::rejected) removed.push_back(node);
+    if (node.standing == Standing::removed || node.standing == Standing::rejected)
+      removed.push_back(node);
   }
   if (pending.size() > 1)
-    return fail(Errc::denied, "{} nodes wait under the name {}; choose one by its id with: postern pending approve ID", pending.size(), name);
+    return fail(
+        Errc::denied,
+        "{} nodes wait under the name {}; choose one by its id with: postern pending approve ID",
+        pending.size(), name);
   store::Node node;
   if (!pending.empty()) {
     node = pending.front();
   } else if (!removed.empty()) {
     // The machine that had this name comes back as itself; another one under its name is a clash.
-    node = *std::max_element(removed.begin(), removed.end(), [](const auto& a, const auto& b) { return a.row < b.row; });
+    node = *std::max_element(removed.begin(), removed.end(),
+                             [](const auto& a, const auto& b) { return a.row < b.row; });
   }
   if (node.row != 0 && node.role != role) {
     if (node.id && node.standing == Standing::pending)
-      return fail(Errc::denied, "{} waits as {}; approve it as that, or reject it first", name, to_string(static_cast<node::Role>(node.role)));
+      return fail(Errc::denied, "{} waits as {}; approve it as that, or reject it first", name,
+                  to_string(static_cast<node::Role>(node.role)));
     node = store::Node{};
   }
   node.name = name;
@@ -198,7 +231,8 @@ Result<Registry::Approved> Registry::approve(const std::string& name, store::Rol
   return Approved{*saved, false};
 }
 
-Result<> Registry::record_direction(const std::string& name, store::Role role, std::vector<std::string> parents, const std::string& by) {
+Result<> Registry::record_direction(const std::string& name, store::Role role,
+                                    std::vector<std::string> parents, const std::string& by) {
   auto all = store_.nodes_named(name);
   if (!all) return std::unexpected(all.error());
   store::Node node;
@@ -209,15 +243,20 @@ Result<> Registry::record_direction(const std::string& name, store::Role role, s
     node.name = name;
     node.role = role;
     node.parents = std::move(parents);
-    node.reason = "approval asked for with connections that the management server initiates; not available in this version";
+    node.reason =
+        "approval asked for with connections that the management server initiates; not available "
+        "in this version";
   }
   node.direction = store::Direction::parent_dials;
-  auto saved = store_.save_node(node, audit(clock_.wall(), by, "parent-initiated connection asked for", node));
+  auto saved = store_.save_node(
+      node, audit(clock_.wall(), by, "parent-initiated connection asked for", node));
   if (!saved) return std::unexpected(saved.error());
   return {};
 }
 
-Result<Registry::Approved> Registry::approve_pending(store::Node node, std::vector<std::string> parents, const std::string& by) {
+Result<Registry::Approved> Registry::approve_pending(store::Node node,
+                                                     std::vector<std::string> parents,
+                                                     const std::string& by) {
   // A clash that is approved: the administrator knowingly binds the name to the new identity.
   auto all = store_.nodes_named(node.name);
   if (!all) return std::unexpected(all.error());
@@ -225,7 +264,9 @@ Result<Registry::Approved> Registry::approve_pending(store::Node node, std::vect
     if (other.row == node.row || other.standing != Standing::approved) continue;
     if (other.id) {
       if (auto gone = remove(other, by); !gone) return std::unexpected(gone.error());
-    } else if (auto gone = store_.erase_node(other.row, audit(clock_.wall(), by, "replaced", other)); !gone) {
+    } else if (auto gone =
+                   store_.erase_node(other.row, audit(clock_.wall(), by, "replaced", other));
+               !gone) {
       return std::unexpected(gone.error());
     }
   }
@@ -261,7 +302,8 @@ Result<store::Node> Registry::remove(store::Node node, const std::string& by) {
   return saved;
 }
 
-Result<store::Node> Registry::save_approved(store::Node node, const std::string& by, const std::string& what) {
+Result<store::Node> Registry::save_approved(store::Node node, const std::string& by,
+                                            const std::string& what) {
   const bool was_denied = node.standing == Standing::removed || node.standing == Standing::rejected;
   node.standing = Standing::approved;
   node.reason.clear();
@@ -295,12 +337,17 @@ Result<> Registry::issue_approval(store::Node& node) {
 Result<> Registry::issue_deny_list() {
   auto nodes = store_.nodes();
   if (!nodes) return std::unexpected(nodes.error());
-  std::sort(nodes->begin(), nodes->end(), [](const auto& a, const auto& b) { return a.decided > b.decided; });
+  std::sort(nodes->begin(), nodes->end(),
+            [](const auto& a, const auto& b) { return a.decided > b.decided; });
   wire::pb::DenyList list;
   for (const store::Node& node : *nodes) {
-    if (!node.id || (node.standing != Standing::removed && node.standing != Standing::rejected)) continue;
+    if (!node.id || (node.standing != Standing::removed && node.standing != Standing::rejected))
+      continue;
     if (static_cast<std::size_t>(list.entries_size()) == node::kDenyEntriesMax) {
-      log_.error("more than {} nodes are removed or rejected; the oldest are not on the deny list any more", node::kDenyEntriesMax);
+      log_.error(
+          "more than {} nodes are removed or rejected; the oldest are not on the deny list any "
+          "more",
+          node::kDenyEntriesMax);
       break;
     }
     auto* entry = list.add_entries();
@@ -312,7 +359,9 @@ Result<> Registry::issue_deny_list() {
   return {};
 }
 
-Result<wire::pb::Signed> Registry::issue(node::DocumentType type, const std::optional<NodeId>& audience, const std::string& payload) {
+Result<wire::pb::Signed> Registry::issue(node::DocumentType type,
+                                         const std::optional<NodeId>& audience,
+                                         const std::string& payload) {
   auto number = store_.next_document_number(static_cast<std::uint32_t>(type));
   if (!number) return std::unexpected(number.error());
   auto generation = store_.generation();

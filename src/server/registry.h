@@ -19,9 +19,14 @@ inline constexpr std::size_t kPendingMax = 1000;
 /// so. Blocking; belongs to the store thread.
 class Registry {
  public:
-  Registry(store::Store& store, const Log& log, const Clock& clock, const node::Self& self, const GroupFolder::Delegate& delegate,
-           ServerSettings::AgentPolicy policy)
-      : store_(store), log_(log), clock_(clock), self_(self), delegate_(delegate), policy_(policy) {}
+  Registry(store::Store& store, const Log& log, const Clock& clock, const node::Self& self,
+           const GroupFolder::Delegate& delegate, ServerSettings::AgentPolicy policy)
+      : store_(store),
+        log_(log),
+        clock_(clock),
+        self_(self),
+        delegate_(delegate),
+        policy_(policy) {}
 
   /// Reads the keys of all nodes. Once, at the start.
   Result<> load();
@@ -35,11 +40,15 @@ class Registry {
     store::Node node;
     bool already = false;
   };
-  /// Approves by name, before or after the node first came. The node keeps an identity it is known by.
-  Result<Approved> approve(const std::string& name, store::Role role, std::vector<std::string> parents, const std::string& by);
+  /// Approves by name, before or after the node first came. The node keeps an identity it is known
+  /// by.
+  Result<Approved> approve(const std::string& name, store::Role role,
+                           std::vector<std::string> parents, const std::string& by);
   /// Records the wish for a direction that this version does not have; approves nothing.
-  Result<> record_direction(const std::string& name, store::Role role, std::vector<std::string> parents, const std::string& by);
-  Result<Approved> approve_pending(store::Node node, std::vector<std::string> parents, const std::string& by);
+  Result<> record_direction(const std::string& name, store::Role role,
+                            std::vector<std::string> parents, const std::string& by);
+  Result<Approved> approve_pending(store::Node node, std::vector<std::string> parents,
+                                   const std::string& by);
   Result<store::Node> reject(store::Node node, const std::string& by);
   /// Ends its membership; the new deny list is among take_documents().
   Result<store::Node> remove(store::Node node, const std::string& by);
@@ -56,11 +65,14 @@ class Registry {
   std::vector<wire::pb::Signed> take_documents() { return std::exchange(documents_, {}); }
 
  private:
-  Result<store::Node> save_approved(store::Node node, const std::string& by, const std::string& what);
+  Result<store::Node> save_approved(store::Node node, const std::string& by,
+                                    const std::string& what);
   Result<> issue_approval(store::Node& node);
   Result<> issue_deny_list();
-  Result<wire::pb::Signed> issue(node::DocumentType type, const std::optional<NodeId>& audience, const std::string& payload);
-  node::Decision pend(store::Node node, const node::Candidate& candidate, const std::vector<std::string>& path, const std::string& why,
+  Result<wire::pb::Signed> issue(node::DocumentType type, const std::optional<NodeId>& audience,
+                                 const std::string& payload);
+  node::Decision pend(store::Node node, const node::Candidate& candidate,
+                      const std::vector<std::string>& path, const std::string& why,
                       wire::Refusal reason);
   void remember(const store::Node& node);
 

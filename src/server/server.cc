@@ -17,24 +17,27 @@ constexpr Duration kTrimInterval = std::chrono::minutes(1);
 constexpr std::size_t kTrimRows = 2000;
 constexpr Duration kOwnRetry = std::chrono::seconds(5);
 
-
 }  // namespace
 
 Result<std::unique_ptr<Server>> Server::open(node::Surroundings around, ServerSettings settings) {
-  auto identity = node::open_identity(around, settings.state_dir, node::Role::server, settings.group, settings.name);
+  auto identity = node::open_identity(around, settings.state_dir, node::Role::server,
+                                      settings.group, settings.name);
   if (!identity) return std::unexpected(identity.error());
-  if (!identity->root) return fail(Errc::invalid, "{} has no group root; make the group with postern-server init", settings.state_dir.string());
+  if (!identity->root)
+    return fail(Errc::invalid, "{} has no group root; make the group with postern-server init",
+                settings.state_dir.string());
   auto delegate = GroupFolder(around.disk, settings.state_dir).delegate();
   if (!delegate) return std::unexpected(delegate.error());
   auto store = store::open_sqlite(settings.store.substr(std::string_view("sqlite:").size()));
   if (!store) return std::unexpected(store.error());
-  std::unique_ptr<Server> server(new Server(around, std::move(settings), std::move(*identity), std::move(*delegate), std::move(*store)));
+  std::unique_ptr<Server> server(new Server(around, std::move(settings), std::move(*identity),
+                                            std::move(*delegate), std::move(*store)));
   if (auto started = server->start(); !started) return std::unexpected(started.error());
   return server;
 }
 
-Server::Server(node::Surroundings around, ServerSettings settings, node::Identity identity, GroupFolder::Delegate delegate,
-               std::unique_ptr<store::Store> store)
+Server::Server(node::Surroundings around, ServerSettings settings, node::Identity identity,
+               GroupFolder::Delegate delegate, std::unique_ptr<store::Store> store)
     : around_(around),
       core_(around.loops.core()),
       log_(around.log),
@@ -42,7 +45,8 @@ Server::Server(node::Surroundings around, ServerSettings settings, node::Identit
       identity_(std::move(identity)),
       folder_(around.disk, settings_.state_dir),
       delegate_(std::move(delegate)),
-      trust_(around.log, identity_.root, settings_.state_dir / "documents", [](std::filesystem::path, Bytes) {}),
+      trust_(around.log, identity_.root, settings_.state_dir / "documents",
+             [](std::filesystem::path, Bytes) {}),
       store_(std::move(store)) {}
 
 Server::~Server() {
@@ -67,8 +71,11 @@ Result<> Server::start() {
     if (!documents) return std::unexpected(documents.error());
     for (const store::StoredDocument& stored : *documents) {
       wire::pb::Signed document;
-      if (!document.ParseFromArray(stored.document.data(), static_cast<int>(stored.document.size()))) continue;
-      if (auto taken = trust_.take(document, now); !taken) log_.error("a document of the store is not believed: {}", taken.error().message);
+      if (!document.ParseFromArray(stored.document.data(),
+                                   static_cast<int>(stored.document.size())))
+        continue;
+      if (auto taken = trust_.take(document, now); !taken)
+        log_.error("a document of the store is not believed: {}", taken.error().message);
     }
   }
   auto generation = store_->generation();
@@ -88,47 +95,62 @@ Result<> Server::start() {
   store_thread_ = std::make_unique<Worker>("store");
   if (auto listening = children_->listen(tls_, port); !listening) return listening;
 
-  ServerService::About about{settings_.group, settings_.name, fmt::format("{}:{}", port.address, children_->port()), node::kSoftware,
-                             identity_.self.id, settings_.addresses, *identity_.root, identity_.anchors, now,
-                             identity_.credential.chain.front().not_after(), settings_.interval};
+  ServerService::About about{settings_.group,
+                             settings_.name,
+                             fmt::format("{}:{}", port.address, children_->port()),
+                             node::kSoftware,
+                             identity_.self.id,
+                             settings_.addresses,
+                             *identity_.root,
+                             identity_.anchors,
+                             now,
+                             identity_.credential.chain.front().not_after(),
+                             settings_.interval};
   service_.emplace(*store_, *registry_, folder_, around_.clock, around_.random, std::move(about));
-  auto api = UnixHttpServer::listen(core_, log_, settings_.api_socket, [this](HttpRequest request, Respond respond) {
-    store_thread_->post([this, alive = alive_, request = std::move(request), respond = std::move(respond)]() mutable {
-      const UnixPeer peer = request.unix_peer.value_or(UnixPeer{65534, 65534, 0});
-      HttpResponse response = api::handle(request, api::local_caller(peer.uid, peer.gid), *service_);
-      auto documents = registry_->take_documents();
-      core_.post([this, alive, response = std::move(response), respond = std::move(respond), documents = std::move(documents)]() mutable {
-        if (!*alive) return;
-        // First what was decided, then the word that it was: "removed" is true when it is said.
-        spread(std::move(documents));
-        respond(std::move(response));
+  auto api = UnixHttpServer::listen(
+      core_, log_, settings_.api_socket, [this](HttpRequest request, Respond respond) {
+        store_thread_->post([this, alive = alive_, request = std::move(request),
+                             respond = std::move(respond)]() mutable {
+          const UnixPeer peer = request.unix_peer.value_or(UnixPeer{65534, 65534, 0});
+          HttpResponse response =
+              api::handle(request, api::local_caller(peer.uid, peer.gid), *service_);
+          auto documents = registry_->take_documents();
+          core_.post([this, alive, response = std::move(response), respond = std::move(respond),
+                      documents = std::move(documents)]() mutable {
+            if (!*alive) return;
+            // First what was decided, then the word that it was: "removed" is true when it is said.
+            spread(std::move(documents));
+            respond(std::move(response));
+          });
+        });
       });
-    });
-  });
   if (!api) return std::unexpected(api.error());
   api_ = std::move(*api);
 
-  log_.info("management server {} of group {} listens on {}:{}", settings_.name, settings_.group, port.address, children_->port());
+  log_.info("management server {} of group {} listens on {}:{}", settings_.name, settings_.group,
+            port.address, children_->port());
   tick();
   trim_timer_ = core_.after(kTrimInterval, [this] { trim(); });
-  sampler_.emplace(core_, log_, identity_.self, settings_.interval,
-                   [this] {
-                     const WallTime time = around_.clock.wall();
-                     const auto measure = [&](const char* name, const char* unit, std::uint64_t value) {
-                       Measurement m;
-                       m.name = name;
-                       m.unit = unit;
-                       m.value = static_cast<std::int64_t>(value);
-                       m.time = time;
-                       return m;
-                     };
-                     return std::vector<Measurement>{measure("postern.server.children", "{node}", children_->size()),
-                                                     measure("postern.server.batches.applied", "{batch}", applied_),
-                                                     measure("postern.server.batches.duplicate", "{batch}", duplicates_),
-                                                     measure("postern.server.batches.refused", "{batch}", refused_),
-                                                     measure("postern.server.batches.waiting", "{batch}", arrived_.size())};
-                   },
-                   [this](node::Sampler::Sample sample) { on_sample(std::move(sample)); });
+  sampler_.emplace(
+      core_, log_, identity_.self, settings_.interval,
+      [this] {
+        const WallTime time = around_.clock.wall();
+        const auto measure = [&](const char* name, const char* unit, std::uint64_t value) {
+          Measurement m;
+          m.name = name;
+          m.unit = unit;
+          m.value = static_cast<std::int64_t>(value);
+          m.time = time;
+          return m;
+        };
+        return std::vector<Measurement>{
+            measure("postern.server.children", "{node}", children_->size()),
+            measure("postern.server.batches.applied", "{batch}", applied_),
+            measure("postern.server.batches.duplicate", "{batch}", duplicates_),
+            measure("postern.server.refused", "{connection}", children_->refused()),
+            measure("postern.server.batches.waiting", "{batch}", arrived_.size())};
+      },
+      [this](node::Sampler::Sample sample) { on_sample(std::move(sample)); });
   return {};
 }
 
@@ -138,12 +160,14 @@ void Server::reload(const ServerSettings& settings) {
   auto anchors = folder.anchors();
   TlsContext::Options options;
   options.now = [&clock = around_.clock] { return clock.wall(); };
-  auto tls = credential && anchors ? TlsContext::create(*credential, *anchors, options)
-                                   : std::unexpected(credential ? anchors.error() : credential.error());
+  auto tls = credential && anchors
+                 ? TlsContext::create(*credential, *anchors, options)
+                 : std::unexpected(credential ? anchors.error() : credential.error());
   if (tls) {
     tls_ = *tls;
     children_->set_tls(tls_);
-    log_.info("certificate {} is used for new connections", tls_->credential()->chain.front().serial());
+    log_.info("certificate {} is used for new connections",
+              tls_->credential()->chain.front().serial());
   } else {
     log_.error("the certificate is not taken over: {}", tls.error().message);
   }
@@ -158,9 +182,11 @@ void Server::reload(const ServerSettings& settings) {
     settings_.agents = settings.agents;
     store_thread_->post([this, policy = settings.agents] { registry_->set_policy(policy); });
   }
-  if (settings.group != settings_.group || settings.name != settings_.name || settings.state_dir != settings_.state_dir ||
-      settings.listen != settings_.listen || settings.store != settings_.store || settings.api_socket != settings_.api_socket)
-    log_.warning("group, name, state_dir, listen, store and api_socket change at the next restart only");
+  if (settings.group != settings_.group || settings.name != settings_.name ||
+      settings.state_dir != settings_.state_dir || settings.listen != settings_.listen ||
+      settings.store != settings_.store || settings.api_socket != settings_.api_socket)
+    log_.warning(
+        "group, name, state_dir, listen, store and api_socket change at the next restart only");
   log_.info("configuration reloaded");
 }
 
@@ -172,7 +198,8 @@ void Server::stop(const std::string& why) {
 
 // ---- Who may come in
 
-node::Decision Server::decide(const node::Candidate& candidate, const std::vector<std::string>& path,
+node::Decision Server::decide(const node::Candidate& candidate,
+                              const std::vector<std::string>& path,
                               std::vector<wire::pb::Signed>& documents) {
   Decision decision = registry_->admit(candidate, path);
   documents = registry_->take_documents();
@@ -187,7 +214,8 @@ void Server::admit(const node::Candidate& candidate, std::function<void(Decision
   store_thread_->post([this, alive = alive_, candidate, decided = std::move(decided)]() mutable {
     std::vector<wire::pb::Signed> documents;
     Decision decision = decide(candidate, {settings_.name}, documents);
-    core_.post([this, alive, decision = std::move(decision), decided = std::move(decided), documents = std::move(documents)]() mutable {
+    core_.post([this, alive, decision = std::move(decision), decided = std::move(decided),
+                documents = std::move(documents)]() mutable {
       if (!*alive) return;
       spread(std::move(documents));
       if (decision) decision->documents = trust_.for_children();
@@ -200,12 +228,14 @@ void Server::admit(const node::Candidate& candidate, std::function<void(Decision
 void Server::on_request(node::Child& child, const wire::Message& message) {
   wire::pb::Request request;
   wire::pb::Admission admission;
-  if (!request.ParseFromArray(message.bytes().data(), static_cast<int>(message.bytes().size())) || request.kind() != 1 ||
-      child.who().role != node::Role::gateway || !admission.ParseFromString(request.body())) {
+  if (!request.ParseFromArray(message.bytes().data(), static_cast<int>(message.bytes().size())) ||
+      request.kind() != 1 || child.who().role != node::Role::gateway ||
+      !admission.ParseFromString(request.body())) {
     log_.debug("a request from {} is not answered", child.who().name);
     return;
   }
-  const auto reply_with = [this, channel = child.channel_id(), id = request.id()](Decision decision) {
+  const auto reply_with = [this, channel = child.channel_id(),
+                           id = request.id()](Decision decision) {
     node::Child* asker = children_->by_channel(channel);
     if (asker == nullptr) return;
     wire::pb::Reply reply;
@@ -229,15 +259,20 @@ void Server::on_request(node::Child& child, const wire::Message& message) {
   candidate.hello = admission.hello();
   candidate.address = admission.address();
   for (const std::string& der : admission.chain())
-    if (auto certificate = Certificate::from_der(as_bytes(der))) candidate.chain.push_back(std::move(*certificate));
+    if (auto certificate = Certificate::from_der(as_bytes(der)))
+      candidate.chain.push_back(std::move(*certificate));
   if (admission.exporter().size() == candidate.exporter.size())
     std::memcpy(candidate.exporter.data(), admission.exporter().data(), candidate.exporter.size());
-  const auto wrong = why_refused(candidate.chain, tls_->anchors(), {.now = tls_->now(), .name = candidate.hello.name(), .as_server = false});
+  const auto wrong =
+      why_refused(candidate.chain, tls_->anchors(),
+                  {.now = tls_->now(), .name = candidate.hello.name(), .as_server = false});
   if (wrong) {
-    reply_with(std::unexpected(Refusal{refusal_of(wrong->reason), wrong->words, std::chrono::minutes(1)}));
+    reply_with(
+        std::unexpected(Refusal{refusal_of(wrong->reason), wrong->words, std::chrono::minutes(1)}));
     return;
   }
-  auto who = node::verify_hello(candidate.hello, candidate.chain.front().spki_sha256(), candidate.exporter, identity_.self);
+  auto who = node::verify_hello(candidate.hello, candidate.chain.front().spki_sha256(),
+                                candidate.exporter, identity_.self);
   if (!who) {
     reply_with(std::unexpected(who.error()));
     return;
@@ -251,10 +286,12 @@ void Server::on_request(node::Child& child, const wire::Message& message) {
   for (const auto& hop : admission.path()) path.push_back(hop.name());
   path.push_back(child.who().name);
   path.push_back(settings_.name);
-  store_thread_->post([this, alive = alive_, candidate = std::move(candidate), path = std::move(path), reply_with]() mutable {
+  store_thread_->post([this, alive = alive_, candidate = std::move(candidate),
+                       path = std::move(path), reply_with]() mutable {
     std::vector<wire::pb::Signed> documents;
     Decision decision = decide(candidate, path, documents);
-    core_.post([this, alive, decision = std::move(decision), documents = std::move(documents), reply_with]() mutable {
+    core_.post([this, alive, decision = std::move(decision), documents = std::move(documents),
+                reply_with]() mutable {
       if (!*alive) return;
       spread(std::move(documents));
       reply_with(std::move(decision));
@@ -270,24 +307,23 @@ std::vector<wire::pb::Hop> Server::path() {
   return {own};
 }
 
-void Server::on_refused(const std::string& address, const std::string& name, wire::Refusal reason, const std::string& words) {
-  ++refused_;
-  log_.warning("refused {} at {}: {} ({})", name.empty() ? "a peer" : name, address, words, wire::to_string(reason));
-}
-
 // ---- Batches
 
-void Server::on_batch(node::Child& child, const wire::Stamped&, const wire::BatchView& batch, SharedBytes message) {
+void Server::on_batch(node::Child& child, const wire::Stamped&, const wire::BatchView& batch,
+                      SharedBytes message) {
   const std::size_t bytes = message->size();
   auto stamped = wire::add_stamp(*message, {child.who().id, around_.clock.wall()});
   if (!stamped || arrived_bytes_ + bytes > kArrivedBytesMax) {
     child.taken(batch.header.stream.lane, bytes);
-    child.answer(batch.header.stream, batch.header.sequence, sha256(batch.signed_part), node::kNotYet,
-                 stamped ? "the store is slower than the batches come" : stamped.error().message, std::chrono::seconds(2));
+    child.answer(batch.header.stream, batch.header.sequence, sha256(batch.signed_part),
+                 node::kNotYet,
+                 stamped ? "the store is slower than the batches come" : stamped.error().message,
+                 std::chrono::seconds(2));
     return;
   }
   arrived_bytes_ += bytes;
-  arrived_.push_back({child.channel_id(), std::make_shared<const Bytes>(std::move(*stamped)), around_.clock.wall()});
+  arrived_.push_back({child.channel_id(), std::make_shared<const Bytes>(std::move(*stamped)),
+                      around_.clock.wall()});
   apply_next();
 }
 
@@ -295,8 +331,10 @@ void Server::on_batch(node::Child& child, const wire::Stamped&, const wire::Batc
 void Server::apply_next() {
   if (applying_ || arrived_.empty()) return;
   applying_ = true;
-  std::vector<Arrived> now(std::make_move_iterator(arrived_.begin()),
-                           std::make_move_iterator(arrived_.begin() + static_cast<std::ptrdiff_t>(std::min(arrived_.size(), kApplyBatchesMax))));
+  std::vector<Arrived> now(
+      std::make_move_iterator(arrived_.begin()),
+      std::make_move_iterator(arrived_.begin() + static_cast<std::ptrdiff_t>(
+                                                     std::min(arrived_.size(), kApplyBatchesMax))));
   arrived_.erase(arrived_.begin(), arrived_.begin() + static_cast<std::ptrdiff_t>(now.size()));
   store_thread_->post([this, alive = alive_, now = std::move(now)]() mutable {
     Ingested ingested = ingest_->take(std::move(now));
@@ -321,15 +359,19 @@ void Server::on_ingested(Ingested ingested) {
     child->taken(verdict.stream.lane, verdict.message_bytes - wire::kStampBytes);
     switch (verdict.kind) {
       case Verdict::Kind::applied:
-      case Verdict::Kind::duplicate: break;  // answered by coverage below
+      case Verdict::Kind::duplicate:
+        break;  // answered by coverage below
       case Verdict::Kind::copy_refused:
-        child->answer(verdict.stream, verdict.sequence, verdict.hash, node::kCopyRefused, verdict.words, std::chrono::seconds(0));
+        child->answer(verdict.stream, verdict.sequence, verdict.hash, node::kCopyRefused,
+                      verdict.words, std::chrono::seconds(0));
         break;
       case Verdict::Kind::refused_for_good:
-        child->answer(verdict.stream, verdict.sequence, verdict.hash, node::kRefusedForGood, verdict.words, std::chrono::seconds(0));
+        child->answer(verdict.stream, verdict.sequence, verdict.hash, node::kRefusedForGood,
+                      verdict.words, std::chrono::seconds(0));
         break;
       case Verdict::Kind::not_yet:
-        child->answer(verdict.stream, verdict.sequence, verdict.hash, node::kNotYet, verdict.words, std::chrono::seconds(10));
+        child->answer(verdict.stream, verdict.sequence, verdict.hash, node::kNotYet, verdict.words,
+                      std::chrono::seconds(10));
         break;
     }
   }
@@ -339,31 +381,35 @@ void Server::on_ingested(Ingested ingested) {
     });
   std::map<node::Child*, std::vector<wire::Coverage>> stored;
   for (wire::Coverage& coverage : ingested.coverages) {
-    children_->for_each_of(coverage.stream, [&](node::Child& child) { stored[&child].push_back(coverage); });
+    children_->for_each_of(coverage.stream,
+                           [&](node::Child& child) { stored[&child].push_back(coverage); });
     settle(std::move(coverage));
   }
   for (const auto& [child, list] : stored)
     for (std::size_t at = 0; at < list.size(); at += wire::kCoverageListMax)
-      child->send(wire::make_message(
-          wire::Type::stored, wire::encode_coverages(std::span(list).subspan(at, std::min(wire::kCoverageListMax, list.size() - at)))));
+      child->send(wire::make_message(wire::Type::stored,
+                                     wire::encode_coverages(std::span(list).subspan(
+                                         at, std::min(wire::kCoverageListMax, list.size() - at)))));
 }
 
 void Server::on_offer(node::Child& child, const std::vector<wire::Coverage>& offers) {
   std::vector<wire::StreamKey> streams;
   for (const wire::Coverage& offer : offers) streams.push_back(offer.stream);
-  store_thread_->post([this, alive = alive_, channel = child.channel_id(), streams = std::move(streams)] {
-    std::vector<wire::Coverage> coverages;
-    for (const wire::StreamKey& stream : streams)
-      if (auto coverage = store_->settled_coverage(stream)) coverages.push_back(std::move(*coverage));
-    core_.post([this, alive, channel, coverages = std::move(coverages)]() mutable {
-      if (!*alive) return;
-      node::Child* asker = children_->by_channel(channel);
-      if (asker == nullptr) return;
-      asker->send(wire::make_message(wire::Type::stored, wire::encode_coverages(coverages)));
-      for (wire::Coverage& coverage : coverages)
-        if (!coverage.intervals.empty()) settle(std::move(coverage));
-    });
-  });
+  store_thread_->post(
+      [this, alive = alive_, channel = child.channel_id(), streams = std::move(streams)] {
+        std::vector<wire::Coverage> coverages;
+        for (const wire::StreamKey& stream : streams)
+          if (auto coverage = store_->settled_coverage(stream))
+            coverages.push_back(std::move(*coverage));
+        core_.post([this, alive, channel, coverages = std::move(coverages)]() mutable {
+          if (!*alive) return;
+          node::Child* asker = children_->by_channel(channel);
+          if (asker == nullptr) return;
+          asker->send(wire::make_message(wire::Type::stored, wire::encode_coverages(coverages)));
+          for (wire::Coverage& coverage : coverages)
+            if (!coverage.intervals.empty()) settle(std::move(coverage));
+        });
+      });
 }
 
 /// The signed word, at most once a second for a stream; the newest coverage wins.
@@ -379,7 +425,8 @@ void Server::settle(wire::Coverage coverage) {
     return;
   }
   settling.due = true;
-  settling.timer = core_.after(settling.signed_at + kSettleInterval - now, [this, stream] { sign_settled(stream); });
+  settling.timer = core_.after(settling.signed_at + kSettleInterval - now,
+                               [this, stream] { sign_settled(stream); });
 }
 
 void Server::sign_settled(const wire::StreamKey& stream) {
@@ -403,15 +450,17 @@ void Server::sign_settled(const wire::StreamKey& stream) {
 // ---- Heads and presence
 
 void Server::on_child(node::Child& child, const node::Candidate&) {
-  store_thread_->post([this, id = child.who().id, address = child.peer().address, now = around_.clock.wall()] {
-    store::Store::Seen seen;
-    seen.id = id;
-    seen.time = now;
-    seen.connected = true;
-    seen.address = address;
-    seen.path = std::vector{settings_.name};
-    if (auto noted = store_->seen(std::span(&seen, 1)); !noted) log_.warning("not noted: {}", noted.error().message);
-  });
+  store_thread_->post(
+      [this, id = child.who().id, address = child.peer().address, now = around_.clock.wall()] {
+        store::Store::Seen seen;
+        seen.id = id;
+        seen.time = now;
+        seen.connected = true;
+        seen.address = address;
+        seen.path = std::vector{settings_.name};
+        if (auto noted = store_->seen(std::span(&seen, 1)); !noted)
+          log_.warning("not noted: {}", noted.error().message);
+      });
 }
 
 void Server::on_child_gone(const node::Child& child, const std::string&) {
@@ -422,23 +471,31 @@ void Server::on_child_gone(const node::Child& child, const std::string&) {
     seen.id = id;
     seen.time = *(*node)->last_seen;
     seen.connected = false;
-    if (auto noted = store_->seen(std::span(&seen, 1)); !noted) log_.warning("not noted: {}", noted.error().message);
+    if (auto noted = store_->seen(std::span(&seen, 1)); !noted)
+      log_.warning("not noted: {}", noted.error().message);
   });
 }
 
 void Server::on_child_message(node::Child& child, const wire::Message& message) {
   switch (message.type) {
-    case wire::Type::head: return on_head(child, message);
-    case wire::Type::presence: return on_presence(child, message);
-    case wire::Type::request: return on_request(child, message);
-    default: log_.debug("{} from {} is not used by this version", wire::to_string(message.type), child.who().name);
+    case wire::Type::head:
+      return on_head(child, message);
+    case wire::Type::presence:
+      return on_presence(child, message);
+    case wire::Type::request:
+      return on_request(child, message);
+    default:
+      log_.debug("{} from {} is not used by this version", wire::to_string(message.type),
+                 child.who().name);
   }
 }
 
 void Server::on_head(node::Child& child, const wire::Message& message) {
   auto stamped = wire::read_stamped(message.bytes());
   HeadSeen seen;
-  if (!stamped || !seen.signed_head.ParseFromArray(stamped->body.data(), static_cast<int>(stamped->body.size()))) return;
+  if (!stamped || !seen.signed_head.ParseFromArray(stamped->body.data(),
+                                                   static_cast<int>(stamped->body.size())))
+    return;
   seen.stamps = std::move(stamped->stamps);
   seen.by = child.who().id;
   if (heads_.size() >= node::kChildrenMax) return;  // the next ones say the same and more
@@ -457,13 +514,16 @@ void Server::note_heads(const std::vector<HeadSeen>& heads) {
     wire::pb::Head head;
     Signature signature{};
     const auto& signed_head = head_seen.signed_head;
-    if (!head.ParseFromString(signed_head.body()) || signed_head.signature().size() != signature.size()) continue;
+    if (!head.ParseFromString(signed_head.body()) ||
+        signed_head.signature().size() != signature.size())
+      continue;
     std::memcpy(signature.data(), signed_head.signature().data(), signature.size());
     const NodeId id = node::node_id_of_field(head.node_id());
     const Registry::Member* member = registry_->member(id);
     if (member == nullptr || member->removed) continue;
     if (!member->key.verifies(node::kHeadContext, as_bytes(signed_head.body()), signature)) {
-      log_.error("a head of {} is not as it signed it; it came by {}", member->name, head_seen.by.hex());
+      log_.error("a head of {} is not as it signed it; it came by {}", member->name,
+                 head_seen.by.hex());
       continue;
     }
     store::Store::Seen seen;
@@ -471,7 +531,8 @@ void Server::note_heads(const std::vector<HeadSeen>& heads) {
     seen.time = around_.clock.wall();
     seen.connected = true;
     seen.software = head.software();
-    if (head.tls_not_after_ms() != 0) seen.certificate_not_after = wall_from_ms(head.tls_not_after_ms());
+    if (head.tls_not_after_ms() != 0)
+      seen.certificate_not_after = wall_from_ms(head.tls_not_after_ms());
     seen.head_number = head.number();
     seen.head = to_bytes(std::string_view(signed_head.SerializeAsString()));
     // The first stamp is the node itself, as its parent saw it; the others are the hops above it.
@@ -484,8 +545,10 @@ void Server::note_heads(const std::vector<HeadSeen>& heads) {
     seen.path = std::move(path);
     for (const auto& stream : head.streams()) {
       if (!wire::is_lane(static_cast<std::uint8_t>(stream.lane())) || stream.lane() > 3) continue;
-      seen.sealed.emplace_back(
-          wire::StreamKey{id, {stream.epoch_ordinal(), stream.epoch_random()}, static_cast<wire::Lane>(stream.lane())}, stream.sealed());
+      seen.sealed.emplace_back(wire::StreamKey{id,
+                                               {stream.epoch_ordinal(), stream.epoch_random()},
+                                               static_cast<wire::Lane>(stream.lane())},
+                               stream.sealed());
     }
     if (head.spool_bytes_max() != 0 && !head.pinned_root_sha256().empty() &&
         node::digest_of_field(head.pinned_root_sha256()) != identity_.self.root_sha256)
@@ -493,10 +556,12 @@ void Server::note_heads(const std::vector<HeadSeen>& heads) {
     all.push_back(std::move(seen));
   }
   if (all.empty()) return;
-  if (auto noted = store_->seen(all); !noted) log_.warning("heads are not noted: {}", noted.error().message);
+  if (auto noted = store_->seen(all); !noted)
+    log_.warning("heads are not noted: {}", noted.error().message);
 }
 
-/// A gateway's word about who is behind it: it may make a node's state worse, never better (rule D6).
+/// A gateway's word about who is behind it: it may make a node's state worse, never better (rule
+/// D6).
 void Server::on_presence(node::Child& child, const wire::Message& message) {
   wire::pb::Presence presence;
   if (child.who().role != node::Role::gateway ||
@@ -504,13 +569,15 @@ void Server::on_presence(node::Child& child, const wire::Message& message) {
     return;
   store_thread_->post([this, presence = std::move(presence)] {
     auto node = store_->node(node::node_id_of_field(presence.node_id()));
-    if (!node || !*node || (*node)->standing != store::Standing::approved || !(*node)->last_seen) return;
+    if (!node || !*node || (*node)->standing != store::Standing::approved || !(*node)->last_seen)
+      return;
     store::Store::Seen seen;
     seen.id = *(*node)->id;
     seen.time = *(*node)->last_seen;
     if (!presence.connected()) seen.connected = false;
     seen.address = presence.address();
-    if (auto noted = store_->seen(std::span(&seen, 1)); !noted) log_.warning("not noted: {}", noted.error().message);
+    if (auto noted = store_->seen(std::span(&seen, 1)); !noted)
+      log_.warning("not noted: {}", noted.error().message);
   });
 }
 
@@ -526,7 +593,8 @@ void Server::spread(std::vector<wire::pb::Signed> documents) {
     const auto& body = taken->body;
     const NodeId audience = node::node_id_of_field(body.audience());
     children_->for_each([&](node::Child& child) {
-      if (body.audience().empty() || child.who().id == audience || child.who().role == node::Role::gateway)
+      if (body.audience().empty() || child.who().id == audience ||
+          child.who().role == node::Role::gateway)
         child.send(message_of(wire::Type::document, document));
     });
     if (static_cast<node::DocumentType>(body.type()) != node::DocumentType::deny) continue;
@@ -565,7 +633,9 @@ void Server::tick() {
 
 void Server::trim() {
   trim_timer_ = core_.after(kTrimInterval, [this] { trim(); });
-  const WallTime older = around_.clock.wall() - std::chrono::duration_cast<std::chrono::milliseconds>(settings_.archive_age);
+  const WallTime older =
+      around_.clock.wall() -
+      std::chrono::duration_cast<std::chrono::milliseconds>(settings_.archive_age);
   store_thread_->post([this, older, bytes_max = settings_.archive_bytes_max] {
     if (auto gone = store_->trim_archive(older, bytes_max, kTrimRows); !gone)
       log_.warning("the archive is not trimmed: {}", gone.error().message);
@@ -584,7 +654,8 @@ Result<> Server::open_outbox() {
     settled.coverage = {row.stream, row.applied};
     known.on_settled(settled);
   }
-  auto choice = node::choose_epoch(around_.disk, settings_.state_dir, identity_.self.id, known, 0, around_.random);
+  auto choice = node::choose_epoch(around_.disk, settings_.state_dir, identity_.self.id, known, 0,
+                                   around_.random);
   if (!choice) return std::unexpected(choice.error());
   outbox_.emplace(identity_.self.identity, choice->epoch);
   outbox_->resume(known);
@@ -599,8 +670,19 @@ Result<> Server::open_outbox() {
 void Server::on_sample(node::Sampler::Sample sample) {
   const WallTime now = around_.clock.wall();
   if (arrived_bytes_ > kArrivedBytesMax) return;  // no number was given yet: no hole
-  for (const Payload& payload : sample.inventory) put(outbox_->seal(wire::Lane::state, wire::PayloadKind::logs, payload, now).message);
-  for (const Payload& payload : sample.metrics) put(outbox_->seal(wire::Lane::metric, wire::PayloadKind::metrics, payload, now).message);
+  store_thread_->post([this, now] {
+    store::Store::Seen seen;
+    seen.id = identity_.self.id;
+    seen.time = now;
+    seen.software = node::kSoftware;
+    seen.certificate_not_after = identity_.credential.chain.front().not_after();
+    if (auto noted = store_->seen(std::span(&seen, 1)); !noted)
+      log_.warning("not noted: {}", noted.error().message);
+  });
+  for (const Payload& payload : sample.inventory)
+    put(outbox_->seal(wire::Lane::state, wire::PayloadKind::logs, payload, now).message);
+  for (const Payload& payload : sample.metrics)
+    put(outbox_->seal(wire::Lane::metric, wire::PayloadKind::metrics, payload, now).message);
 }
 
 void Server::put(SharedBytes message) {

@@ -15,10 +15,12 @@
 
 namespace postern {
 
-inline constexpr std::size_t kApplyBatchesMax = 256;           // in one transaction
-inline constexpr std::size_t kArrivedBytesMax = 64u << 20;     // waiting for the store; more are answered "not yet"
+inline constexpr std::size_t kApplyBatchesMax = 256;  // in one transaction
+inline constexpr std::size_t kArrivedBytesMax =
+    64u << 20;  // waiting for the store; more are answered "not yet"
 inline constexpr Duration kTickInterval = std::chrono::seconds(30);
-inline constexpr Duration kSettleInterval = std::chrono::seconds(1);  // signatures a stream (batch.md#B43)
+inline constexpr Duration kSettleInterval =
+    std::chrono::seconds(1);  // signatures a stream (batch.md#B43)
 
 /// The management server. Two threads matter: the core loop with connections and timers, and the
 /// store thread with everything that blocks (store, registry, ingest, API). They exchange values.
@@ -31,22 +33,23 @@ class Server final : node::Children::Owner {
   void stop(const std::string& why);
 
  private:
-  Server(node::Surroundings around, ServerSettings settings, node::Identity identity, GroupFolder::Delegate delegate,
-         std::unique_ptr<store::Store> store);
+  Server(node::Surroundings around, ServerSettings settings, node::Identity identity,
+         GroupFolder::Delegate delegate, std::unique_ptr<store::Store> store);
   Result<> start();
 
   // node::Children::Owner
-  void admit(const node::Candidate& candidate, std::function<void(node::Decision)> decided) override;
+  void admit(const node::Candidate& candidate,
+             std::function<void(node::Decision)> decided) override;
   std::vector<wire::pb::Hop> path() override;
   const TlsContext& tls() override { return *tls_; }
   Duration head_interval() override { return settings_.interval; }
   void on_child(node::Child& child, const node::Candidate& candidate) override;
   void on_child_gone(const node::Child& child, const std::string& why) override;
-  void on_batch(node::Child& child, const wire::Stamped& stamped, const wire::BatchView& batch, SharedBytes message) override;
+  void on_batch(node::Child& child, const wire::Stamped& stamped, const wire::BatchView& batch,
+                SharedBytes message) override;
   void on_offer(node::Child& child, const std::vector<wire::Coverage>& offers) override;
   void on_child_message(node::Child& child, const wire::Message& message) override;
   void on_http(HttpRequest request, Respond respond) override;
-  void on_refused(const std::string& address, const std::string& name, wire::Refusal reason, const std::string& words) override;
 
   void on_head(node::Child& child, const wire::Message& message);
   void on_presence(node::Child& child, const wire::Message& message);
@@ -63,7 +66,8 @@ class Server final : node::Children::Owner {
   Result<> open_outbox();
 
   // On the store thread:
-  node::Decision decide(const node::Candidate& candidate, const std::vector<std::string>& path, std::vector<wire::pb::Signed>& documents);
+  node::Decision decide(const node::Candidate& candidate, const std::vector<std::string>& path,
+                        std::vector<wire::pb::Signed>& documents);
   struct HeadSeen {
     wire::pb::Signed signed_head;
     std::vector<wire::Stamp> stamps;
@@ -99,7 +103,7 @@ class Server final : node::Children::Owner {
   std::map<wire::StreamKey, Settling> settling_;
   std::uint32_t generation_ = 1;
   std::uint64_t tick_number_ = 0;
-  std::uint64_t applied_ = 0, duplicates_ = 0, refused_ = 0;
+  std::uint64_t applied_ = 0, duplicates_ = 0;
   std::vector<SharedBytes> own_again_;  // our own batches that the store could not take
   Loop::Timer tick_timer_, trim_timer_, own_timer_;
 
@@ -108,7 +112,8 @@ class Server final : node::Children::Owner {
   std::optional<Registry> registry_;
   std::optional<Ingest> ingest_;
   std::optional<ServerService> service_;
-  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // shared with answers that come late; core's
+  std::shared_ptr<bool> alive_ =
+      std::make_shared<bool>(true);       // shared with answers that come late; core's
   std::unique_ptr<Worker> store_thread_;  // ends before what it uses
 };
 

@@ -13,7 +13,9 @@ api::Role role_of(store::Role role) { return static_cast<api::Role>(static_cast<
 store::Role role_of(api::Role role) { return static_cast<store::Role>(static_cast<int>(role) + 1); }
 const char* name_of(store::Role role) { return to_string(static_cast<node::Role>(role)); }
 
-std::unexpected<api::ApiError> failed(const Error& error) { return std::unexpected(api::problem_of(error)); }
+std::unexpected<api::ApiError> failed(const Error& error) {
+  return std::unexpected(api::problem_of(error));
+}
 
 api::PendingView pending_view(const store::Node& node) {
   api::PendingView view;
@@ -50,29 +52,23 @@ void add_inventory(api::NodeSummary& summary, const std::string& attributes) {
   if (summary.os.empty()) summary.os = text_in(host, "os.name");
   summary.kernel = text_in(host, "host.kernel.release");
   summary.architecture = text_in(host, "host.arch");
-  if (const auto cpus = number_in(host, "host.cpu.count")) summary.cpus = static_cast<std::uint32_t>(*cpus);
+  if (const auto cpus = number_in(host, "host.cpu.count"))
+    summary.cpus = static_cast<std::uint32_t>(*cpus);
   summary.memory_bytes = number_in(host, "host.memory.total");
-  if (const auto* addresses = host.if_contains("host.ip"); addresses != nullptr && addresses->is_array())
+  if (const auto* addresses = host.if_contains("host.ip");
+      addresses != nullptr && addresses->is_array())
     for (const boost::json::value& address : addresses->as_array())
       if (address.is_string()) summary.addresses.emplace_back(address.as_string());
 }
 
-const char* reason_text(wire::GapRecord::Reason reason) {
-  switch (reason) {
-    case wire::GapRecord::Reason::shed: return "shed for space";
-    case wire::GapRecord::Reason::removed: return "node removed";
-    case wire::GapRecord::Reason::unreadable: return "unreadable";
-    case wire::GapRecord::Reason::exported: return "export";
-  }
-  return "unknown";
-}
-
 }  // namespace
 
-/// Connected by the node's own signed word, not by a gateway's (rule D6): a head within three intervals.
+/// Connected by the node's own signed word, not by a gateway's (rule D6): a head within three
+/// intervals.
 bool ServerService::connected(const store::Node& node) const {
   if (node.role == store::Role::server) return true;
-  return node.connected && node.last_seen && clock_.wall() - *node.last_seen < 3 * about_.interval + std::chrono::seconds(10);
+  return node.connected && node.last_seen &&
+         clock_.wall() - *node.last_seen < 3 * about_.interval + std::chrono::seconds(10);
 }
 
 api::NodeSummary ServerService::summary(const store::Node& node) {
@@ -101,7 +97,8 @@ api::NodeSummary ServerService::summary(const store::Node& node) {
   return s;
 }
 
-Answer<store::Node> ServerService::find(std::string_view name_or_id, std::optional<Standing> standing) {
+Answer<store::Node> ServerService::find(std::string_view name_or_id,
+                                        std::optional<Standing> standing) {
   std::vector<store::Node> found;
   if (auto id = parse_node_id(name_or_id)) {
     auto node = store_.node(*id);
@@ -112,13 +109,21 @@ Answer<store::Node> ServerService::find(std::string_view name_or_id, std::option
     if (!nodes) return failed(nodes.error());
     found = std::move(*nodes);
   }
-  if (standing) std::erase_if(found, [&](const store::Node& node) { return node.standing != *standing; });
+  if (standing)
+    std::erase_if(found, [&](const store::Node& node) { return node.standing != *standing; });
   if (found.empty())
-    return std::unexpected(problem(api::kProblemNotFound, fmt::format("there is no {}node {}", standing == Standing::pending ? "pending " : "", name_or_id)));
+    return std::unexpected(
+        problem(api::kProblemNotFound,
+                fmt::format("there is no {}node {}",
+                            standing == Standing::pending ? "pending " : "", name_or_id)));
   if (standing == Standing::pending && found.size() > 1) {
     std::string ids;
-    for (const store::Node& node : found) ids += (ids.empty() ? "" : ", ") + (node.id ? node.id->hex() : "no id");
-    return std::unexpected(problem(api::kProblemConflict, fmt::format("several nodes wait under the name {}; name one by its id: {}", name_or_id, ids)));
+    for (const store::Node& node : found)
+      ids += (ids.empty() ? "" : ", ") + (node.id ? node.id->hex() : "no id");
+    return std::unexpected(
+        problem(api::kProblemConflict,
+                fmt::format("several nodes wait under the name {}; name one by its id: {}",
+                            name_or_id, ids)));
   }
   // An approved one before what is over.
   std::stable_sort(found.begin(), found.end(), [](const store::Node& a, const store::Node& b) {
@@ -131,47 +136,64 @@ std::optional<api::ApiError> ServerService::check_parents(const std::vector<std:
   for (const std::string& parent : parents) {
     auto node = store_.node_by_name(parent);
     if (!node) return api::problem_of(node.error());
-    const bool good = *node && (*node)->standing == Standing::approved && (*node)->role != store::Role::agent;
+    const bool good =
+        *node && (*node)->standing == Standing::approved && (*node)->role != store::Role::agent;
     if (!good)
-      return problem(api::kProblemUnknownParent,
-                     fmt::format("{} is neither a management server nor an approved gateway of this management group; "
-                                 "postern server list and postern gateway list show those there are",
-                                 parent));
+      return problem(
+          api::kProblemUnknownParent,
+          fmt::format(
+              "{} is neither a management server nor an approved gateway of this management group; "
+              "postern server list and postern gateway list show those there are",
+              parent));
   }
   return std::nullopt;
 }
 
-Answer<api::Approved> ServerService::approve_gateway(const api::Caller& caller, const api::GatewayApproval& approval) {
+Answer<api::Approved> ServerService::approve_gateway(const api::Caller& caller,
+                                                     const api::GatewayApproval& approval) {
   if (auto bad = check_parents(approval.parents)) return std::unexpected(*bad);
-  if (std::find(approval.parents.begin(), approval.parents.end(), approval.name) != approval.parents.end())
-    return std::unexpected(problem(api::kProblemUnprocessable, fmt::format("{} cannot be its own parent", approval.name)));
+  if (std::find(approval.parents.begin(), approval.parents.end(), approval.name) !=
+      approval.parents.end())
+    return std::unexpected(problem(api::kProblemUnprocessable,
+                                   fmt::format("{} cannot be its own parent", approval.name)));
   if (approval.direction == api::Direction::parent_dials) {
-    auto recorded = registry_.record_direction(approval.name, store::Role::gateway, approval.parents, caller.name);
+    auto recorded = registry_.record_direction(approval.name, store::Role::gateway,
+                                               approval.parents, caller.name);
     if (!recorded) return failed(recorded.error());
     return std::unexpected(problem(api::kProblemDirection,
-                                   "connections initiated by the management server are not available in this version; the wish is recorded; "
+                                   "connections initiated by the management server are not "
+                                   "available in this version; the wish is recorded; "
                                    "approve without the switch to let the gateway dial"));
   }
-  auto approved = registry_.approve(approval.name, store::Role::gateway, approval.parents, caller.name);
-  if (!approved && approved.error().code == Errc::denied) return std::unexpected(problem(api::kProblemConflict, approved.error().message));
+  auto approved =
+      registry_.approve(approval.name, store::Role::gateway, approval.parents, caller.name);
+  if (!approved && approved.error().code == Errc::denied)
+    return std::unexpected(problem(api::kProblemConflict, approved.error().message));
   if (!approved) return failed(approved.error());
   return api::Approved{summary(approved->node), approved->already};
 }
 
-Answer<api::Approved> ServerService::approve_agent(const api::Caller& caller, const api::AgentApproval& approval) {
+Answer<api::Approved> ServerService::approve_agent(const api::Caller& caller,
+                                                   const api::AgentApproval& approval) {
   if (auto bad = check_parents(approval.parents)) return std::unexpected(*bad);
-  auto approved = registry_.approve(approval.name, store::Role::agent, approval.parents, caller.name);
-  if (!approved && approved.error().code == Errc::denied) return std::unexpected(problem(api::kProblemConflict, approved.error().message));
+  auto approved =
+      registry_.approve(approval.name, store::Role::agent, approval.parents, caller.name);
+  if (!approved && approved.error().code == Errc::denied)
+    return std::unexpected(problem(api::kProblemConflict, approved.error().message));
   if (!approved) return failed(approved.error());
   return api::Approved{summary(approved->node), approved->already};
 }
 
-Answer<api::NodeSummary> ServerService::remove_node(const api::Caller& caller, api::Role role, std::string_view name) {
+Answer<api::NodeSummary> ServerService::remove_node(const api::Caller& caller, api::Role role,
+                                                    std::string_view name) {
   auto node = find(name, Standing::approved);
   if (!node || node->role != role_of(role))
-    return std::unexpected(problem(api::kProblemNotFound, fmt::format("there is no {} {} in this management group", name_of(role_of(role)), name)));
+    return std::unexpected(problem(
+        api::kProblemNotFound,
+        fmt::format("there is no {} {} in this management group", name_of(role_of(role)), name)));
   if (!node->id) {
-    const store::AuditEntry audit{clock_.wall(), caller.name, "removed", node->name, "it never connected"};
+    const store::AuditEntry audit{clock_.wall(), caller.name, "removed", node->name,
+                                  "it never connected"};
     if (auto gone = store_.erase_node(node->row, audit); !gone) return failed(gone.error());
     node->standing = Standing::removed;
     return summary(*node);
@@ -190,22 +212,26 @@ Answer<std::vector<api::PendingView>> ServerService::pending() {
   return views;
 }
 
-Answer<api::Approved> ServerService::approve_pending(const api::Caller& caller, std::string_view name) {
+Answer<api::Approved> ServerService::approve_pending(const api::Caller& caller,
+                                                     std::string_view name) {
   auto node = find(name, Standing::pending);
   if (!node) return std::unexpected(node.error());
   std::vector<std::string> parents = node->parents;
   if (!node->path.empty()) parents = {node->path.front()};
-  if (!node->id) return approve_gateway(caller, {node->name, parents, api::Direction::child_dials, ""});
+  if (!node->id)
+    return approve_gateway(caller, {node->name, parents, api::Direction::child_dials, ""});
   auto approved = registry_.approve_pending(*node, parents, caller.name);
   if (!approved) return failed(approved.error());
   return api::Approved{summary(approved->node), false};
 }
 
-Answer<api::PendingView> ServerService::reject_pending(const api::Caller& caller, std::string_view name) {
+Answer<api::PendingView> ServerService::reject_pending(const api::Caller& caller,
+                                                       std::string_view name) {
   auto node = find(name, Standing::pending);
   if (!node) return std::unexpected(node.error());
   if (!node->id) {
-    const store::AuditEntry audit{clock_.wall(), caller.name, "rejected", node->name, "it never connected"};
+    const store::AuditEntry audit{clock_.wall(), caller.name, "rejected", node->name,
+                                  "it never connected"};
     if (auto gone = store_.erase_node(node->row, audit); !gone) return failed(gone.error());
     return pending_view(*node);
   }
@@ -219,7 +245,8 @@ Answer<std::vector<api::NodeSummary>> ServerService::inventory(std::optional<api
   if (!nodes) return failed(nodes.error());
   std::vector<api::NodeSummary> list;
   for (const store::Node& node : *nodes)
-    if (node.standing == Standing::approved && (!role || node.role == role_of(*role))) list.push_back(summary(node));
+    if (node.standing == Standing::approved && (!role || node.role == role_of(*role)))
+      list.push_back(summary(node));
   std::sort(list.begin(), list.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
   return list;
 }
@@ -238,14 +265,17 @@ Answer<api::NodeDetail> ServerService::node(std::string_view name) {
     view.epoch_ordinal = row.stream.epoch.ordinal;
     view.epoch_random = fmt::format("{:016x}", row.stream.epoch.random);
     view.sealed = row.sealed;
-    for (const wire::Interval& interval : row.applied) view.applied.push_back({interval.first, interval.last});
-    for (const store::StreamGap& gap : row.gaps) view.gaps.push_back({{gap.first, gap.last}, reason_text(gap.reason)});
+    for (const wire::Interval& interval : row.applied)
+      view.applied.push_back({interval.first, interval.last});
+    for (const wire::Interval& gap : row.gaps)
+      view.gaps.push_back({{gap.first, gap.last}, "gap record of the origin"});
     detail.streams.push_back(std::move(view));
   }
   auto values = store_.latest(*node->id);
   if (!values) return failed(values.error());
   for (const store::LatestValue& value : *values)
-    detail.values.push_back({value.metric, value.unit, value.attributes, value.value, value.integer, value.time});
+    detail.values.push_back(
+        {value.metric, value.unit, value.attributes, value.value, value.integer, value.time});
   return detail;
 }
 
@@ -255,7 +285,8 @@ Answer<std::vector<api::TopologyNode>> ServerService::topology() {
   std::vector<api::TopologyNode> tree;
   for (const bool servers : {true, false})
     for (const store::Node& node : *nodes) {
-      if (node.standing != Standing::approved || (node.role == store::Role::server) != servers) continue;
+      if (node.standing != Standing::approved || (node.role == store::Role::server) != servers)
+        continue;
       api::TopologyNode view;
       view.name = node.name;
       view.role = role_of(node.role);
@@ -264,7 +295,9 @@ Answer<std::vector<api::TopologyNode>> ServerService::topology() {
       view.last_seen = node.last_seen;
       view.path = node.path;
       view.certificate_not_after = node.certificate_not_after;
-      if (!servers) view.parent = !node.path.empty() ? node.path.front() : (node.parents.empty() ? "" : node.parents.front());
+      if (!servers)
+        view.parent = !node.path.empty() ? node.path.front()
+                                         : (node.parents.empty() ? "" : node.parents.front());
       if (node.id) {
         std::uint64_t waiting = 0;
         if (auto streams = store_.streams(*node.id))
@@ -285,7 +318,8 @@ Answer<std::vector<api::TopologyNode>> ServerService::topology() {
   return tree;
 }
 
-Answer<api::SignedCertificate> ServerService::sign_certificate(const api::Caller& caller, const api::SigningRequest& request) {
+Answer<api::SignedCertificate> ServerService::sign_certificate(const api::Caller& caller,
+                                                               const api::SigningRequest& request) {
   auto authority = folder_.authority();
   if (!authority) return failed(authority.error());
   SignOptions options;
@@ -293,9 +327,11 @@ Answer<api::SignedCertificate> ServerService::sign_certificate(const api::Caller
   if (request.days) options.lifetime = std::chrono::days(*request.days);
   auto certificate = authority->sign(as_bytes(request.csr_pem), options, random_);
   if (!certificate) return failed(certificate.error());
-  const store::AuditEntry audit{clock_.wall(), caller.name, "certificate signed", certificate->subject(), "serial " + certificate->serial()};
+  const store::AuditEntry audit{clock_.wall(), caller.name, "certificate signed",
+                                certificate->subject(), "serial " + certificate->serial()};
   if (auto noted = store_.audit(audit); !noted) return failed(noted.error());
-  return api::SignedCertificate{certificate->pem() + authority->certificate().pem(), certificate->subject(), certificate->serial(),
+  return api::SignedCertificate{certificate->pem() + authority->certificate().pem(),
+                                certificate->subject(), certificate->serial(),
                                 certificate->not_after()};
 }
 
@@ -306,13 +342,15 @@ Answer<api::GroupView> ServerService::group() {
   view.root_sha256 = root_fingerprint(about_.root);
   view.servers = {about_.name};
   view.addresses = about_.addresses;
-  for (const Certificate& anchor : about_.anchors.certificates()) view.anchors_sha256.push_back(to_hex(anchor.fingerprint()));
+  for (const Certificate& anchor : about_.anchors.certificates())
+    view.anchors_sha256.push_back(to_hex(anchor.fingerprint()));
   return view;
 }
 
 Answer<std::string> ServerService::group_file() {
   GroupFile file{about_.group, {}, about_.root, about_.anchors};
-  for (const std::string& address : about_.addresses) file.servers.push_back({about_.name, address});
+  for (const std::string& address : about_.addresses)
+    file.servers.push_back({about_.name, address});
   return encode_group_file(file);
 }
 
@@ -335,7 +373,8 @@ Answer<std::vector<api::AuditView>> ServerService::audit(std::size_t limit) {
   auto entries = store_.audit_log(limit);
   if (!entries) return failed(entries.error());
   std::vector<api::AuditView> views;
-  for (const store::AuditEntry& entry : *entries) views.push_back({entry.time, entry.who, entry.what, entry.subject, entry.detail});
+  for (const store::AuditEntry& entry : *entries)
+    views.push_back({entry.time, entry.who, entry.what, entry.subject, entry.detail});
   return views;
 }
 

@@ -34,7 +34,8 @@ class Section {
     }
     auto parsed = parse(value);
     if (!parsed)
-      return fail(Errc::invalid, "{}:{}: {}: {}", file_, value.Mark().line + 1, name(key), parsed.error().message);
+      return fail(Errc::invalid, "{}:{}: {}: {}", file_, value.Mark().line + 1, name(key),
+                  parsed.error().message);
     into = std::move(*parsed);
     return {};
   }
@@ -43,7 +44,8 @@ class Section {
     known_.insert(key);
     const YAML::Node value = node_[key];
     if (value && !value.IsMap())
-      return fail(Errc::invalid, "{}:{}: {} must be a section of key: value", file_, value.Mark().line + 1, name(key));
+      return fail(Errc::invalid, "{}:{}: {} must be a section of key: value", file_,
+                  value.Mark().line + 1, name(key));
     return Section(value ? value : YAML::Node(YAML::NodeType::Map), file_, name(key));
   }
 
@@ -53,8 +55,8 @@ class Section {
       if (known_.contains(key)) continue;
       std::string known;
       for (const std::string& k : known_) known += (known.empty() ? "" : ", ") + k;
-      return fail(Errc::invalid, "{}:{}: unknown key {}; known here are: {}", file_, entry.first.Mark().line + 1,
-                  name(key.c_str()), known);
+      return fail(Errc::invalid, "{}:{}: unknown key {}; known here are: {}", file_,
+                  entry.first.Mark().line + 1, name(key.c_str()), known);
     }
     return {};
   }
@@ -68,19 +70,22 @@ class Section {
 };
 
 Result<std::string> text(const YAML::Node& value) {
-  if (!value.IsScalar() || value.Scalar().empty()) return fail(Errc::invalid, "it must be a text that is not empty");
+  if (!value.IsScalar() || value.Scalar().empty())
+    return fail(Errc::invalid, "it must be a text that is not empty");
   return value.Scalar();
 }
 
 Result<std::string> host_name(const YAML::Node& value) {
   auto name = text(value);
   if (!name) return name;
-  std::transform(name->begin(), name->end(), name->begin(), [](unsigned char c) { return std::tolower(c); });
+  std::transform(name->begin(), name->end(), name->begin(),
+                 [](unsigned char c) { return std::tolower(c); });
   const bool plain = std::all_of(name->begin(), name->end(), [](unsigned char c) {
     return std::isalnum(c) || c == '-' || c == '.';
   });
   if (!plain || name->find('.') == std::string::npos || name->size() > 253)
-    return fail(Errc::invalid, "'{}' is not a fully qualified domain name, like gw1.example.net", *name);
+    return fail(Errc::invalid, "'{}' is not a fully qualified domain name, like gw1.example.net",
+                *name);
   return name;
 }
 
@@ -103,11 +108,14 @@ Result<Duration> duration(const YAML::Node& value, Duration min, Duration max) {
   auto parsed = parse_duration(*written);
   if (!parsed) return parsed;
   if (*parsed < min || *parsed > max)
-    return fail(Errc::invalid, "{} is outside of {} to {}", *written, format_duration(min), format_duration(max));
+    return fail(Errc::invalid, "{} is outside of {} to {}", *written, format_duration(min),
+                format_duration(max));
   return parsed;
 }
 
-Result<Duration> interval(const YAML::Node& value) { return duration(value, kIntervalMin, kIntervalMax); }
+Result<Duration> interval(const YAML::Node& value) {
+  return duration(value, kIntervalMin, kIntervalMax);
+}
 
 Result<std::uint64_t> size(const YAML::Node& value, std::uint64_t min, std::uint64_t max) {
   auto written = text(value);
@@ -115,7 +123,8 @@ Result<std::uint64_t> size(const YAML::Node& value, std::uint64_t min, std::uint
   auto parsed = parse_bytes(*written);
   if (!parsed) return parsed;
   if (*parsed < min || *parsed > max)
-    return fail(Errc::invalid, "{} is outside of {} to {}", *written, format_bytes(min), format_bytes(max));
+    return fail(Errc::invalid, "{} is outside of {} to {}", *written, format_bytes(min),
+                format_bytes(max));
   return parsed;
 }
 
@@ -125,7 +134,8 @@ Result<ParentSetting> parent(const YAML::Node& value) {
     if (!dial) return std::unexpected(dial.error());
     auto name = host_name(YAML::Node(dial->host));
     if (!name)
-      return fail(Errc::invalid, "{}; for a bare address write {{name: FQDN, address: IP:PORT}}", name.error().message);
+      return fail(Errc::invalid, "{}; for a bare address write {{name: FQDN, address: IP:PORT}}",
+                  name.error().message);
     return ParentSetting{*name, {*name, dial->port}};
   }
   if (!value.IsMap() || !value["name"] || !value["address"] || value.size() != 2)
@@ -152,19 +162,24 @@ Result<std::vector<ParentSetting>> parents(const YAML::Node& value) {
 }
 
 Result<Level> level(const YAML::Node& value) {
-  static const std::map<std::string, Level> kLevels{
-      {"debug", Level::debug}, {"info", Level::info}, {"warning", Level::warning}, {"error", Level::error}};
+  static const std::map<std::string, Level> kLevels{{"debug", Level::debug},
+                                                    {"info", Level::info},
+                                                    {"warning", Level::warning},
+                                                    {"error", Level::error}};
   const auto found = kLevels.find(value.IsScalar() ? value.Scalar() : "");
-  if (found == kLevels.end()) return fail(Errc::invalid, "it must be debug, info, warning or error");
+  if (found == kLevels.end())
+    return fail(Errc::invalid, "it must be debug, info, warning or error");
   return found->second;
 }
 
 Result<ServerSettings::AgentPolicy> policy(const YAML::Node& value) {
   using Policy = ServerSettings::AgentPolicy;
-  static const std::map<std::string, Policy> kPolicies{
-      {"pending", Policy::pending}, {"auto-approve", Policy::auto_approve}, {"reject", Policy::reject}};
+  static const std::map<std::string, Policy> kPolicies{{"pending", Policy::pending},
+                                                       {"auto-approve", Policy::auto_approve},
+                                                       {"reject", Policy::reject}};
   const auto found = kPolicies.find(value.IsScalar() ? value.Scalar() : "");
-  if (found == kPolicies.end()) return fail(Errc::invalid, "it must be pending, auto-approve or reject");
+  if (found == kPolicies.end())
+    return fail(Errc::invalid, "it must be pending, auto-approve or reject");
   return found->second;
 }
 
@@ -210,18 +225,22 @@ Result<Endpoint> parse_endpoint(std::string_view written) {
   std::string_view port;
   if (written.starts_with('[')) {
     const auto end = written.find(']');
-    if (end == std::string_view::npos) return fail(Errc::invalid, "'{}' has no closing bracket", written);
+    if (end == std::string_view::npos)
+      return fail(Errc::invalid, "'{}' has no closing bracket", written);
     result.host = written.substr(1, end - 1);
     port = written.substr(end + 1);
-    if (!port.empty() && port[0] != ':') return fail(Errc::invalid, "'{}' is not HOST[:PORT]", written);
+    if (!port.empty() && port[0] != ':')
+      return fail(Errc::invalid, "'{}' is not HOST[:PORT]", written);
     if (!port.empty()) port.remove_prefix(1);
   } else {
     const auto colon = written.rfind(':');
     if (colon != std::string_view::npos && written.find(':') != colon)
-      return fail(Errc::invalid, "'{}': write an IPv6 address in brackets, like [2001:db8::1]:5723", written);
+      return fail(Errc::invalid, "'{}': write an IPv6 address in brackets, like [2001:db8::1]:5723",
+                  written);
     result.host = written.substr(0, colon);
     if (colon != std::string_view::npos) port = written.substr(colon + 1);
-    if (colon != std::string_view::npos && port.empty()) return fail(Errc::invalid, "'{}' has no port after the colon", written);
+    if (colon != std::string_view::npos && port.empty())
+      return fail(Errc::invalid, "'{}' has no port after the colon", written);
   }
   if (result.host.empty()) return fail(Errc::invalid, "'{}' names no host", written);
   if (!port.empty()) {
@@ -239,7 +258,8 @@ std::string to_string(const Endpoint& endpoint) {
   return fmt::format("{}{}{}:{}", v6 ? "[" : "", endpoint.host, v6 ? "]" : "", endpoint.port);
 }
 
-Result<NodeSettings> parse_node_settings(std::string_view text_of_file, const std::string& file, NodeRole role) {
+Result<NodeSettings> parse_node_settings(std::string_view text_of_file, const std::string& file,
+                                         NodeRole role) {
   try {
     auto root = root_of(text_of_file, file);
     if (!root) return std::unexpected(root.error());
@@ -249,14 +269,18 @@ Result<NodeSettings> parse_node_settings(std::string_view text_of_file, const st
         [&] { return root->field("group", s.group, text, true); },
         [&] { return root->field("name", s.name, host_name, true); },
         [&] { return root->field("state_dir", s.state_dir, absolute_path); },
-        [&] { return role == NodeRole::gateway ? root->field("listen", s.listen, endpoint) : Result<>{}; },
+        [&] {
+          return role == NodeRole::gateway ? root->field("listen", s.listen, endpoint) : Result<>{};
+        },
         [&] { return root->field("parents", s.parents, parents, true); },
         [&] { return root->field("interval", s.interval, interval); },
         [&] { return root->field("log_level", s.log_level, level); },
         [&]() -> Result<> {
           auto spool = root->section("spool");
           if (!spool) return std::unexpected(spool.error());
-          const auto bytes = [](const YAML::Node& v) { return size(v, kSpoolBytesMin, kSpoolBytesMax); };
+          const auto bytes = [](const YAML::Node& v) {
+            return size(v, kSpoolBytesMin, kSpoolBytesMax);
+          };
           if (auto done = spool->field("bytes_max", s.spool_bytes_max, bytes); !done) return done;
           return spool->nothing_else();
         },
@@ -264,14 +288,16 @@ Result<NodeSettings> parse_node_settings(std::string_view text_of_file, const st
     });
     if (!read) return std::unexpected(read.error());
     for (const ParentSetting& p : s.parents)
-      if (p.name == s.name) return fail(Errc::invalid, "{}: parents: {} cannot be its own parent", file, s.name);
+      if (p.name == s.name)
+        return fail(Errc::invalid, "{}: parents: {} cannot be its own parent", file, s.name);
     return s;
   } catch (const YAML::Exception& e) {
     return fail(Errc::invalid, "{}:{}: {}", file, e.mark.line + 1, e.msg);
   }
 }
 
-Result<ServerSettings> parse_server_settings(std::string_view text_of_file, const std::string& file) {
+Result<ServerSettings> parse_server_settings(std::string_view text_of_file,
+                                             const std::string& file) {
   try {
     auto root = root_of(text_of_file, file);
     if (!root) return std::unexpected(root.error());
@@ -294,9 +320,12 @@ Result<ServerSettings> parse_server_settings(std::string_view text_of_file, cons
           const auto age = [](const YAML::Node& v) {
             return duration(v, std::chrono::hours(1), std::chrono::hours(24 * 3660));
           };
-          const auto bytes = [](const YAML::Node& v) { return size(v, kSpoolBytesMin, kSpoolBytesMax); };
+          const auto bytes = [](const YAML::Node& v) {
+            return size(v, kSpoolBytesMin, kSpoolBytesMax);
+          };
           if (auto done = archive->field("age", s.archive_age, age); !done) return done;
-          if (auto done = archive->field("bytes_max", s.archive_bytes_max, bytes); !done) return done;
+          if (auto done = archive->field("bytes_max", s.archive_bytes_max, bytes); !done)
+            return done;
           return archive->nothing_else();
         },
         [&] { return root->nothing_else(); },
@@ -311,7 +340,8 @@ Result<ServerSettings> parse_server_settings(std::string_view text_of_file, cons
   }
 }
 
-Result<NodeSettings> load_node_settings(Disk& disk, const std::filesystem::path& file, NodeRole role) {
+Result<NodeSettings> load_node_settings(Disk& disk, const std::filesystem::path& file,
+                                        NodeRole role) {
   auto bytes = disk.read_file(file, 1u << 20);
   if (!bytes) return std::unexpected(bytes.error());
   return parse_node_settings(as_text(*bytes), file.string(), role);

@@ -23,7 +23,8 @@ struct Endpoint {
 Result<Endpoint> parse_endpoint(std::string_view text);
 std::string to_string(const Endpoint& endpoint);
 
-/// One entry of `parents`: NAME[:PORT], or {name: FQDN, address: IP:PORT} where names cannot be resolved.
+/// One entry of `parents`: NAME[:PORT], or {name: FQDN, address: IP:PORT} where names cannot be
+/// resolved.
 struct ParentSetting {
   std::string name;  // stands in the parent's certificate
   Endpoint dial;
@@ -48,25 +49,29 @@ struct ServerSettings {
   std::string name;
   std::filesystem::path state_dir;
   Endpoint listen{"0.0.0.0", kPort};
-  std::string store;                        // "sqlite:PATH"; default STATE_DIR/store.sqlite
-  std::filesystem::path api_socket;         // default STATE_DIR/api.sock
+  std::string store;                 // "sqlite:PATH"; default STATE_DIR/store.sqlite
+  std::filesystem::path api_socket;  // default STATE_DIR/api.sock
   AgentPolicy agents = AgentPolicy::pending;
   Duration interval = std::chrono::seconds(60);
   Duration archive_age = std::chrono::hours(24 * 7);
   std::uint64_t archive_bytes_max = 10ull << 30;
-  std::vector<std::string> addresses;       // host:port under which nodes reach this server, for the group file
+  std::vector<std::string>
+      addresses;  // host:port under which nodes reach this server, for the group file
   Level log_level = Level::info;
 };
 
 enum class NodeRole { agent, gateway };
 
 /// Reads one YAML file. Every mistake is `invalid` with FILE:LINE, the key, the value and what
-/// would be right; an unknown key is a mistake. Limits: intervals 1 s to 1 h, spool 64 MiB to 1 PiB.
-Result<NodeSettings> load_node_settings(Disk& disk, const std::filesystem::path& file, NodeRole role);
+/// would be right; an unknown key is a mistake. Limits: intervals 1 s to 1 h, spool 64 MiB to 1
+/// PiB.
+Result<NodeSettings> load_node_settings(Disk& disk, const std::filesystem::path& file,
+                                        NodeRole role);
 Result<ServerSettings> load_server_settings(Disk& disk, const std::filesystem::path& file);
 
 /// The same from text, for tests; `file` is for messages.
-Result<NodeSettings> parse_node_settings(std::string_view text, const std::string& file, NodeRole role);
+Result<NodeSettings> parse_node_settings(std::string_view text, const std::string& file,
+                                         NodeRole role);
 Result<ServerSettings> parse_server_settings(std::string_view text, const std::string& file);
 
 }  // namespace postern

@@ -38,30 +38,36 @@ TEST(Settings, NamesFileLineKeyAndValue) {
   const std::string base = "group: demo\nname: a.example.net\nparents: [gw.example.net]\n";
   EXPECT_EQ(error_of(base), "");
   EXPECT_EQ(error_of(base + "intervall: 30s\n"),
-            "agent.yaml:4: unknown key intervall; known here are: group, interval, log_level, name, parents, spool, "
+            "agent.yaml:4: unknown key intervall; known here are: group, interval, log_level, "
+            "name, parents, spool, "
             "state_dir");
   EXPECT_EQ(error_of(base + "interval: 30\n"),
-            "agent.yaml:4: interval: '30' is not a duration; write a number with ms, s, m, h or d, like 30s");
+            "agent.yaml:4: interval: '30' is not a duration; write a number with ms, s, m, h or d, "
+            "like 30s");
   EXPECT_EQ(error_of(base + "spool:\n  bytes_max: 10MiB\n"),
             "agent.yaml:5: spool.bytes_max: 10MiB is outside of 64.0 MiB to 1024.0 TiB");
   EXPECT_NE(error_of(base + "listen: 0.0.0.0:5723\n").find("unknown key listen"), std::string::npos)
       << "an agent does not listen";
   EXPECT_EQ(error_of("group: demo\nparents: [gw.example.net]\n"), "agent.yaml: name is missing");
   EXPECT_NE(error_of("group: [demo\n").find("agent.yaml:"), std::string::npos);
-  EXPECT_NE(error_of("name: a.example.net\ngroup: demo\nparents: [a.example.net]\n").find("own parent"),
-            std::string::npos);
-  EXPECT_NE(error_of("name: nodots\ngroup: demo\nparents: [a.example.net]\n").find("fully qualified"),
-            std::string::npos);
+  EXPECT_NE(
+      error_of("name: a.example.net\ngroup: demo\nparents: [a.example.net]\n").find("own parent"),
+      std::string::npos);
+  EXPECT_NE(
+      error_of("name: nodots\ngroup: demo\nparents: [a.example.net]\n").find("fully qualified"),
+      std::string::npos);
 }
 
 TEST(Settings, ReadsAServerWithItsDefaults) {
-  auto s = parse_server_settings("group: demo\nname: ms.home.example\nstate_dir: /srv/postern\n", "server.yaml");
+  auto s = parse_server_settings("group: demo\nname: ms.home.example\nstate_dir: /srv/postern\n",
+                                 "server.yaml");
   ASSERT_TRUE(s) << s.error().message;
   EXPECT_EQ(s->store, "sqlite:/srv/postern/store.sqlite");
   EXPECT_EQ(s->api_socket, "/srv/postern/api.sock");
   EXPECT_EQ(s->addresses, std::vector<std::string>{"ms.home.example:5723"});
   EXPECT_FALSE(parse_server_settings("group: d\nname: m.example\nagents: maybe\n", "server.yaml"));
-  EXPECT_FALSE(parse_server_settings("group: d\nname: m.example\nstore: mysql://x\n", "server.yaml"));
+  EXPECT_FALSE(
+      parse_server_settings("group: d\nname: m.example\nstore: mysql://x\n", "server.yaml"));
 }
 
 TEST(Endpoints, AreReadWithAndWithoutPort) {

@@ -18,7 +18,8 @@ Result<> make_file(const std::string& path) {
   auto exists = disk.exists(path);
   if (!exists) return std::unexpected(exists.error());
   if (*exists) return {};
-  if (auto made = disk.open(path, Disk::Open::create_new); !made) return std::unexpected(made.error());
+  if (auto made = disk.open(path, Disk::Open::create_new); !made)
+    return std::unexpected(made.error());
   auto folder = std::filesystem::path(path).parent_path();
   return disk.sync_directory(folder.empty() ? "." : folder);
 }
@@ -47,8 +48,8 @@ void Query::array(int column, std::span<std::byte> out) {
   const SQLite::Column value = statement_.getColumn(column);
   const void* data = value.getBlob();
   if (!data || static_cast<std::size_t>(value.getBytes()) != out.size())
-    throw SQLite::Exception(fmt::format("column {} has {} bytes instead of {}", value.getName(), value.getBytes(),
-                                        out.size()),
+    throw SQLite::Exception(fmt::format("column {} has {} bytes instead of {}", value.getName(),
+                                        value.getBytes(), out.size()),
                             SQLITE_CORRUPT);
   std::memcpy(out.data(), data, out.size());
 }
@@ -78,8 +79,10 @@ Result<std::unique_ptr<Database>> Database::open(const std::string& path) {
   try {
     return std::unique_ptr<Database>(new Database(path));
   } catch (const SQLite::Exception& exception) {
-    const bool not_a_database = exception.getErrorCode() == SQLITE_NOTADB || exception.getErrorCode() == SQLITE_CORRUPT;
-    return fail(not_a_database ? Errc::corrupt : Errc::unavailable, "opening the store {}: {}", path, exception.what());
+    const bool not_a_database =
+        exception.getErrorCode() == SQLITE_NOTADB || exception.getErrorCode() == SQLITE_CORRUPT;
+    return fail(not_a_database ? Errc::corrupt : Errc::unavailable, "opening the store {}: {}",
+                path, exception.what());
   }
 }
 
@@ -87,7 +90,8 @@ Result<> Database::use_write_ahead_log() {
   return guarded("turning on the write-ahead log", [&]() -> Result<> {
     const std::string mode = sqlite_.execAndGet("PRAGMA journal_mode=WAL").getString();
     if (mode == "wal" || mode == "memory") return {};
-    return fail(Errc::unavailable, "{} cannot have a write-ahead log (it stays in mode {}); put it on a local disk",
+    return fail(Errc::unavailable,
+                "{} cannot have a write-ahead log (it stays in mode {}); put it on a local disk",
                 path_, mode);
   });
 }
@@ -102,7 +106,8 @@ void Database::checkpoint_when_larger_than(std::uint64_t bytes) {
   if (wal_pages_ * page_bytes_ <= bytes) return;
   int in_log = 0, copied = 0;
   // Busy means that a reader needs the log for now: the next call will do it.
-  const int code = sqlite3_wal_checkpoint_v2(sqlite_.getHandle(), nullptr, SQLITE_CHECKPOINT_PASSIVE, &in_log, &copied);
+  const int code = sqlite3_wal_checkpoint_v2(sqlite_.getHandle(), nullptr,
+                                             SQLITE_CHECKPOINT_PASSIVE, &in_log, &copied);
   if (code != SQLITE_OK && code != SQLITE_BUSY) throw SQLite::Exception(sqlite_.getHandle(), code);
   if (code == SQLITE_OK && in_log == copied) wal_pages_ = 0;  // the next commit begins at its start
 }
@@ -117,12 +122,16 @@ Error Database::error(std::string_view doing, const SQLite::Exception& exception
     return fmt::format("{} in the store {}: {}{}", doing, path_, exception.what(), way_out);
   };
   switch (exception.getErrorCode()) {
-    case SQLITE_FULL: return {Errc::exhausted, text("; free space on its disk")};
+    case SQLITE_FULL:
+      return {Errc::exhausted, text("; free space on its disk")};
     case SQLITE_CONSTRAINT:
-    case SQLITE_TOOBIG: return {Errc::invalid, text("")};
+    case SQLITE_TOOBIG:
+      return {Errc::invalid, text("")};
     case SQLITE_CORRUPT:
-    case SQLITE_NOTADB: return {Errc::corrupt, text("; restore the newest backup")};
-    default: return {Errc::unavailable, text("")};
+    case SQLITE_NOTADB:
+      return {Errc::corrupt, text("; restore the newest backup")};
+    default:
+      return {Errc::unavailable, text("")};
   }
 }
 

@@ -65,8 +65,10 @@ class Query {
   void put(WallTime value) { put(to_ms(value)); }
   template <typename T>
   void put(const std::optional<T>& value) {
-    if (value) put(*value);
-    else put(nullptr);
+    if (value)
+      put(*value);
+    else
+      put(nullptr);
   }
 
   SQLite::Statement& statement_;
@@ -120,8 +122,8 @@ class Database {
   /// Copies the write-ahead log into the file when it is larger than `bytes`; waits for no reader.
   void checkpoint_when_larger_than(std::uint64_t bytes);
 
-  /// checkpoint() is due at the first; a write does it itself at the second, so that a caller who
-  /// never finds the time cannot make the log grow for ever.
+  /// Beyond the first Store::tidy() copies; beyond the second a write does it before it begins, so
+  /// that a caller who never finds the time cannot make the log grow for ever.
   static constexpr std::uint64_t kWalBytesSoft = 4u << 20;
   static constexpr std::uint64_t kWalBytesMax = 64u << 20;
 

@@ -26,18 +26,25 @@ std::optional<Contradiction> contradiction_between(const Range& known, const Ran
 
 IntervalSet::IntervalSet(std::size_t ranges_max, std::vector<Range> saved)
     : ranges_max_(ranges_max), ranges_(std::move(saved)) {
-  for (std::size_t i = 0; i < ranges_.size(); ++i) {
-    invariant(ranges_[i].first > 0 && ranges_[i].first <= ranges_[i].last, "a saved range runs forward from 1");
-    invariant(i == 0 || lies_before(ranges_[i - 1], ranges_[i]), "saved ranges ascend and do not touch");
+  invariant(in_order(ranges_), "a saved set is in order");
+}
+
+bool IntervalSet::in_order(const std::vector<Range>& ranges) {
+  for (std::size_t i = 0; i < ranges.size(); ++i) {
+    if (ranges[i].first == 0 || ranges[i].first > ranges[i].last) return false;
+    if (i > 0 && !lies_before(ranges[i - 1], ranges[i])) return false;
   }
+  return true;
 }
 
 IntervalSet::Added IntervalSet::add(const Range& range) {
   invariant(range.first > 0 && range.first <= range.last, "a range runs forward from 1");
   if (contradiction(range)) return Added::equivocation;
   if (contains(range)) return Added::duplicate;
-  const auto begin = std::ranges::find_if_not(ranges_, [&](const Range& r) { return lies_before(r, range); });
-  const auto end = std::find_if(begin, ranges_.end(), [&](const Range& r) { return lies_before(range, r); });
+  const auto begin =
+      std::ranges::find_if_not(ranges_, [&](const Range& r) { return lies_before(r, range); });
+  const auto end =
+      std::find_if(begin, ranges_.end(), [&](const Range& r) { return lies_before(range, r); });
   if (!has_room_for(range, static_cast<std::size_t>(end - begin))) return Added::too_many;
 
   Range merged = range;
@@ -63,18 +70,21 @@ bool IntervalSet::has_room_for(const Range& range, std::size_t swallowed) const 
 
 std::optional<Contradiction> IntervalSet::contradiction(const Range& range) const {
   if (range.first == 1 && range.before != Digest{}) return Contradiction{0, Digest{}, range.before};
-  auto at = std::ranges::find_if_not(ranges_, [&](const Range& r) { return lies_before(r, range); });
+  auto at =
+      std::ranges::find_if_not(ranges_, [&](const Range& r) { return lies_before(r, range); });
   for (; at != ranges_.end() && !lies_before(range, *at); ++at)
     if (auto found = contradiction_between(*at, range)) return found;
   return std::nullopt;
 }
 
 bool IntervalSet::contains(std::uint64_t sequence) const {
-  return std::ranges::any_of(ranges_, [&](const Range& r) { return r.first <= sequence && sequence <= r.last; });
+  return std::ranges::any_of(
+      ranges_, [&](const Range& r) { return r.first <= sequence && sequence <= r.last; });
 }
 
 bool IntervalSet::contains(const Range& range) const {
-  return std::ranges::any_of(ranges_, [&](const Range& r) { return r.first <= range.first && range.last <= r.last; });
+  return std::ranges::any_of(
+      ranges_, [&](const Range& r) { return r.first <= range.first && range.last <= r.last; });
 }
 
 }  // namespace postern::store

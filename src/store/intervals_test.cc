@@ -18,7 +18,9 @@ Digest hash_of(std::uint64_t n, std::uint8_t salt = 0) {
   digest[9] = static_cast<std::byte>(salt);
   return digest;
 }
-Range range(std::uint64_t first, std::uint64_t last) { return {first, last, hash_of(first - 1), hash_of(last)}; }
+Range range(std::uint64_t first, std::uint64_t last) {
+  return {first, last, hash_of(first - 1), hash_of(last)};
+}
 Added add(IntervalSet& set, std::uint64_t n) { return set.add(n, hash_of(n - 1), hash_of(n)); }
 
 TEST(IntervalSet, NeighboursMergeAndKeepTheHashesOfTheirEdges) {
@@ -48,10 +50,14 @@ TEST(IntervalSet, AnotherHashAtAnEdgeIsEquivocationNeverADuplicate) {
   for (std::uint64_t n : {3, 4, 5}) add(set, n);
   const IntervalSet before = set;
   EXPECT_EQ(set.add(5, hash_of(4), hash_of(5, 1)), Added::equivocation) << "the last one";
-  EXPECT_EQ(set.add(3, hash_of(2, 1), hash_of(3, 1)), Added::equivocation) << "the first one, by its predecessor";
-  EXPECT_EQ(set.add(6, hash_of(5, 1), hash_of(6)), Added::equivocation) << "does not follow the last";
-  EXPECT_EQ(set.add(2, hash_of(1), hash_of(2, 1)), Added::equivocation) << "the first does not follow it";
-  EXPECT_EQ(set.add(4, hash_of(3), hash_of(4, 1)), Added::duplicate) << "inside, hashes are not kept";
+  EXPECT_EQ(set.add(3, hash_of(2, 1), hash_of(3, 1)), Added::equivocation)
+      << "the first one, by its predecessor";
+  EXPECT_EQ(set.add(6, hash_of(5, 1), hash_of(6)), Added::equivocation)
+      << "does not follow the last";
+  EXPECT_EQ(set.add(2, hash_of(1), hash_of(2, 1)), Added::equivocation)
+      << "the first does not follow it";
+  EXPECT_EQ(set.add(4, hash_of(3), hash_of(4, 1)), Added::duplicate)
+      << "inside, hashes are not kept";
   EXPECT_EQ(set, before);
 }
 

@@ -12,7 +12,8 @@ constexpr std::int64_t kApplicationId = 0x5053'544e;
 ///
 /// Conventions: times are Unix milliseconds; u64 are the signed number of the same bits (never
 /// ordered in SQL); setter is epoch ordinal u32, epoch random u64, sequence u64, lane u8,
-/// big-endian, so that its bytes order as rule B50 wants; edition is generation u32, number u64, likewise.
+/// big-endian, so that its bytes order as rule B50 wants; edition is generation u32, number u64,
+/// likewise.
 constexpr std::array kSteps = {
     R"sql(
 CREATE TABLE stream (
@@ -175,16 +176,19 @@ Result<> migrate(Database& database, const std::string& path) {
       const std::int64_t version = number(database, "PRAGMA user_version");
       const bool empty = number(database, "SELECT count(*) FROM sqlite_schema") == 0;
       if (!empty && number(database, "PRAGMA application_id") != kApplicationId)
-        return fail(Errc::invalid, "{} is a SQLite database, but not a store of Postern; name another file", path);
+        return fail(Errc::invalid,
+                    "{} is a SQLite database, but not a store of Postern; name another file", path);
       if (version > kNewest)
         return fail(Errc::invalid,
-                    "{} has schema version {}, this program knows up to {}; start the newer program that wrote it, or "
+                    "{} has schema version {}, this program knows up to {}; start the newer "
+                    "program that wrote it, or "
                     "restore a backup made before the upgrade",
                     path, version, kNewest);
       done = version == kNewest;
       if (done) return {};
       database.execute(kSteps[static_cast<std::size_t>(version)]);
-      database.execute(fmt::format("PRAGMA user_version={}; PRAGMA application_id={}", version + 1, kApplicationId));
+      database.execute(fmt::format("PRAGMA user_version={}; PRAGMA application_id={}", version + 1,
+                                   kApplicationId));
       return {};
     });
     if (!step) return step;

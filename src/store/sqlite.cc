@@ -1,5 +1,7 @@
 #include "store/sqlite.h"
 
+#include <sqlite3.h>
+
 #include <algorithm>
 #include <limits>
 
@@ -18,7 +20,10 @@ wire::StreamKey stream_in(Query& row, int from) {
   wire::StreamKey key;
   row.array(from, key.node.bytes);
   key.epoch = {row.u32(from + 1), row.u64(from + 2)};
-  key.lane = static_cast<wire::Lane>(row.integer(from + 3));
+  const auto lane = static_cast<std::uint8_t>(row.integer(from + 3));
+  if (!wire::is_lane(lane))
+    throw SQLite::Exception(fmt::format("a stream of lane {}", lane), SQLITE_CORRUPT);
+  key.lane = static_cast<wire::Lane>(lane);
   return key;
 }
 
@@ -27,8 +32,10 @@ wire::StreamKey stream_in(Query& row, int from) {
 Result<std::unique_ptr<Store>> open_sqlite(const std::string& path) {
   auto database = Database::open(path);
   if (!database) return std::unexpected(database.error());
-  if (auto migrated = migrate(**database, path); !migrated) return std::unexpected(migrated.error());
-  if (auto logged = (*database)->use_write_ahead_log(); !logged) return std::unexpected(logged.error());
+  if (auto migrated = migrate(**database, path); !migrated)
+    return std::unexpected(migrated.error());
+  if (auto logged = (*database)->use_write_ahead_log(); !logged)
+    return std::unexpected(logged.error());
   return std::make_unique<SqliteStore>(std::move(*database));
 }
 
@@ -58,7 +65,8 @@ Result<wire::Coverage> SqliteStore::settled_coverage(const wire::StreamKey& stre
 Result<std::vector<StreamRow>> SqliteStore::streams(const NodeId& node) {
   return database_->guarded("reading streams", [&]() -> Result<std::vector<StreamRow>> {
     std::vector<std::pair<std::int64_t, wire::StreamKey>> known;
-    Query query(database_->prepare("SELECT id, node, epoch_ordinal, epoch_random, lane FROM stream WHERE node = ?"));
+    Query query(database_->prepare(
+        "SELECT id, node, epoch_ordinal, epoch_random, lane FROM stream WHERE node = ?"));
     query.bind(node);
     while (query.step()) known.emplace_back(query.integer(0), stream_in(query, 1));
     std::ranges::sort(known, {}, [](const auto& entry) { return entry.second; });
@@ -77,7 +85,8 @@ Result<std::vector<ArchivedBatch>> SqliteStore::archive(const NodeId& node, std:
     Query query(database_->prepare(
         "SELECT node, epoch_ordinal, epoch_random, lane, sequence, arrived, message"
         " FROM archive JOIN stream ON stream.id = archive.stream WHERE archive.id IN"
-        " (SELECT id FROM archive WHERE stream IN (SELECT id FROM stream WHERE node = ?) ORDER BY id DESC LIMIT ?)"
+        " (SELECT id FROM archive WHERE stream IN (SELECT id FROM stream WHERE node = ?) ORDER BY "
+        "id DESC LIMIT ?)"
         " ORDER BY archive.id DESC"));
     query.bind(node, row_limit(limit));
     std::vector<ArchivedBatch> batches;
@@ -88,12 +97,14 @@ Result<std::vector<ArchivedBatch>> SqliteStore::archive(const NodeId& node, std:
   });
 }
 
-Result<std::size_t> SqliteStore::trim_archive(WallTime older_than, std::uint64_t bytes_max, std::size_t limit) {
+Result<std::size_t> SqliteStore::trim_archive(WallTime older_than, std::uint64_t bytes_max,
+                                              std::size_t limit) {
   return database_->transaction("trimming the archive", [&]() -> Result<std::size_t> {
     std::uint64_t left = counter("archive_bytes");
     std::uint64_t freed = 0;
     std::vector<std::int64_t> goes;
-    Query oldest(database_->prepare("SELECT id, arrived, length(message) FROM archive ORDER BY arrived, id LIMIT ?"));
+    Query oldest(database_->prepare(
+        "SELECT id, arrived, length(message) FROM archive ORDER BY arrived, id LIMIT ?"));
     oldest.bind(row_limit(limit));
     while (oldest.step() && (oldest.time(1) < older_than || left > bytes_max)) {
       goes.push_back(oldest.integer(0));
@@ -109,14 +120,17 @@ Result<std::size_t> SqliteStore::trim_archive(WallTime older_than, std::uint64_t
 
 Result<std::vector<Equivocation>> SqliteStore::equivocations(std::size_t limit) {
   return database_->guarded("reading equivocations", [&]() -> Result<std::vector<Equivocation>> {
-    Query query(database_->prepare(
-        "SELECT node, epoch_ordinal, epoch_random, lane, sequence, hash, disputed, known, claimed, arrived, message"
-        " FROM equivocation JOIN stream ON stream.id = equivocation.stream ORDER BY equivocation.id DESC LIMIT ?"));
+    Query query(
+        database_->prepare("SELECT node, epoch_ordinal, epoch_random, lane, sequence, hash, "
+                           "disputed, known, claimed, arrived, message"
+                           " FROM equivocation JOIN stream ON stream.id = equivocation.stream "
+                           "ORDER BY equivocation.id DESC LIMIT ?"));
     query.bind(row_limit(limit));
     std::vector<Equivocation> found;
     while (query.step())
-      found.push_back({stream_in(query, 0), query.u64(4), query.digest(5), query.u64(6), query.digest(7),
-                       query.digest(8), query.time(9), std::make_shared<const Bytes>(query.blob(10))});
+      found.push_back({stream_in(query, 0), query.u64(4), query.digest(5), query.u64(6),
+                       query.digest(7), query.digest(8), query.time(9),
+                       std::make_shared<const Bytes>(query.blob(10))});
     return found;
   });
 }
@@ -135,7 +149,8 @@ Result<std::vector<LatestValue>> SqliteStore::latest(const NodeId& node) {
     std::vector<LatestValue> values;
     while (query.step()) {
       const double value = query.null(3) ? std::numeric_limits<double>::quiet_NaN() : query.real(3);
-      values.push_back({query.text(0), query.text(1), query.text(2), value, query.integer(4) != 0, query.time(5)});
+      values.push_back({query.text(0), query.text(1), query.text(2), value, query.integer(4) != 0,
+                        query.time(5)});
     }
     return values;
   });
@@ -143,11 +158,12 @@ Result<std::vector<LatestValue>> SqliteStore::latest(const NodeId& node) {
 
 Result<std::vector<Entity>> SqliteStore::entities(const NodeId& node) {
   return database_->guarded("reading entities", [&]() -> Result<std::vector<Entity>> {
-    Query query(
-        database_->prepare("SELECT type, id, attributes, time FROM entity WHERE node = ? ORDER BY type, id"));
+    Query query(database_->prepare(
+        "SELECT type, id, attributes, time FROM entity WHERE node = ? ORDER BY type, id"));
     query.bind(node);
     std::vector<Entity> found;
-    while (query.step()) found.push_back({query.text(0), query.text(1), query.text(2), query.time(3)});
+    while (query.step())
+      found.push_back({query.text(0), query.text(1), query.text(2), query.time(3)});
     return found;
   });
 }

@@ -22,7 +22,8 @@ class SqliteStore final : public Store {
   Result<wire::Coverage> settled_coverage(const wire::StreamKey& stream) override;
   Result<std::vector<StreamRow>> streams(const NodeId& node) override;
   Result<std::vector<ArchivedBatch>> archive(const NodeId& node, std::size_t limit) override;
-  Result<std::size_t> trim_archive(WallTime older_than, std::uint64_t bytes_max, std::size_t limit) override;
+  Result<std::size_t> trim_archive(WallTime older_than, std::uint64_t bytes_max,
+                                   std::size_t limit) override;
   Result<std::vector<Equivocation>> equivocations(std::size_t limit) override;
   Result<std::uint64_t> equivocation_count() override;
   Result<std::vector<LatestValue>> latest(const NodeId& node) override;

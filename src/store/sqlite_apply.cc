@@ -1,3 +1,5 @@
+#include <sqlite3.h>
+
 #include <algorithm>
 #include <iterator>
 #include <ranges>
@@ -32,13 +34,14 @@ Result<> check(const Apply& batch) {
   const std::string name = fmt::format("batch {} of {}", header.sequence, header.stream.text());
   if (header.sequence == 0) return fail(Errc::invalid, "{}: batches count from 1", name);
   if (!message || message->size() > wire::kBatchMessageBytesMax)
-    return fail(Errc::invalid, "{}: its message has {} bytes, the limit is {}", name, message ? message->size() : 0,
-                wire::kBatchMessageBytesMax);
+    return fail(Errc::invalid, "{}: its message has {} bytes, the limit is {}", name,
+                message ? message->size() : 0, wire::kBatchMessageBytesMax);
   const auto& gap = effects.gap;
   if (gap && (gap->first == 0 || gap->last < gap->first))
     return fail(Errc::invalid, "{}: a gap from {} to {}", name, gap->first, gap->last);
   if (gap && gap->stream.node != header.stream.node)
-    return fail(Errc::invalid, "{}: a gap of {}, which is another node's stream", name, gap->stream.text());
+    return fail(Errc::invalid, "{}: a gap of {}, which is another node's stream", name,
+                gap->stream.text());
   return {};
 }
 
@@ -54,7 +57,8 @@ Result<std::vector<Outcome>> SqliteStore::apply(std::span<const Apply> batches) 
     for (const Apply& batch : batches) outcomes.push_back(apply_one(turn, batch));
     for (const auto& [key, stream] : turn.streams) save(stream);
     bound_projections(turn);
-    if (turn.archived_bytes > 0) count("archive_bytes", static_cast<std::int64_t>(turn.archived_bytes));
+    if (turn.archived_bytes > 0)
+      count("archive_bytes", static_cast<std::int64_t>(turn.archived_bytes));
     return outcomes;
   });
 }
@@ -67,12 +71,13 @@ Outcome SqliteStore::apply_one(Turn& turn, const Apply& batch) {
     put_aside(stream, batch, *verdict.contradiction);
   }
   if (verdict.outcome != Outcome::applied) return verdict.outcome;
-  database_->run("INSERT INTO archive (stream, sequence, hash, arrived, message) VALUES (?, ?, ?, ?, ?)", stream.id,
-                 batch.header.sequence, batch.hash, batch.arrived, *batch.message);
+  database_->run(
+      "INSERT INTO archive (stream, sequence, hash, arrived, message) VALUES (?, ?, ?, ?, ?)",
+      stream.id, batch.header.sequence, batch.hash, batch.arrived, *batch.message);
   turn.archived_bytes += batch.message->size();
   if (batch.effects.opening)
-    database_->run("INSERT INTO epoch_opening (stream, sequence, opening) VALUES (?, ?, ?)", stream.id,
-                   batch.header.sequence, wire::encode(*batch.effects.opening));
+    database_->run("INSERT INTO epoch_opening (stream, sequence, opening) VALUES (?, ?, ?)",
+                   stream.id, batch.header.sequence, wire::encode(*batch.effects.opening));
   project(turn, batch);
   return Outcome::applied;
 }
@@ -82,7 +87,8 @@ StreamLedger::Verdict SqliteStore::judge(Turn& turn, const Apply& batch) {
   const wire::BatchHeader& header = batch.header;
   OpenStream& own = open_stream(turn, header.stream);
   if (own.now.applied_set().contains(header.sequence)) {
-    Query archived(database_->prepare("SELECT hash FROM archive WHERE stream = ? AND sequence = ?"));
+    Query archived(
+        database_->prepare("SELECT hash FROM archive WHERE stream = ? AND sequence = ?"));
     if (archived.bind(own.id, header.sequence).step()) {
       const Digest known = archived.digest(0);
       if (known == batch.hash) return {Outcome::duplicate, {}};
@@ -97,19 +103,24 @@ StreamLedger::Verdict SqliteStore::judge(Turn& turn, const Apply& batch) {
   if (verdict.outcome != Outcome::applied) return verdict;
   const auto of_gap = open_stream(turn, gap.stream)
                           .now.add_gap({{gap.first, gap.last, gap.before, gap.at_last},
-                                        header.stream.epoch, header.sequence, gap});
+                                        header.stream.epoch,
+                                        header.sequence,
+                                        gap});
   if (of_gap.outcome != Outcome::applied) own.now = untouched;
   return of_gap;
 }
 
-void SqliteStore::put_aside(const OpenStream& stream, const Apply& batch, const Contradiction& contradiction) {
-  Query known(database_->prepare("SELECT 1 FROM equivocation WHERE stream = ? AND sequence = ? AND hash = ?"));
+void SqliteStore::put_aside(const OpenStream& stream, const Apply& batch,
+                            const Contradiction& contradiction) {
+  Query known(database_->prepare(
+      "SELECT 1 FROM equivocation WHERE stream = ? AND sequence = ? AND hash = ?"));
   if (known.bind(stream.id, batch.header.sequence, batch.hash).step()) return;
   database_->run(
-      "INSERT INTO equivocation (stream, sequence, hash, disputed, known, claimed, arrived, message)"
+      "INSERT INTO equivocation (stream, sequence, hash, disputed, known, claimed, arrived, "
+      "message)"
       " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-      stream.id, batch.header.sequence, batch.hash, contradiction.sequence, contradiction.known, contradiction.claimed,
-      batch.arrived, *batch.message);
+      stream.id, batch.header.sequence, batch.hash, contradiction.sequence, contradiction.known,
+      contradiction.claimed, batch.arrived, *batch.message);
   database_->run("DELETE FROM equivocation WHERE id <= ?",
                  database_->last_row() - static_cast<std::int64_t>(kEquivocationsMax));
   count("equivocations", 1);
@@ -122,15 +133,18 @@ void SqliteStore::project(Turn& turn, const Apply& batch) {
     database_->run(
         "INSERT INTO latest_value (node, metric, attributes, unit, value, is_integer, time, setter)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-        " ON CONFLICT (node, metric, attributes) DO UPDATE SET unit = excluded.unit, value = excluded.value,"
+        " ON CONFLICT (node, metric, attributes) DO UPDATE SET unit = excluded.unit, value = "
+        "excluded.value,"
         " is_integer = excluded.is_integer, time = excluded.time, setter = excluded.setter"
         " WHERE excluded.setter >= latest_value.setter",
-        node, value.metric, value.attributes, value.unit, value.value, value.integer, value.time, setter);
+        node, value.metric, value.attributes, value.unit, value.value, value.integer, value.time,
+        setter);
   if (!batch.effects.values.empty()) turn.nodes_with_values.insert(node);
   for (const Entity& entity : batch.effects.entities)
     database_->run(
         "INSERT INTO entity (node, type, id, attributes, time, setter) VALUES (?, ?, ?, ?, ?, ?)"
-        " ON CONFLICT (node, type, id) DO UPDATE SET attributes = excluded.attributes, time = excluded.time,"
+        " ON CONFLICT (node, type, id) DO UPDATE SET attributes = excluded.attributes, time = "
+        "excluded.time,"
         " setter = excluded.setter WHERE excluded.setter >= entity.setter",
         node, entity.type, entity.id, entity.attributes, entity.time, setter);
   if (!batch.effects.entities.empty()) turn.nodes_with_entities.insert(node);
@@ -159,8 +173,9 @@ void SqliteStore::bound_projections(const Turn& turn) {
 }
 
 std::optional<std::int64_t> SqliteStore::stream_id(const wire::StreamKey& key) {
-  Query found(database_->prepare(
-      "SELECT id FROM stream WHERE node = ? AND epoch_ordinal = ? AND epoch_random = ? AND lane = ?"));
+  Query found(
+      database_->prepare("SELECT id FROM stream WHERE node = ? AND epoch_ordinal = ? AND "
+                         "epoch_random = ? AND lane = ?"));
   found.bind(key.node, key.epoch.ordinal, key.epoch.random, lane_number(key.lane));
   if (!found.step()) return std::nullopt;
   return found.integer(0);
@@ -170,8 +185,10 @@ SqliteStore::OpenStream& SqliteStore::open_stream(Turn& turn, const wire::Stream
   if (auto open = turn.streams.find(key); open != turn.streams.end()) return open->second;
   std::optional<std::int64_t> id = stream_id(key);
   if (!id) {
-    database_->run("INSERT INTO stream (node, epoch_ordinal, epoch_random, lane, sealed) VALUES (?, ?, ?, ?, 0)",
-                   key.node, key.epoch.ordinal, key.epoch.random, lane_number(key.lane));
+    database_->run(
+        "INSERT INTO stream (node, epoch_ordinal, epoch_random, lane, sealed) VALUES (?, ?, ?, ?, "
+        "0)",
+        key.node, key.epoch.ordinal, key.epoch.random, lane_number(key.lane));
     id = database_->last_row();
   }
   const StreamLedger ledger = load(*id, key);
@@ -180,26 +197,40 @@ SqliteStore::OpenStream& SqliteStore::open_stream(Turn& turn, const wire::Stream
 
 StreamLedger SqliteStore::load(std::int64_t id, const wire::StreamKey& key) {
   std::vector<Range> ranges;
-  Query applied(database_->prepare("SELECT first, last, before, hash FROM applied_range WHERE stream = ?"));
+  Query applied(
+      database_->prepare("SELECT first, last, before, hash FROM applied_range WHERE stream = ?"));
   applied.bind(id);
-  while (applied.step()) ranges.push_back({applied.u64(0), applied.u64(1), applied.digest(2), applied.digest(3)});
-  std::ranges::sort(ranges, {}, &Range::first);
+  while (applied.step())
+    ranges.push_back({applied.u64(0), applied.u64(1), applied.digest(2), applied.digest(3)});
 
   std::vector<LedgerGap> gaps;
-  Query rows(database_->prepare(
-      "SELECT by_epoch_ordinal, by_epoch_random, by_sequence, first, last, before, at_last, first_time, last_time,"
-      " records, bytes, reason FROM gap WHERE stream = ?"));
+  Query rows(
+      database_->prepare("SELECT by_epoch_ordinal, by_epoch_random, by_sequence, first, last, "
+                         "before, at_last, first_time, last_time,"
+                         " records, bytes, reason FROM gap WHERE stream = ?"));
   rows.bind(id);
   while (rows.step()) {
-    wire::GapRecord record{key, rows.u64(3), rows.u64(4), rows.digest(5), rows.digest(6), rows.time(7), rows.time(8),
-                           rows.u64(9), rows.u64(10), static_cast<wire::GapRecord::Reason>(rows.u32(11))};
+    wire::GapRecord record{key,
+                           rows.u64(3),
+                           rows.u64(4),
+                           rows.digest(5),
+                           rows.digest(6),
+                           rows.time(7),
+                           rows.time(8),
+                           rows.u64(9),
+                           rows.u64(10),
+                           static_cast<wire::GapRecord::Reason>(rows.u32(11))};
     gaps.push_back({{record.first, record.last, record.before, record.at_last},
-                    {rows.u32(0), rows.u64(1)}, rows.u64(2), record});
+                    {rows.u32(0), rows.u64(1)},
+                    rows.u64(2),
+                    record});
   }
-  std::ranges::sort(gaps, {}, [](const LedgerGap& gap) { return gap.range.first; });
 
   Query sealed(database_->prepare("SELECT sealed FROM stream WHERE id = ?"));
-  return StreamLedger(key, sealed.bind(id).step() ? sealed.u64(0) : 0, std::move(ranges), std::move(gaps));
+  auto ledger = StreamLedger::restore(key, sealed.bind(id).step() ? sealed.u64(0) : 0,
+                                      std::move(ranges), std::move(gaps));
+  if (!ledger) throw SQLite::Exception(ledger.error().message, SQLITE_CORRUPT);
+  return *ledger;
 }
 
 /// Writes what changed and no more: usually the one interval that grew.
@@ -213,28 +244,35 @@ void SqliteStore::save(const OpenStream& stream) {
     const auto by_first = [](const Range& a, const Range& b) {
       return std::tie(a.first, a.last) < std::tie(b.first, b.last);
     };
-    std::ranges::set_difference(before.applied_set().ranges(), now.applied_set().ranges(), std::back_inserter(gone),
-                                by_first);
-    std::ranges::set_difference(now.applied_set().ranges(), before.applied_set().ranges(), std::back_inserter(come),
-                                by_first);
+    std::ranges::set_difference(before.applied_set().ranges(), now.applied_set().ranges(),
+                                std::back_inserter(gone), by_first);
+    std::ranges::set_difference(now.applied_set().ranges(), before.applied_set().ranges(),
+                                std::back_inserter(come), by_first);
     for (const Range& range : gone)
       database_->run("DELETE FROM applied_range WHERE stream = ? AND first = ?", id, range.first);
     for (const Range& range : come)
-      database_->run("INSERT INTO applied_range (stream, first, last, before, hash) VALUES (?, ?, ?, ?, ?)", id,
-                     range.first, range.last, range.before, range.hash);
+      database_->run(
+          "INSERT INTO applied_range (stream, first, last, before, hash) VALUES (?, ?, ?, ?, ?)",
+          id, range.first, range.last, range.before, range.hash);
   }
   if (before.gap_records() != now.gap_records()) {
-    for (const LedgerGap& gap : before.gap_records() | std::views::filter(missing_in(now.gap_records())))
+    for (const LedgerGap& gap :
+         before.gap_records() | std::views::filter(missing_in(now.gap_records())))
       database_->run(
-          "DELETE FROM gap WHERE stream = ? AND by_epoch_ordinal = ? AND by_epoch_random = ? AND by_sequence = ?", id,
-          gap.by_epoch.ordinal, gap.by_epoch.random, gap.by_sequence);
-    for (const LedgerGap& gap : now.gap_records() | std::views::filter(missing_in(before.gap_records())))
+          "DELETE FROM gap WHERE stream = ? AND by_epoch_ordinal = ? AND by_epoch_random = ? AND "
+          "by_sequence = ?",
+          id, gap.by_epoch.ordinal, gap.by_epoch.random, gap.by_sequence);
+    for (const LedgerGap& gap :
+         now.gap_records() | std::views::filter(missing_in(before.gap_records())))
       database_->run(
-          "INSERT INTO gap (stream, by_epoch_ordinal, by_epoch_random, by_sequence, first, last, before, at_last,"
-          " first_time, last_time, records, bytes, reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-          id, gap.by_epoch.ordinal, gap.by_epoch.random, gap.by_sequence, gap.record.first, gap.record.last,
-          gap.record.before, gap.record.at_last, gap.record.first_time, gap.record.last_time, gap.record.records,
-          gap.record.bytes, static_cast<std::int64_t>(gap.record.reason));
+          "INSERT INTO gap (stream, by_epoch_ordinal, by_epoch_random, by_sequence, first, last, "
+          "before, at_last,"
+          " first_time, last_time, records, bytes, reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
+          "?, ?, ?)",
+          id, gap.by_epoch.ordinal, gap.by_epoch.random, gap.by_sequence, gap.record.first,
+          gap.record.last, gap.record.before, gap.record.at_last, gap.record.first_time,
+          gap.record.last_time, gap.record.records, gap.record.bytes,
+          static_cast<std::int64_t>(gap.record.reason));
   }
   if (before.sealed() != now.sealed())
     database_->run("UPDATE stream SET sealed = ? WHERE id = ?", now.sealed(), id);

@@ -23,7 +23,9 @@ std::vector<std::string> split(std::string_view joined) {
     std::size_t size = 0;
     const auto [at, error] = std::from_chars(joined.data(), joined.data() + joined.size(), size);
     joined.remove_prefix(static_cast<std::size_t>(at - joined.data()));
-    if (error != std::errc() || joined.empty() || size > joined.size() - 1 || joined.size() - 1 - size < 1) break;
+    if (error != std::errc() || joined.empty() || size > joined.size() - 1 ||
+        joined.size() - 1 - size < 1)
+      break;
     names.emplace_back(joined.substr(1, size));
     joined.remove_prefix(size + 2);
   }
@@ -32,19 +34,27 @@ std::vector<std::string> split(std::string_view joined) {
 
 Bytes edition_of(const StoredDocument& document) {
   Bytes edition;
-  for (int i = 3; i >= 0; --i) edition.push_back(static_cast<std::byte>(document.generation >> (8 * i)));
-  for (int i = 7; i >= 0; --i) edition.push_back(static_cast<std::byte>(document.number >> (8 * i)));
+  for (int i = 3; i >= 0; --i)
+    edition.push_back(static_cast<std::byte>(document.generation >> (8 * i)));
+  for (int i = 7; i >= 0; --i)
+    edition.push_back(static_cast<std::byte>(document.number >> (8 * i)));
   return edition;
 }
 
 void read_edition(std::span<const std::byte, 12> edition, StoredDocument& document) {
-  for (std::byte b : edition.first<4>()) document.generation = document.generation << 8 | std::to_integer<std::uint32_t>(b);
-  for (std::byte b : edition.last<8>()) document.number = document.number << 8 | std::to_integer<std::uint64_t>(b);
+  for (std::byte b : edition.first<4>())
+    document.generation = document.generation << 8 | std::to_integer<std::uint32_t>(b);
+  for (std::byte b : edition.last<8>())
+    document.number = document.number << 8 | std::to_integer<std::uint64_t>(b);
 }
 
-#define POSTERN_NODE_COLUMNS                                                                              \
-  "name, id, identity_key, role, standing, parents, direction, reason, decided_by, decided, approval, "   \
-  "first_seen, last_seen, connected, address, path, software, certificate_sha256, certificate_not_after, " \
+// A macro, because prepared statements are kept by their literal, and only literals are joined at
+// compile time.
+#define POSTERN_NODE_COLUMNS                                                                  \
+  "name, id, identity_key, role, standing, parents, direction, reason, decided_by, decided, " \
+  "approval, "                                                                                \
+  "first_seen, last_seen, connected, address, path, software, certificate_sha256, "           \
+  "certificate_not_after, "                                                                   \
   "head_number, head"
 
 std::optional<WallTime> optional_time(Query& row, int column) {
@@ -90,15 +100,16 @@ std::vector<Node> read_nodes(Query& query) {
 
 Result<std::vector<Node>> SqliteStore::nodes() {
   return database_->guarded("reading nodes", [&]() -> Result<std::vector<Node>> {
-    Query query(database_->prepare("SELECT row, " POSTERN_NODE_COLUMNS " FROM node ORDER BY name, row"));
+    Query query(
+        database_->prepare("SELECT row, " POSTERN_NODE_COLUMNS " FROM node ORDER BY name, row"));
     return read_nodes(query);
   });
 }
 
 Result<std::optional<Node>> SqliteStore::node(const NodeId& id) {
   return database_->guarded("reading a node", [&]() -> Result<std::optional<Node>> {
-    Query query(
-        database_->prepare("SELECT row, " POSTERN_NODE_COLUMNS " FROM node WHERE id = ? ORDER BY row DESC LIMIT 1"));
+    Query query(database_->prepare("SELECT row, " POSTERN_NODE_COLUMNS
+                                   " FROM node WHERE id = ? ORDER BY row DESC LIMIT 1"));
     if (!query.bind(id).step()) return std::optional<Node>();
     return read_node(query);
   });
@@ -106,8 +117,9 @@ Result<std::optional<Node>> SqliteStore::node(const NodeId& id) {
 
 Result<std::optional<Node>> SqliteStore::node_by_name(std::string_view name) {
   return database_->guarded("reading a node", [&]() -> Result<std::optional<Node>> {
-    Query query(database_->prepare("SELECT row, " POSTERN_NODE_COLUMNS
-                                   " FROM node WHERE name = ? AND standing <> ? ORDER BY standing <> ?, row LIMIT 1"));
+    Query query(database_->prepare(
+        "SELECT row, " POSTERN_NODE_COLUMNS
+        " FROM node WHERE name = ? AND standing <> ? ORDER BY standing <> ?, row LIMIT 1"));
     if (!query.bind(name, kRemoved, kApproved).step()) return std::optional<Node>();
     return read_node(query);
   });
@@ -115,7 +127,8 @@ Result<std::optional<Node>> SqliteStore::node_by_name(std::string_view name) {
 
 Result<std::vector<Node>> SqliteStore::nodes_named(std::string_view name) {
   return database_->guarded("reading nodes", [&]() -> Result<std::vector<Node>> {
-    Query query(database_->prepare("SELECT row, " POSTERN_NODE_COLUMNS " FROM node WHERE name = ? ORDER BY row"));
+    Query query(database_->prepare("SELECT row, " POSTERN_NODE_COLUMNS
+                                   " FROM node WHERE name = ? ORDER BY row"));
     query.bind(name);
     return read_nodes(query);
   });
@@ -126,23 +139,29 @@ Result<Node> SqliteStore::save_node(const Node& node, const std::optional<AuditE
   return database_->transaction(doing, [&]() -> Result<Node> {
     if (node.row != 0) {
       Query known(database_->prepare("SELECT 1 FROM node WHERE row = ?"));
-      if (!known.bind(node.row).step()) return fail(Errc::invalid, "node {} has no row {}", node.name, node.row);
+      if (!known.bind(node.row).step())
+        return fail(Errc::invalid, "node {} has no row {}", node.name, node.row);
     }
     const auto row = node.row == 0 ? std::nullopt : std::optional(node.row);
     // An upsert by row: OR REPLACE would silently delete the row that collides.
-    database_->run(
-        "INSERT INTO node (row, " POSTERN_NODE_COLUMNS
-        ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-        " ON CONFLICT (row) DO UPDATE SET (" POSTERN_NODE_COLUMNS
-        ") = (excluded.name, excluded.id, excluded.identity_key, excluded.role, excluded.standing, excluded.parents,"
-        " excluded.direction, excluded.reason, excluded.decided_by, excluded.decided, excluded.approval,"
-        " excluded.first_seen, excluded.last_seen, excluded.connected, excluded.address, excluded.path,"
-        " excluded.software, excluded.certificate_sha256, excluded.certificate_not_after, excluded.head_number,"
-        " excluded.head)",
-        row, node.name, node.id, node.identity_key, static_cast<int>(node.role), static_cast<int>(node.standing),
-        join(node.parents), static_cast<int>(node.direction), node.reason, node.decided_by, node.decided,
-        node.approval, node.first_seen, node.last_seen, node.connected, node.address, join(node.path), node.software,
-        node.certificate_sha256, node.certificate_not_after, node.head_number, node.head);
+    database_->run("INSERT INTO node (row, " POSTERN_NODE_COLUMNS
+                   ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                   " ON CONFLICT (row) DO UPDATE SET (" POSTERN_NODE_COLUMNS
+                   ") = (excluded.name, excluded.id, excluded.identity_key, excluded.role, "
+                   "excluded.standing, excluded.parents,"
+                   " excluded.direction, excluded.reason, excluded.decided_by, excluded.decided, "
+                   "excluded.approval,"
+                   " excluded.first_seen, excluded.last_seen, excluded.connected, "
+                   "excluded.address, excluded.path,"
+                   " excluded.software, excluded.certificate_sha256, "
+                   "excluded.certificate_not_after, excluded.head_number,"
+                   " excluded.head)",
+                   row, node.name, node.id, node.identity_key, static_cast<int>(node.role),
+                   static_cast<int>(node.standing), join(node.parents),
+                   static_cast<int>(node.direction), node.reason, node.decided_by, node.decided,
+                   node.approval, node.first_seen, node.last_seen, node.connected, node.address,
+                   join(node.path), node.software, node.certificate_sha256,
+                   node.certificate_not_after, node.head_number, node.head);
     Node saved = node;
     if (!row) saved.row = database_->last_row();
     if (audit) write_audit(*audit);
@@ -169,20 +188,24 @@ Result<> SqliteStore::seen(std::span<const Seen> seen) {
 }
 
 void SqliteStore::see(const Seen& seen) {
-  Query known(database_->prepare("SELECT row, head_number FROM node WHERE id = ? AND standing <> ?"));
+  Query known(
+      database_->prepare("SELECT row, head_number FROM node WHERE id = ? AND standing <> ?"));
   if (!known.bind(seen.id, kRemoved).step()) return;
   const std::int64_t row = known.integer(0);
   const bool newer = seen.head_number && (known.null(1) || *seen.head_number > known.u64(1));
   const auto path = seen.path ? std::optional(join(*seen.path)) : std::nullopt;
   database_->run(
-      "UPDATE node SET first_seen = coalesce(first_seen, ?2), last_seen = max(coalesce(last_seen, ?2), ?2),"
-      " connected = coalesce(?3, connected), address = coalesce(?4, address), path = coalesce(?5, path),"
+      "UPDATE node SET first_seen = coalesce(first_seen, ?2), last_seen = max(coalesce(last_seen, "
+      "?2), ?2),"
+      " connected = coalesce(?3, connected), address = coalesce(?4, address), path = coalesce(?5, "
+      "path),"
       " software = coalesce(?6, software), certificate_sha256 = coalesce(?7, certificate_sha256),"
       " certificate_not_after = coalesce(?8, certificate_not_after) WHERE row = ?1",
       row, seen.time, seen.connected, seen.address, path, seen.software, seen.certificate_sha256,
       seen.certificate_not_after);
   if (newer)
-    database_->run("UPDATE node SET head_number = ?, head = ? WHERE row = ?", *seen.head_number, seen.head, row);
+    database_->run("UPDATE node SET head_number = ?, head = ? WHERE row = ?", *seen.head_number,
+                   seen.head, row);
   for (const auto& [stream, sealed] : seen.sealed) raise_sealed(stream, sealed);
 }
 
@@ -191,7 +214,8 @@ Result<std::uint64_t> SqliteStore::next_document_number(std::uint32_t type) {
     Query query(database_->prepare(
         "INSERT INTO document_number (type, newest) VALUES (?, 1)"
         " ON CONFLICT (type) DO UPDATE SET newest = newest + 1 RETURNING newest"));
-    if (!query.bind(type).step()) return fail(Errc::unavailable, "no number for documents of type {}", type);
+    if (!query.bind(type).step())
+      return fail(Errc::unavailable, "no number for documents of type {}", type);
     const std::uint64_t number = query.u64(0);
     query.step();  // to its end: only then the statement is done
     return number;
@@ -203,28 +227,35 @@ Result<> SqliteStore::save_document(const StoredDocument& document) {
     // Adopted first: also an older edition's number was handed out once.
     Query taken(database_->prepare("SELECT newest FROM document_number WHERE type = ?"));
     if (!taken.bind(document.type).step() || taken.u64(0) < document.number)
-      database_->run("INSERT INTO document_number (type, newest) VALUES (?1, ?2)"
-                     " ON CONFLICT (type) DO UPDATE SET newest = ?2", document.type, document.number);
+      database_->run(
+          "INSERT INTO document_number (type, newest) VALUES (?1, ?2)"
+          " ON CONFLICT (type) DO UPDATE SET newest = ?2",
+          document.type, document.number);
 
     const Bytes audience = document.audience ? to_bytes(document.audience->bytes) : Bytes();
     const Bytes edition = edition_of(document);
-    Query known(database_->prepare("SELECT edition, document FROM document WHERE type = ? AND audience = ?"));
+    Query known(database_->prepare(
+        "SELECT edition, document FROM document WHERE type = ? AND audience = ?"));
     if (known.bind(document.type, audience).step() && known.blob(0) >= edition) {
       if (known.blob(0) == edition && known.blob(1) != document.document)
-        return fail(Errc::invalid, "document type {} number {} of generation {} exists with other content",
+        return fail(Errc::invalid,
+                    "document type {} number {} of generation {} exists with other content",
                     document.type, document.number, document.generation);
       return {};
     }
-    database_->run("INSERT INTO document (type, audience, edition, document) VALUES (?, ?, ?, ?)"
-                   " ON CONFLICT (type, audience) DO UPDATE SET edition = excluded.edition,"
-                   " document = excluded.document", document.type, audience, edition, document.document);
+    database_->run(
+        "INSERT INTO document (type, audience, edition, document) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (type, audience) DO UPDATE SET edition = excluded.edition,"
+        " document = excluded.document",
+        document.type, audience, edition, document.document);
     return {};
   });
 }
 
 Result<std::vector<StoredDocument>> SqliteStore::documents(std::uint32_t type) {
   return database_->guarded("reading documents", [&]() -> Result<std::vector<StoredDocument>> {
-    Query query(database_->prepare("SELECT audience, edition, document FROM document WHERE type = ? ORDER BY audience"));
+    Query query(database_->prepare(
+        "SELECT audience, edition, document FROM document WHERE type = ? ORDER BY audience"));
     query.bind(type);
     std::vector<StoredDocument> documents;
     while (query.step()) {
@@ -247,19 +278,21 @@ Result<> SqliteStore::audit(const AuditEntry& entry) {
 }
 
 void SqliteStore::write_audit(const AuditEntry& entry) {
-  database_->run("INSERT INTO audit (time, who, what, subject, detail) VALUES (?, ?, ?, ?, ?)", entry.time, entry.who,
-                 entry.what, entry.subject, entry.detail);
+  database_->run("INSERT INTO audit (time, who, what, subject, detail) VALUES (?, ?, ?, ?, ?)",
+                 entry.time, entry.who, entry.what, entry.subject, entry.detail);
   database_->run("DELETE FROM audit WHERE id <= ?",
                  database_->last_row() - static_cast<std::int64_t>(kAuditEntriesMax));
 }
 
 Result<std::vector<AuditEntry>> SqliteStore::audit_log(std::size_t limit) {
   return database_->guarded("reading the audit log", [&]() -> Result<std::vector<AuditEntry>> {
-    Query query(database_->prepare("SELECT time, who, what, subject, detail FROM audit ORDER BY id DESC LIMIT ?"));
+    Query query(database_->prepare(
+        "SELECT time, who, what, subject, detail FROM audit ORDER BY id DESC LIMIT ?"));
     query.bind(static_cast<std::int64_t>(std::min(limit, kAuditEntriesMax)));
     std::vector<AuditEntry> entries;
     while (query.step())
-      entries.push_back({query.time(0), query.text(1), query.text(2), query.text(3), query.text(4)});
+      entries.push_back(
+          {query.time(0), query.text(1), query.text(2), query.text(3), query.text(4)});
     return entries;
   });
 }
@@ -280,8 +313,10 @@ Result<std::optional<std::string>> SqliteStore::setting(std::string_view key) {
 
 Result<> SqliteStore::set_setting(std::string_view key, std::string_view value) {
   return database_->transaction("saving a setting", [&]() -> Result<> {
-    database_->run("INSERT INTO setting (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-                   key, value);
+    database_->run(
+        "INSERT INTO setting (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = "
+        "excluded.value",
+        key, value);
     return {};
   });
 }

@@ -47,7 +47,8 @@ class SqliteBackend final : public Backend {
   Folder folder_;
 };
 
-INSTANTIATE_TEST_SUITE_P(Sqlite, StoreConformance, testing::Values<BackendMaker>([]() -> std::unique_ptr<Backend> {
+INSTANTIATE_TEST_SUITE_P(Sqlite, StoreConformance,
+                         testing::Values<BackendMaker>([]() -> std::unique_ptr<Backend> {
                            return std::make_unique<SqliteBackend>();
                          }));
 
@@ -66,9 +67,10 @@ TEST(Sqlite, MakesItsFileForOwnerAndGroupOnly) {
   ASSERT_TRUE(store) << store.error().message;
   ASSERT_TRUE((*store)->set_setting("a", "b"));
   for (const char* end : {"", "-wal"}) {
-    struct stat status{};
+    struct stat status {};
     ASSERT_EQ(stat((folder.file("store.db") + end).c_str(), &status), 0) << end;
-    EXPECT_EQ(status.st_mode & 0137u, 0u) << end << ": not for others, not executable, not written by the group";
+    EXPECT_EQ(status.st_mode & 0137u, 0u)
+        << end << ": not for others, not executable, not written by the group";
   }
 }
 
@@ -81,16 +83,19 @@ TEST(Sqlite, WorksInMemory) {
 TEST(Sqlite, RefusesAStoreOfANewerProgramAndSaysSo) {
   Folder folder;
   ASSERT_TRUE(open_sqlite(folder.file("store.db")));
-  SQLite::Database(folder.file("store.db"), SQLite::OPEN_READWRITE).exec("PRAGMA user_version = 99");
+  SQLite::Database(folder.file("store.db"), SQLite::OPEN_READWRITE)
+      .exec("PRAGMA user_version = 99");
   const auto store = open_sqlite(folder.file("store.db"));
   ASSERT_FALSE(store);
   EXPECT_EQ(store.error().code, Errc::invalid);
-  EXPECT_NE(store.error().message.find("schema version 99"), std::string::npos) << store.error().message;
+  EXPECT_NE(store.error().message.find("schema version 99"), std::string::npos)
+      << store.error().message;
 }
 
 TEST(Sqlite, RefusesSomebodyElsesFileAndLeavesItAsItWas) {
   Folder folder;
-  SQLite::Database(folder.file("other.db"), SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE).exec("CREATE TABLE a (b)");
+  SQLite::Database(folder.file("other.db"), SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE)
+      .exec("CREATE TABLE a (b)");
   EXPECT_EQ(open_sqlite(folder.file("other.db")).error().code, Errc::invalid);
   SQLite::Database other(folder.file("other.db"));
   EXPECT_EQ(other.execAndGet("PRAGMA journal_mode").getString(), "delete");
@@ -101,19 +106,32 @@ TEST(Sqlite, RefusesSomebodyElsesFileAndLeavesItAsItWas) {
   EXPECT_EQ(open_sqlite(folder.file("no/such/folder.db")).error().code, Errc::unavailable);
 }
 
+TEST(Sqlite, RowsThatContradictEachOtherAreAnErrorNotAnAbort) {
+  Folder folder;
+  auto store = std::move(open_sqlite(folder.file("store.db")).value());
+  ASSERT_TRUE(store->apply(std::vector{batch_of(10, 1)}));
+  SQLite::Database(folder.file("store.db"), SQLite::OPEN_READWRITE, 1000)
+      .exec("UPDATE applied_range SET last = 0");
+  EXPECT_EQ(store->applied({}).error().code, Errc::corrupt);
+  EXPECT_EQ(store->apply(std::vector{batch_of(10, 2)}).error().code, Errc::corrupt);
+}
+
 TEST(Sqlite, TidyEmptiesALargeLogAndACommitNeverDoes) {
   Folder folder;
   auto store = std::move(open_sqlite(folder.file("store.db")).value());
   ASSERT_TRUE(store->tidy());
   const auto size = [&] { return std::filesystem::file_size(folder.file("store.db")); };
   const auto at_first = size();
-  for (std::uint64_t n = 1; n <= 10; ++n) ASSERT_TRUE(store->apply(std::vector{batch_of(1'000'000, n)}));
+  for (std::uint64_t n = 1; n <= 10; ++n)
+    ASSERT_TRUE(store->apply(std::vector{batch_of(1'000'000, n)}));
   EXPECT_EQ(size(), at_first) << "all in the log";
   ASSERT_TRUE(store->tidy());
   EXPECT_GT(size(), 10'000'000u);
   const auto log = std::filesystem::file_size(folder.file("store.db-wal"));
-  for (std::uint64_t n = 11; n <= 15; ++n) ASSERT_TRUE(store->apply(std::vector{batch_of(1'000'000, n)}));
-  EXPECT_EQ(std::filesystem::file_size(folder.file("store.db-wal")), log) << "the log is used again from its start";
+  for (std::uint64_t n = 11; n <= 15; ++n)
+    ASSERT_TRUE(store->apply(std::vector{batch_of(1'000'000, n)}));
+  EXPECT_EQ(std::filesystem::file_size(folder.file("store.db-wal")), log)
+      << "the log is used again from its start";
 }
 
 /// No file of this process grows beyond `bytes` while it lives: a disk that is full.

@@ -23,36 +23,36 @@ enum class Direction : std::uint8_t { child_dials = 0, parent_dials = 1 };
 /// One node of the management group as the registry knows it. A node that was approved by name
 /// before it ever came has no id yet.
 struct Node {
-  std::int64_t row = 0;             // the store's own key; 0 before it is saved
-  std::string name;                 // lower-case FQDN; see save_node() for who may share it
+  std::int64_t row = 0;  // the store's own key; 0 before it is saved
+  std::string name;      // lower-case FQDN; see save_node() for who may share it
   std::optional<NodeId> id;
-  Bytes identity_key;               // SPKI; empty while the id is unknown
+  Bytes identity_key;  // SPKI; empty while the id is unknown
   Role role = Role::agent;
   Standing standing = Standing::pending;
-  std::vector<std::string> parents; // allowed parents; empty: any
+  std::vector<std::string> parents;  // allowed parents; empty: any
   Direction direction = Direction::child_dials;
-  std::string reason;               // why it is pending or rejected, in words ("not approved yet", "clash: ...")
-  std::string decided_by;           // who approved, rejected or removed it
+  std::string reason;  // why it is pending or rejected, in words ("not approved yet", "clash: ...")
+  std::string decided_by;  // who approved, rejected or removed it
   std::optional<WallTime> decided;
-  Bytes approval;                   // the signed approval document, as sent
+  Bytes approval;  // the signed approval document, as sent
   // What was seen of it:
   std::optional<WallTime> first_seen, last_seen;
   bool connected = false;
-  std::string address;              // as its parent saw it
-  std::vector<std::string> path;    // names from its parent up to the server, nearest first
+  std::string address;            // as its parent saw it
+  std::vector<std::string> path;  // names from its parent up to the server, nearest first
   std::string software;
-  std::string certificate_sha256;   // hex, leaf certificate
+  std::string certificate_sha256;  // hex, leaf certificate
   std::optional<WallTime> certificate_not_after;
   std::optional<std::uint64_t> head_number;
-  Bytes head;                       // newest signed head, as sent
+  Bytes head;  // newest signed head, as sent
   bool operator==(const Node&) const = default;
 };
 
 struct StreamRow {
   wire::StreamKey stream;
-  std::uint64_t sealed = 0;                   // highest known: from heads and from batches
+  std::uint64_t sealed = 0;  // highest known: from heads and from batches
   std::vector<wire::Interval> applied;
-  std::vector<wire::Interval> gaps;           // by the origin's gap records, less what arrived anyway
+  std::vector<wire::Interval> gaps;  // by the origin's gap records, less what arrived anyway
 };
 
 struct LatestValue {
@@ -90,9 +90,10 @@ struct Apply {
 
 enum class Outcome : std::uint8_t {
   applied,
-  duplicate,     // this very batch is applied already
-  equivocation,  // another hash is known for this sequence, or for its predecessor (rule D1): kept aside
-  too_many_holes // would need more than kIntervalsPerStreamMax intervals: not yet (rule D4)
+  duplicate,      // this very batch is applied already
+  equivocation,   // another hash is known for this sequence, or for its predecessor (rule D1): kept
+                  // aside
+  too_many_holes  // would need more than kIntervalsPerStreamMax intervals: not yet (rule D4)
 };
 
 /// Intervals of a stream, applied and gaps together. The last place is kept for the lowest hole.
@@ -150,33 +151,37 @@ class Store {
   /// with what is held makes its batch `equivocation`; one too many makes it `too_many_holes`.
   /// A batch that comes although a gap covers it is applied: it is simply not gone.
   virtual Result<std::vector<Outcome>> apply(std::span<const Apply> batches) = 0;
-  /// Work that must not delay an answer (SQLite: the checkpoint). The store thread calls it when the
-  /// outcomes have been handed on; cheap when nothing is due.
+  /// Work that must not delay an answer (SQLite: the checkpoint). The store thread calls it when
+  /// the outcomes have been handed on; cheap when nothing is due.
   virtual Result<> tidy() = 0;
   /// What is applied of a stream; no intervals when it is unknown.
   virtual Result<wire::Coverage> applied(const wire::StreamKey& stream) = 0;
   /// What may be called settled: applied and gaps together, touching ones merged (B40).
   virtual Result<wire::Coverage> settled_coverage(const wire::StreamKey& stream) = 0;
   virtual Result<std::vector<StreamRow>> streams(const NodeId& node) = 0;
-  virtual Result<std::vector<ArchivedBatch>> archive(const NodeId& node, std::size_t limit) = 0;  // newest first
-  /// Deletes archived batches older than `age` or beyond `bytes_max` in total, oldest first, at most
-  /// `limit` rows a call; returns how many went. Never touches applied sets or projections.
-  virtual Result<std::size_t> trim_archive(WallTime older_than, std::uint64_t bytes_max, std::size_t limit) = 0;
+  virtual Result<std::vector<ArchivedBatch>> archive(const NodeId& node,
+                                                     std::size_t limit) = 0;  // newest first
+  /// Deletes archived batches older than `age` or beyond `bytes_max` in total, oldest first, at
+  /// most `limit` rows a call; returns how many went. Never touches applied sets or projections.
+  virtual Result<std::size_t> trim_archive(WallTime older_than, std::uint64_t bytes_max,
+                                           std::size_t limit) = 0;
 
   virtual Result<std::vector<Equivocation>> equivocations(std::size_t limit) = 0;  // newest first
-  virtual Result<std::uint64_t> equivocation_count() = 0;  // all that ever were, also those not kept
+  virtual Result<std::uint64_t>
+  equivocation_count() = 0;  // all that ever were, also those not kept
 
   virtual Result<std::vector<LatestValue>> latest(const NodeId& node) = 0;
   virtual Result<std::vector<Entity>> entities(const NodeId& node) = 0;
 
   virtual Result<std::vector<Node>> nodes() = 0;
-  virtual Result<std::optional<Node>> node(const NodeId& id) = 0;            // any standing; the newest row
-  virtual Result<std::optional<Node>> node_by_name(std::string_view name) = 0;  // not removed; approved first
+  virtual Result<std::optional<Node>> node(const NodeId& id) = 0;  // any standing; the newest row
+  virtual Result<std::optional<Node>> node_by_name(
+      std::string_view name) = 0;  // not removed; approved first
   virtual Result<std::vector<Node>> nodes_named(std::string_view name) = 0;  // all, for clashes
   /// Inserts (row 0) or replaces the row, with its audit entry in the same transaction. Returns it
   /// with its row number. `invalid` when they collide: an id is unique among rows not removed; a
-  /// name among approved rows and, apart from those, among rows without an id. So a pending or rejected clash
-  /// stands beside the node it clashes with, which is undisturbed (rule T3).
+  /// name among approved rows and, apart from those, among rows without an id. So a pending or
+  /// rejected clash stands beside the node it clashes with, which is undisturbed (rule T3).
   virtual Result<Node> save_node(const Node& node, const std::optional<AuditEntry>& audit) = 0;
   virtual Result<> erase_node(std::int64_t row, const AuditEntry& audit) = 0;
   /// A head: keeps it when its number is higher than the known one; raises `sealed` of its streams.
@@ -194,15 +199,17 @@ class Store {
     Bytes head;
     std::vector<std::pair<wire::StreamKey, std::uint64_t>> sealed;
   };
-  virtual Result<> seen(std::span<const Seen> seen) = 0;  // one transaction; unknown ids are skipped
+  virtual Result<> seen(
+      std::span<const Seen> seen) = 0;  // one transaction; unknown ids are skipped
 
   /// Documents: numbers are handed out here, per type, and never twice.
   virtual Result<std::uint64_t> next_document_number(std::uint32_t type) = 0;
   /// Also adopts its number, so that a restored store never hands it out again (rule D10). An older
-  /// edition (generation, number) than the audience has changes nothing; the same edition with other
-  /// content is `invalid`.
+  /// edition (generation, number) than the audience has changes nothing; the same edition with
+  /// other content is `invalid`.
   virtual Result<> save_document(const StoredDocument& document) = 0;
-  virtual Result<std::vector<StoredDocument>> documents(std::uint32_t type) = 0;  // newest of each audience
+  virtual Result<std::vector<StoredDocument>> documents(
+      std::uint32_t type) = 0;  // newest of each audience
 
   virtual Result<> audit(const AuditEntry& entry) = 0;
   virtual Result<std::vector<AuditEntry>> audit_log(std::size_t limit) = 0;  // newest first
@@ -214,9 +221,10 @@ class Store {
   virtual Result<> set_setting(std::string_view key, std::string_view value) = 0;
 };
 
-/// SQLite: WAL, synchronous=FULL, foreign keys. Checkpoints happen in tidy(), when the log is larger
-/// than 4 MiB, never in a commit; a write does it first when nobody called tidy() for 64 MiB. Makes
-/// the file (0640; the folder is the caller's), makes or migrates the schema; refuses a newer one.
+/// SQLite: WAL, synchronous=FULL, foreign keys. Checkpoints happen in tidy(), when the log is
+/// larger than 4 MiB, never in a commit; a write does it first when nobody called tidy() for 64
+/// MiB. Makes the file (0640; the folder is the caller's), makes or migrates the schema; refuses a
+/// newer one.
 /// ":memory:" keeps everything in memory, for tests.
 Result<std::unique_ptr<Store>> open_sqlite(const std::string& path);
 

@@ -54,7 +54,9 @@ class StoreConformance : public testing::TestWithParam<BackendMaker> {
   static wire::StreamKey stream(wire::Lane lane = wire::Lane::metric, wire::Epoch epoch = {1, 7}) {
     return {node_id(1), epoch, lane};
   }
-  static wire::Interval interval(std::uint64_t first, std::uint64_t last) { return {first, last, hash_of(last)}; }
+  static wire::Interval interval(std::uint64_t first, std::uint64_t last) {
+    return {first, last, hash_of(last)};
+  }
 
   static Apply batch(const wire::StreamKey& key, std::uint64_t n, Effects effects = {}) {
     Apply apply;
@@ -74,8 +76,9 @@ class StoreConformance : public testing::TestWithParam<BackendMaker> {
   }
   static Effects gap(std::uint64_t first, std::uint64_t last) {
     Effects effects;
-    effects.gap = wire::GapRecord{stream(), first, last, hash_of(first - 1), hash_of(last), {}, {}, 7, 8,
-                                  wire::GapRecord::Reason::shed};
+    effects.gap =
+        wire::GapRecord{stream(), first, last, hash_of(first - 1),           hash_of(last), {},
+                        {},       7,     8,    wire::GapRecord::Reason::shed};
     return effects;
   }
   std::vector<Outcome> apply(const std::vector<Apply>& batches) {
@@ -93,19 +96,23 @@ class StoreConformance : public testing::TestWithParam<BackendMaker> {
   static std::string state_of(Store& store, const NodeId& node = node_id(1)) {
     std::string text;
     for (const StreamRow& row : got(store.streams(node))) {
-      text += fmt::format("epoch {} {} {} sealed {}", row.stream.epoch.ordinal, row.stream.epoch.random,
-                          wire::to_string(row.stream.lane), row.sealed);
-      for (const auto& [kind, list] : {std::pair{"applied", row.applied}, std::pair{"gap", row.gaps},
-                                       std::pair{"settled", store.settled_coverage(row.stream).value().intervals}})
-        for (const wire::Interval& i : list) text += fmt::format(" {} {}-{} {}", kind, i.first, i.last, to_hex(i.hash));
+      text += fmt::format("epoch {} {} {} sealed {}", row.stream.epoch.ordinal,
+                          row.stream.epoch.random, wire::to_string(row.stream.lane), row.sealed);
+      for (const auto& [kind, list] :
+           {std::pair{"applied", row.applied}, std::pair{"gap", row.gaps},
+            std::pair{"settled", store.settled_coverage(row.stream).value().intervals}})
+        for (const wire::Interval& i : list)
+          text += fmt::format(" {} {}-{} {}", kind, i.first, i.last, to_hex(i.hash));
       text += "\n";
     }
     for (const LatestValue& v : got(store.latest(node)))
-      text += fmt::format("{} {} {} {} {} {}\n", v.metric, v.unit, v.attributes, v.value, v.integer, to_ms(v.time));
+      text += fmt::format("{} {} {} {} {} {}\n", v.metric, v.unit, v.attributes, v.value, v.integer,
+                          to_ms(v.time));
     for (const Entity& e : got(store.entities(node)))
       text += fmt::format("{} {} {} {}\n", e.type, e.id, e.attributes, to_ms(e.time));
     std::vector<std::string> archived;
-    for (const ArchivedBatch& a : got(store.archive(node, 1000))) archived.push_back(to_string(*a.message));
+    for (const ArchivedBatch& a : got(store.archive(node, 1000)))
+      archived.push_back(to_string(*a.message));
     std::ranges::sort(archived);
     for (const std::string& a : archived) text += a + "\n";
     return text + fmt::format("{} equivocations\n", store.equivocation_count().value());
@@ -132,10 +139,12 @@ TEST_P(StoreConformance, AppliesABatchOnceAndKnowsItAfterReopening) {
   EXPECT_EQ(apply({batch(stream(), 1, value("cpu", 0.7))}), std::vector{duplicate});
   EXPECT_EQ(state_of(*store_), once) << "a duplicate changes nothing";
   EXPECT_EQ(store_->applied(stream()).value(), (wire::Coverage{stream(), {interval(1, 1)}}));
-  EXPECT_EQ(store_->applied(stream(wire::Lane::event)).value(), (wire::Coverage{stream(wire::Lane::event), {}}));
+  EXPECT_EQ(store_->applied(stream(wire::Lane::event)).value(),
+            (wire::Coverage{stream(wire::Lane::event), {}}));
 }
 
-// All orders, each batch twice, one call a batch and all in one call: the state is the same (D4, B50).
+// All orders, each batch twice, one call a batch and all in one call: the state is the same (D4,
+// B50).
 TEST_P(StoreConformance, EveryOrderOfArrivalGivesTheSameState) {
   Effects with_entity = value("memory", 3);
   with_entity.values.push_back({"cpu", "1", "{}", 3, true, wall_from_ms(3)});
@@ -177,9 +186,11 @@ TEST_P(StoreConformance, EveryOrderOfArrivalGivesTheSameState) {
   } while (std::ranges::next_permutation(order).found);
   reopen();
   EXPECT_EQ(nodes, 48);
-  for (; nodes > 0; --nodes) EXPECT_EQ(state_of(*store_, node_id(nodes)), expected) << "reopened, node " << nodes;
+  for (; nodes > 0; --nodes)
+    EXPECT_EQ(state_of(*store_, node_id(nodes)), expected) << "reopened, node " << nodes;
   EXPECT_EQ(store_->settled_coverage(stream()).value().intervals, std::vector{interval(1, 5)});
-  EXPECT_EQ(store_->latest(node_id(1)).value()[0], (LatestValue{"cpu", "1", "{}", 3, true, wall_from_ms(3)}));
+  EXPECT_EQ(store_->latest(node_id(1)).value()[0],
+            (LatestValue{"cpu", "1", "{}", 3, true, wall_from_ms(3)}));
 }
 
 TEST_P(StoreConformance, HigherEpochsWinWhateverTheirRandomPartOrSequence) {
@@ -222,7 +233,8 @@ TEST_P(StoreConformance, AnotherHashIsPutAsideAndChangesNothingElse) {
   EXPECT_EQ(aside[1].claimed, other.hash);
   EXPECT_EQ(*aside[1].message, *other.message);
   EXPECT_EQ(aside[0].disputed, 3u) << "it disagrees about its predecessor";
-  EXPECT_EQ(state_of(*store_), before.substr(0, before.rfind("0 equivocations")) + "2 equivocations\n");
+  EXPECT_EQ(state_of(*store_),
+            before.substr(0, before.rfind("0 equivocations")) + "2 equivocations\n");
 }
 
 TEST_P(StoreConformance, KeepsTheNewestEquivocationsAndCountsAll) {
@@ -240,14 +252,17 @@ TEST_P(StoreConformance, KeepsTheNewestEquivocationsAndCountsAll) {
 }
 
 TEST_P(StoreConformance, GapsSettleAndWhatArrivesAnywayIsApplied) {
-  EXPECT_EQ(apply({batch(stream(), 1), batch(stream(wire::Lane::state), 1, gap(2, 4)), batch(stream(), 5)}),
+  EXPECT_EQ(apply({batch(stream(), 1), batch(stream(wire::Lane::state), 1, gap(2, 4)),
+                   batch(stream(), 5)}),
             (std::vector{applied, applied, applied}));
   reopen();
-  EXPECT_EQ(store_->applied(stream()).value().intervals, (std::vector{interval(1, 1), interval(5, 5)}));
+  EXPECT_EQ(store_->applied(stream()).value().intervals,
+            (std::vector{interval(1, 1), interval(5, 5)}));
   EXPECT_EQ(store_->settled_coverage(stream()).value().intervals, std::vector{interval(1, 5)});
   EXPECT_EQ(apply({batch(stream(), 3, value("cpu", 3))}), std::vector{applied});
   EXPECT_EQ(store_->latest(node_id(1)).value().size(), 1u);
-  EXPECT_EQ(store_->streams(node_id(1)).value().back().gaps, (std::vector{interval(2, 2), interval(4, 4)}));
+  EXPECT_EQ(store_->streams(node_id(1)).value().back().gaps,
+            (std::vector{interval(2, 2), interval(4, 4)}));
 }
 
 TEST_P(StoreConformance, AGapThatDisagreesIsNotTakenAndNeitherIsItsBatch) {
@@ -262,9 +277,11 @@ TEST_P(StoreConformance, AGapThatDisagreesIsNotTakenAndNeitherIsItsBatch) {
 
 TEST_P(StoreConformance, AtTheLimitOfHolesOnlyTheLowestIsTaken) {
   std::vector<Apply> batches;
-  for (std::uint64_t n = 0; n < kIntervalsPerStreamMax; ++n) batches.push_back(batch(stream(), 3 + 2 * n));
+  for (std::uint64_t n = 0; n < kIntervalsPerStreamMax; ++n)
+    batches.push_back(batch(stream(), 3 + 2 * n));
   const auto outcomes = apply(batches);
-  EXPECT_EQ(std::ranges::count(outcomes, applied), static_cast<std::ptrdiff_t>(kIntervalsPerStreamMax - 1));
+  EXPECT_EQ(std::ranges::count(outcomes, applied),
+            static_cast<std::ptrdiff_t>(kIntervalsPerStreamMax - 1));
   EXPECT_EQ(outcomes.back(), too_many_holes);
   EXPECT_EQ(apply({batch(stream(), 1)}), std::vector{applied});
   reopen();
@@ -278,7 +295,9 @@ TEST_P(StoreConformance, OneBadBatchLeavesNothingOfItsCall) {
   const std::string before = state_of(*store_);
   Apply impossible = batch(stream(), 3);
   impossible.header.sequence = 0;
-  EXPECT_EQ(store_->apply(std::vector{batch(stream(), 2, value("cpu", 2)), impossible}).error().code, Errc::invalid);
+  EXPECT_EQ(
+      store_->apply(std::vector{batch(stream(), 2, value("cpu", 2)), impossible}).error().code,
+      Errc::invalid);
   Apply foreign = batch(stream(wire::Lane::state), 1, gap(2, 4));
   foreign.effects.gap->stream.node = node_id(9);
   EXPECT_EQ(store_->apply(std::vector{batch(stream(), 2), foreign}).error().code, Errc::invalid);
@@ -292,7 +311,8 @@ TEST_P(StoreConformance, AFailureInTheMiddleOfATransactionLeavesNothing) {
   Effects late = value("cpu", 3);
   late.values.push_back({"boom", "1", "{}", 1, false, wall_from_ms(1)});
   const std::vector<Apply> batches = {batch(stream(), 2, value("cpu", 2)),
-                                      batch(stream(wire::Lane::state), 1, gap(4, 5)), batch(stream(), 3, late)};
+                                      batch(stream(wire::Lane::state), 1, gap(4, 5)),
+                                      batch(stream(), 3, late)};
   EXPECT_FALSE(store_->apply(batches));
   EXPECT_EQ(state_of(*store_), before);
   reopen();
@@ -307,7 +327,8 @@ TEST_P(StoreConformance, WhatACallReturnedForSurvivesPowerLoss) {
       EXPECT_TRUE(store_->tidy());
     }
   }
-  const Node node = store_->save_node(a_node("a.example", 1, Standing::approved), std::nullopt).value();
+  const Node node =
+      store_->save_node(a_node("a.example", 1, Standing::approved), std::nullopt).value();
   ASSERT_TRUE(store_->set_setting("group.name", "home"));
   const std::uint64_t number = store_->next_document_number(3).value();
 
@@ -321,7 +342,8 @@ TEST_P(StoreConformance, WhatACallReturnedForSurvivesPowerLoss) {
 
 TEST_P(StoreConformance, OddValuesComeBackAsTheyWere) {
   Effects effects = value(std::string("nul\0inside", 10), std::numeric_limits<double>::quiet_NaN());
-  effects.values.push_back({"", "", "not \xff UTF-8", std::numeric_limits<double>::infinity(), false, WallTime{}});
+  effects.values.push_back(
+      {"", "", "not \xff UTF-8", std::numeric_limits<double>::infinity(), false, WallTime{}});
   Apply odd = batch(stream(), 1, effects);
   odd.message = std::make_shared<const Bytes>();
   EXPECT_EQ(apply({odd}), std::vector{applied});
@@ -353,8 +375,10 @@ TEST_P(StoreConformance, TrimsTheArchiveByAgeAndBytesAndNeverWhatIsApplied) {
     batches.back().message = std::make_shared<const Bytes>(100);
   }
   apply(batches);
-  EXPECT_EQ(store_->trim_archive(wall_from_ms(5000), 1'000'000, 3).value(), 3u) << "bounded per call";
-  EXPECT_EQ(store_->trim_archive(wall_from_ms(5000), 1'000'000, 100).value(), 1u) << "1 to 4 are older";
+  EXPECT_EQ(store_->trim_archive(wall_from_ms(5000), 1'000'000, 3).value(), 3u)
+      << "bounded per call";
+  EXPECT_EQ(store_->trim_archive(wall_from_ms(5000), 1'000'000, 100).value(), 1u)
+      << "1 to 4 are older";
   EXPECT_EQ(store_->trim_archive(wall_from_ms(0), 250, 100).value(), 4u);
   reopen();
   EXPECT_EQ(store_->trim_archive(wall_from_ms(0), 250, 100).value(), 0u);
@@ -398,7 +422,8 @@ TEST_P(StoreConformance, NodesComeBackAsTheyWereSaved) {
   node.certificate_not_after = wall_from_ms(4);
   node.head_number = ~0ull;
   node.head = to_bytes("head");
-  const auto saved = store_->save_node(node, AuditEntry{wall_from_ms(9), "uid 0", "approve", node.name, ""});
+  const auto saved =
+      store_->save_node(node, AuditEntry{wall_from_ms(9), "uid 0", "approve", node.name, ""});
   ASSERT_TRUE(saved) << saved.error().message;
   EXPECT_NE(saved->row, 0);
   node.row = saved->row;
@@ -416,10 +441,13 @@ TEST_P(StoreConformance, NodesComeBackAsTheyWereSaved) {
 }
 
 TEST_P(StoreConformance, NamesAndIdsCollideOnlyWhereTwoNodesCannotBothBeRight) {
-  const Node live = store_->save_node(a_node("a.example", 1, Standing::approved), std::nullopt).value();
+  const Node live =
+      store_->save_node(a_node("a.example", 1, Standing::approved), std::nullopt).value();
   const AuditEntry entry{wall_from_ms(1), "uid 0", "approve", "a.example", ""};
-  EXPECT_EQ(store_->save_node(a_node("a.example", 2, Standing::approved), entry).error().code, Errc::invalid);
-  EXPECT_EQ(store_->save_node(a_node("b.example", 1, Standing::pending), entry).error().code, Errc::invalid);
+  EXPECT_EQ(store_->save_node(a_node("a.example", 2, Standing::approved), entry).error().code,
+            Errc::invalid);
+  EXPECT_EQ(store_->save_node(a_node("b.example", 1, Standing::pending), entry).error().code,
+            Errc::invalid);
   EXPECT_TRUE(store_->audit_log(10).value().empty()) << "no entry for what did not happen";
 
   const auto clash = store_->save_node(a_node("a.example", 2, Standing::pending), std::nullopt);
@@ -432,13 +460,15 @@ TEST_P(StoreConformance, NamesAndIdsCollideOnlyWhereTwoNodesCannotBothBeRight) {
   removed.standing = Standing::removed;
   ASSERT_TRUE(store_->save_node(removed, std::nullopt));
   EXPECT_TRUE(store_->save_node(promoted, std::nullopt)) << "the name is free again";
-  EXPECT_TRUE(store_->save_node(a_node("c.example", 1, Standing::pending), std::nullopt)) << "and so is the id";
+  EXPECT_TRUE(store_->save_node(a_node("c.example", 1, Standing::pending), std::nullopt))
+      << "and so is the id";
   EXPECT_EQ(store_->node(node_id(1)).value()->name, "c.example") << "the newest row";
   EXPECT_EQ(store_->nodes_named("a.example").value().size(), 2u);
 }
 
 TEST_P(StoreConformance, ErasesANodeWithItsAuditEntry) {
-  const Node node = store_->save_node(a_node("a.example", 1, Standing::pending), std::nullopt).value();
+  const Node node =
+      store_->save_node(a_node("a.example", 1, Standing::pending), std::nullopt).value();
   const AuditEntry entry{wall_from_ms(7), "uid 0", "remove", "a.example", "detail"};
   ASSERT_TRUE(store_->erase_node(node.row, entry));
   EXPECT_TRUE(store_->nodes().value().empty());
@@ -495,7 +525,8 @@ TEST_P(StoreConformance, DocumentNumbersAreNeverHandedOutTwice) {
   reopen();
   EXPECT_EQ(store_->next_document_number(1).value(), 3u);
   ASSERT_TRUE(store_->save_document({1, std::nullopt, 1, 40, to_bytes("adopted")}));
-  EXPECT_EQ(store_->next_document_number(1).value(), 41u) << "a higher one that is known is not reused (D10)";
+  EXPECT_EQ(store_->next_document_number(1).value(), 41u)
+      << "a higher one that is known is not reused (D10)";
 }
 
 TEST_P(StoreConformance, TheNewestDocumentOfEachAudienceStays) {
@@ -508,7 +539,8 @@ TEST_P(StoreConformance, TheNewestDocumentOfEachAudienceStays) {
   ASSERT_TRUE(store_->save_document({1, node_id(4), 1, 1000, to_bytes("never rolled back")}));
   ASSERT_TRUE(store_->save_document({2, std::nullopt, 1, 1, to_bytes("another type")}));
   EXPECT_TRUE(store_->save_document(all)) << "the same again does no harm";
-  EXPECT_EQ(store_->save_document({1, std::nullopt, 1, 300, to_bytes("forged")}).error().code, Errc::invalid);
+  EXPECT_EQ(store_->save_document({1, std::nullopt, 1, 300, to_bytes("forged")}).error().code,
+            Errc::invalid);
   reopen();
   const auto documents = store_->documents(1).value();
   ASSERT_EQ(documents.size(), 2u);

@@ -4,8 +4,6 @@
 #include <limits>
 #include <tuple>
 
-#include "base/invariant.h"
-
 namespace postern::store {
 namespace {
 
@@ -13,14 +11,17 @@ constexpr std::size_t kUnlimited = std::numeric_limits<std::size_t>::max();
 
 std::vector<wire::Interval> to_intervals(const IntervalSet& set) {
   std::vector<wire::Interval> intervals;
-  for (const Range& range : set.ranges()) intervals.push_back({range.first, range.last, range.hash});
+  for (const Range& range : set.ranges())
+    intervals.push_back({range.first, range.last, range.hash});
   return intervals;
 }
 
 bool covers(const Range& a, const Range& b) { return a.first <= b.first && b.last <= a.last; }
 
 /// Of two records for the very same range the earlier batch's stays, whichever came first.
-auto order(const LedgerGap& gap) { return std::tie(gap.range.first, gap.range.last, gap.by_epoch, gap.by_sequence); }
+auto order(const LedgerGap& gap) {
+  return std::tie(gap.range.first, gap.range.last, gap.by_epoch, gap.by_sequence);
+}
 
 bool replaces(const LedgerGap& a, const LedgerGap& b) {
   if (!covers(a.range, b.range)) return false;
@@ -29,18 +30,28 @@ bool replaces(const LedgerGap& a, const LedgerGap& b) {
 
 }  // namespace
 
-StreamLedger::StreamLedger(const wire::StreamKey& key) : StreamLedger(key, 0, {}, {}) {}
+StreamLedger::StreamLedger(const wire::StreamKey& key)
+    : key_(key), applied_(kUnlimited), settled_(kIntervalsPerStreamMax) {}
 
-StreamLedger::StreamLedger(const wire::StreamKey& key, std::uint64_t sealed, std::vector<Range> applied,
-                           std::vector<LedgerGap> gaps)
-    : key_(key),
-      sealed_(sealed),
-      applied_(kUnlimited, applied),
-      gaps_(std::move(gaps)),
-      settled_(kUnlimited, std::move(applied)) {
-  for (const LedgerGap& gap : gaps_)
-    invariant(settled_.add(gap.range) != IntervalSet::Added::equivocation, "saved gaps fit the applied set");
-  settled_ = IntervalSet(kIntervalsPerStreamMax, settled_.ranges());
+Result<StreamLedger> StreamLedger::restore(const wire::StreamKey& key, std::uint64_t sealed,
+                                           std::vector<Range> applied,
+                                           std::vector<LedgerGap> gaps) {
+  std::ranges::sort(applied, {}, &Range::first);
+  std::ranges::sort(gaps, {}, [](const LedgerGap& gap) { return gap.range.first; });
+  if (!IntervalSet::in_order(applied))
+    return fail(Errc::corrupt, "the applied ranges of {} overlap or touch", key.text());
+  StreamLedger ledger(key);
+  ledger.sealed_ = sealed;
+  ledger.applied_ = IntervalSet(kUnlimited, std::move(applied));
+  IntervalSet settled = ledger.applied_;
+  for (const LedgerGap& gap : gaps)
+    if (!IntervalSet::in_order({gap.range}) ||
+        settled.add(gap.range) == IntervalSet::Added::equivocation)
+      return fail(Errc::corrupt, "the gap {} to {} of {} contradicts what is applied",
+                  gap.range.first, gap.range.last, key.text());
+  ledger.gaps_ = std::move(gaps);
+  ledger.settled_ = IntervalSet(kIntervalsPerStreamMax, settled.ranges());
+  return ledger;
 }
 
 std::optional<Contradiction> StreamLedger::contradiction(const Range& range) const {
@@ -50,7 +61,8 @@ std::optional<Contradiction> StreamLedger::contradiction(const Range& range) con
   return std::nullopt;
 }
 
-StreamLedger::Verdict StreamLedger::add_batch(std::uint64_t sequence, const Digest& previous, const Digest& hash) {
+StreamLedger::Verdict StreamLedger::add_batch(std::uint64_t sequence, const Digest& previous,
+                                              const Digest& hash) {
   const Range range{sequence, sequence, previous, hash};
   if (auto found = contradiction(range)) return {Outcome::equivocation, found};
   if (applied_.contains(sequence)) return {Outcome::duplicate, {}};
@@ -62,12 +74,16 @@ StreamLedger::Verdict StreamLedger::add_batch(std::uint64_t sequence, const Dige
 
 StreamLedger::Verdict StreamLedger::add_gap(const LedgerGap& gap) {
   if (auto found = contradiction(gap.range)) return {Outcome::equivocation, found};
-  if (std::ranges::any_of(gaps_, [&](const LedgerGap& known) { return replaces(known, gap); })) return {};
-  const auto spanned = std::ranges::count_if(gaps_, [&](const LedgerGap& known) { return replaces(gap, known); });
-  if (gaps_.size() - static_cast<std::size_t>(spanned) >= kGapsPerStreamMax) return {Outcome::too_many_holes, {}};
+  if (std::ranges::any_of(gaps_, [&](const LedgerGap& known) { return replaces(known, gap); }))
+    return {};
+  const auto spanned =
+      std::ranges::count_if(gaps_, [&](const LedgerGap& known) { return replaces(gap, known); });
+  if (gaps_.size() - static_cast<std::size_t>(spanned) >= kGapsPerStreamMax)
+    return {Outcome::too_many_holes, {}};
   if (settled_.add(gap.range) == IntervalSet::Added::too_many) return {Outcome::too_many_holes, {}};
   std::erase_if(gaps_, [&](const LedgerGap& known) { return replaces(gap, known); });
-  gaps_.insert(std::ranges::upper_bound(gaps_, gap.range.first, {}, [](const LedgerGap& g) { return g.range.first; }),
+  gaps_.insert(std::ranges::upper_bound(gaps_, gap.range.first, {},
+                                        [](const LedgerGap& g) { return g.range.first; }),
                gap);
   raise_sealed(gap.range.last);
   return {};

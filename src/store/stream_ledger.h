@@ -31,8 +31,10 @@ struct LedgerGap {
 class StreamLedger {
  public:
   explicit StreamLedger(const wire::StreamKey& key);
-  StreamLedger(const wire::StreamKey& key, std::uint64_t sealed, std::vector<Range> applied,
-               std::vector<LedgerGap> gaps);
+  /// As it was saved, in any order. `corrupt` when the parts contradict each other: what comes out
+  /// of a file is input.
+  static Result<StreamLedger> restore(const wire::StreamKey& key, std::uint64_t sealed,
+                                      std::vector<Range> applied, std::vector<LedgerGap> gaps);
 
   struct Verdict {
     Outcome outcome = Outcome::applied;

@@ -14,7 +14,9 @@ Digest hash_of(std::uint64_t n, std::uint8_t salt = 0) {
   digest[9] = static_cast<std::byte>(salt);
   return digest;
 }
-wire::Interval interval(std::uint64_t first, std::uint64_t last) { return {first, last, hash_of(last)}; }
+wire::Interval interval(std::uint64_t first, std::uint64_t last) {
+  return {first, last, hash_of(last)};
+}
 Outcome batch(StreamLedger& ledger, std::uint64_t n) {
   return ledger.add_batch(n, hash_of(n - 1), hash_of(n)).outcome;
 }
@@ -42,7 +44,8 @@ TEST(StreamLedger, WhatArrivesInsideAGapIsAppliedAndNotGone) {
 }
 
 TEST(StreamLedger, GapsAreAUnionWhateverTheirOrder) {
-  std::vector<LedgerGap> gaps = {gap(2, 3, 1), gap(5, 6, 2), gap(2, 8, 3), gap(7, 12, 4), gap(5, 6, 5)};
+  std::vector<LedgerGap> gaps = {gap(2, 3, 1), gap(5, 6, 2), gap(2, 8, 3), gap(7, 12, 4),
+                                 gap(5, 6, 5)};
   StreamLedger first({});
   for (const LedgerGap& g : gaps) first.add_gap(g);
   EXPECT_EQ(first.gaps(), (Intervals{interval(2, 12)}));
@@ -85,6 +88,19 @@ TEST(StreamLedger, AtTheLimitTheLowestHoleBehindAGapIsTaken) {
   EXPECT_EQ(batch(ledger, n), Outcome::applied) << "there is room again";
 }
 
+TEST(StreamLedger, ASavedStateThatContradictsItselfIsCorrupt) {
+  const Range one{2, 4, hash_of(1), hash_of(4)}, overlapping{4, 6, hash_of(3), hash_of(6)};
+  const Range backwards{4, 2, hash_of(3), hash_of(2)};
+  EXPECT_TRUE(StreamLedger::restore({}, 0, {one}, {gap(5, 6, 1)}));
+  EXPECT_EQ(StreamLedger::restore({}, 0, {one, overlapping}, {}).error().code, Errc::corrupt);
+  EXPECT_EQ(StreamLedger::restore({}, 0, {backwards}, {}).error().code, Errc::corrupt);
+  LedgerGap stray = gap(5, 6, 1);
+  stray.range.before = hash_of(4, 1);
+  EXPECT_EQ(StreamLedger::restore({}, 0, {one}, {stray}).error().code, Errc::corrupt);
+  EXPECT_EQ(StreamLedger::restore({}, 0, {}, {{{0, 3, {}, {}}, {1, 1}, 1, {}}}).error().code,
+            Errc::corrupt);
+}
+
 TEST(StreamLedger, OneGapTooManyIsNotYetAndOneThatSpansThemIsTaken) {
   std::vector<LedgerGap> gaps;
   std::vector<Range> applied;
@@ -93,7 +109,7 @@ TEST(StreamLedger, OneGapTooManyIsNotYetAndOneThatSpansThemIsTaken) {
     gaps.push_back(gap(n, n, n));
     applied.push_back({n + 1, n + 1, hash_of(n), hash_of(n + 1)});
   }
-  StreamLedger ledger({}, 0, applied, gaps);
+  StreamLedger ledger = StreamLedger::restore({}, 0, applied, gaps).value();
   const std::uint64_t next = 2 * kGapsPerStreamMax + 1;
   EXPECT_EQ(ledger.add_gap(gap(next, next, 9999)).outcome, Outcome::too_many_holes);
   EXPECT_EQ(ledger.add_gap(gap(1, next, 10000)).outcome, Outcome::applied);

@@ -22,20 +22,23 @@ Bytes encode_signed_part(const BatchHeader& h) {
 
 Result<BatchView> read_batch(ByteView bytes) {
   if (bytes.size() < kBatchHeaderBytes)
-    return fail(Errc::invalid, "a batch of {} bytes; its header alone has {}", bytes.size(), kBatchHeaderBytes);
+    return fail(Errc::invalid, "a batch of {} bytes; its header alone has {}", bytes.size(),
+                kBatchHeaderBytes);
   Reader in(bytes);
   BatchView batch;
   BatchHeader& h = batch.header;
   if (as_text(in.view(4)) != kMagic) return fail(Errc::invalid, "a batch without its magic PSTB");
   const std::uint8_t version = in.u8();
   if (version != kVersion)
-    return fail(Errc::invalid, "batch format version {}; this program reads version {}", version, kVersion);
+    return fail(Errc::invalid, "batch format version {}; this program reads version {}", version,
+                kVersion);
   const std::uint8_t lane = in.u8();
   if (!is_lane(lane)) return fail(Errc::invalid, "a batch of lane {}; lanes are 1, 2, 3", lane);
   h.stream.lane = static_cast<Lane>(lane);
   h.kind = static_cast<PayloadKind>(in.u8());
   const std::uint8_t compression = in.u8();
-  if (compression > 1) return fail(Errc::invalid, "a batch with compression {}; known are 0 and 1", compression);
+  if (compression > 1)
+    return fail(Errc::invalid, "a batch with compression {}; known are 0 and 1", compression);
   h.compression = static_cast<Compression>(compression);
   h.stream.node.bytes = in.array<16>();
   h.stream.epoch.ordinal = in.u32();
@@ -53,20 +56,25 @@ Result<BatchView> read_batch(ByteView bytes) {
   h.payload_hash = in.array<32>();
   h.signature = in.array<64>();
 
-  if (flags != 0 || reserved != 0) return fail(Errc::invalid, "a batch with unknown flags {:#x}", flags | reserved);
+  if (flags != 0 || reserved != 0)
+    return fail(Errc::invalid, "a batch with unknown flags {:#x}", flags | reserved);
   if (h.sequence == 0) return fail(Errc::invalid, "a batch with sequence 0; the first is 1");
   if (h.sequence == 1 && h.previous != Digest{})
     return fail(Errc::invalid, "batch 1 of {} names a predecessor", h.stream.text());
   if (h.payload_bytes > kPayloadBytesMax)
-    return fail(Errc::invalid, "a payload of {} bytes; the limit is {}", h.payload_bytes, kPayloadBytesMax);
+    return fail(Errc::invalid, "a payload of {} bytes; the limit is {}", h.payload_bytes,
+                kPayloadBytesMax);
   if (h.raw_bytes > kRawBytesMax)
-    return fail(Errc::invalid, "a payload of {} bytes uncompressed; the limit is {}", h.raw_bytes, kRawBytesMax);
+    return fail(Errc::invalid, "a payload of {} bytes uncompressed; the limit is {}", h.raw_bytes,
+                kRawBytesMax);
   if (h.records > kRecordsMax)
     return fail(Errc::invalid, "a batch of {} records; the limit is {}", h.records, kRecordsMax);
   if (h.compression == Compression::none && h.raw_bytes != h.payload_bytes)
-    return fail(Errc::invalid, "an uncompressed payload of {} bytes that says {}", h.payload_bytes, h.raw_bytes);
+    return fail(Errc::invalid, "an uncompressed payload of {} bytes that says {}", h.payload_bytes,
+                h.raw_bytes);
   if (in.left() != h.payload_bytes)
-    return fail(Errc::invalid, "a batch whose header says {} bytes of payload, and {} follow", h.payload_bytes, in.left());
+    return fail(Errc::invalid, "a batch whose header says {} bytes of payload, and {} follow",
+                h.payload_bytes, in.left());
 
   batch.signed_part = bytes.first(kBatchSignedBytes);
   batch.payload = in.view(h.payload_bytes);
@@ -77,7 +85,8 @@ Result<BatchView> read_batch(ByteView bytes) {
 Result<Stamped> read_stamped(ByteView bytes) {
   Reader in(bytes);
   const std::uint8_t count = in.u8();
-  if (count > kStampsMax) return fail(Errc::invalid, "{} stamps; the limit is {}", count, kStampsMax);
+  if (count > kStampsMax)
+    return fail(Errc::invalid, "{} stamps; the limit is {}", count, kStampsMax);
   Stamped stamped;
   stamped.stamps.reserve(count);
   for (std::uint8_t i = 0; i < count; ++i) {
@@ -104,7 +113,8 @@ Result<Bytes> add_stamp(ByteView message, const Stamp& stamp) {
   auto stamped = read_stamped(message);
   if (!stamped) return std::unexpected(stamped.error());
   if (stamped->stamps.size() >= kStampsMax)
-    return fail(Errc::exhausted, "a message that has passed {} hops already; a chain has at most {}",
+    return fail(Errc::exhausted,
+                "a message that has passed {} hops already; a chain has at most {}",
                 stamped->stamps.size(), kStampsMax);
   stamped->stamps.push_back(stamp);
   return write_stamped(stamped->stamps, stamped->body);
@@ -137,7 +147,8 @@ Result<GapRecord> decode_gap(ByteView payload) {
   if (!in.exhausted()) return fail(Errc::invalid, "a gap record of {} bytes", payload.size());
   if (gap.first == 0 || gap.last < gap.first)
     return fail(Errc::invalid, "a gap record from {} to {}", gap.first, gap.last);
-  if (reason < 1 || reason > 4) return fail(Errc::invalid, "a gap record with reason {}; known are 1 to 4", reason);
+  if (reason < 1 || reason > 4)
+    return fail(Errc::invalid, "a gap record with reason {}; known are 1 to 4", reason);
   gap.reason = static_cast<GapRecord::Reason>(reason);
   return gap;
 }

@@ -8,13 +8,19 @@
 
 namespace postern::wire {
 
-enum class PayloadKind : std::uint8_t { metrics = 1, logs = 2, gap = 3, epoch_opening = 4, probe = 5 };
+enum class PayloadKind : std::uint8_t {
+  metrics = 1,
+  logs = 2,
+  gap = 3,
+  epoch_opening = 4,
+  probe = 5
+};
 enum class Compression : std::uint8_t { none = 0, zstd = 1 };
 
 inline constexpr std::size_t kBatchHeaderBytes = 216;
 inline constexpr std::size_t kBatchSignedBytes = 152;
-inline constexpr std::uint32_t kPayloadBytesMax = 1u << 20;   // as sent (batch.md#B11)
-inline constexpr std::uint32_t kRawBytesMax = 16u << 20;      // uncompressed
+inline constexpr std::uint32_t kPayloadBytesMax = 1u << 20;  // as sent (batch.md#B11)
+inline constexpr std::uint32_t kRawBytesMax = 16u << 20;     // uncompressed
 inline constexpr std::uint32_t kRecordsMax = 65'536;
 inline constexpr std::size_t kStampsMax = 32;
 inline constexpr std::size_t kStampBytes = 24;
@@ -46,7 +52,7 @@ struct BatchView {
   BatchHeader header;
   ByteView signed_part;  // 152 bytes, as sent
   ByteView payload;
-  ByteView whole;        // header and payload
+  ByteView whole;  // header and payload
 };
 
 /// Reads header and bounds of a batch (B11, B13). Verifies neither signature nor payload hash.

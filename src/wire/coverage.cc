@@ -26,7 +26,8 @@ Result<Coverage> read_coverage(Reader& in) {
   Coverage coverage{*stream, {}};
   const std::uint16_t count = in.u16();
   if (count > kIntervalsMax)
-    return fail(Errc::invalid, "{} intervals of {}; the limit is {}", count, stream->text(), kIntervalsMax);
+    return fail(Errc::invalid, "{} intervals of {}; the limit is {}", count, stream->text(),
+                kIntervalsMax);
   std::uint64_t end = 0;
   for (std::uint16_t i = 0; i < count; ++i) {
     Interval interval;
@@ -37,8 +38,8 @@ Result<Coverage> read_coverage(Reader& in) {
     const bool ascends = interval.first > 0 && interval.last >= interval.first &&
                          (i == 0 || interval.first - 1 > end);
     if (!ascends)
-      return fail(Errc::invalid, "interval {} to {} of {} does not ascend", interval.first, interval.last,
-                  stream->text());
+      return fail(Errc::invalid, "interval {} to {} of {} does not ascend", interval.first,
+                  interval.last, stream->text());
     end = interval.last;
     coverage.intervals.push_back(interval);
   }
@@ -64,7 +65,8 @@ Result<std::vector<Coverage>> decode_coverages(ByteView body) {
     if (!coverage) return std::unexpected(coverage.error());
     list.push_back(std::move(*coverage));
   }
-  if (!in.exhausted()) return fail(Errc::invalid, "a list of {} coverages in {} bytes", count, body.size());
+  if (!in.exhausted())
+    return fail(Errc::invalid, "a list of {} coverages in {} bytes", count, body.size());
   return list;
 }
 
@@ -81,7 +83,8 @@ Result<SettledView> read_settled(ByteView body) {
   if (as_text(in.view(4)) != kMagic) return fail(Errc::invalid, "a settled without its magic PSTS");
   const std::uint8_t version = in.u8();
   if (version != kVersion)
-    return fail(Errc::invalid, "settled format version {}; this program reads version {}", version, kVersion);
+    return fail(Errc::invalid, "settled format version {}; this program reads version {}", version,
+                kVersion);
   SettledView view;
   Settled& s = view.settled;
   s.group.bytes = in.array<16>();

@@ -15,8 +15,8 @@ struct Interval {
   bool operator==(const Interval&) const = default;
 };
 
-inline constexpr std::size_t kIntervalsMax = 64;        // in one coverage on the wire
-inline constexpr std::size_t kCoverageListMax = 256;    // in one stored or offer message
+inline constexpr std::size_t kIntervalsMax = 64;      // in one coverage on the wire
+inline constexpr std::size_t kCoverageListMax = 256;  // in one stored or offer message
 
 /// What somebody has of a stream (batch.md#B30): intervals ascend and do not touch.
 struct Coverage {

@@ -12,20 +12,38 @@ constexpr std::uint8_t kTypeLast = static_cast<std::uint8_t>(Type::presence);
 }  // namespace
 
 const char* to_string(Type type) {
-  static constexpr const char* kNames[] = {"?",       "hello",  "welcome",    "refused", "ping",    "pong",
-                                           "batch",   "offer",  "stored",     "settled", "answer",  "credit",
-                                           "head",    "document", "request",  "reply",   "notice",  "path",
-                                           "move",    "credential", "presence"};
+  static constexpr const char* kNames[] = {
+      "?",       "hello",  "welcome", "refused", "ping",   "pong",       "batch",
+      "offer",   "stored", "settled", "answer",  "credit", "head",       "document",
+      "request", "reply",  "notice",  "path",    "move",   "credential", "presence"};
   const auto index = static_cast<std::size_t>(type);
   return index < std::size(kNames) ? kNames[index] : "?";
 }
 
 const char* to_string(Refusal reason) {
-  static constexpr const char* kNames[] = {
-      "unknown",      "no_certificate", "unknown_ca",       "expired",   "not_yet_valid", "wrong_name",
-      "wrong_usage",  "bad_certificate", "wrong_group",     "version",   "pending_approval", "rejected",
-      "removed",      "not_a_parent",   "wrong_role",       "clash",     "bad_proof",     "protocol",
-      "busy",         "loop",           "stopping",         "wrong_parent", "superseded"};
+  static constexpr const char* kNames[] = {"unknown",
+                                           "no_certificate",
+                                           "unknown_ca",
+                                           "expired",
+                                           "not_yet_valid",
+                                           "wrong_name",
+                                           "wrong_usage",
+                                           "bad_certificate",
+                                           "wrong_group",
+                                           "version",
+                                           "pending_approval",
+                                           "rejected",
+                                           "removed",
+                                           "not_a_parent",
+                                           "wrong_role",
+                                           "clash",
+                                           "bad_proof",
+                                           "protocol",
+                                           "busy",
+                                           "loop",
+                                           "stopping",
+                                           "wrong_parent",
+                                           "superseded"};
   const auto index = static_cast<std::size_t>(reason);
   return index < std::size(kNames) ? kNames[index] : "unknown";
 }
@@ -50,12 +68,15 @@ bool FrameWriter::next_frame(Bytes& out) {
     if (lane.empty()) continue;
     Pending& front = lane.front();
     const ByteView body = front.message.bytes();
-    const ByteView piece = body.subspan(front.sent, std::min(kFrameBodyMax, body.size() - front.sent));
+    const ByteView piece =
+        body.subspan(front.sent, std::min(kFrameBodyMax, body.size() - front.sent));
     front.sent += piece.size();
     const bool more = front.sent < body.size();
     Writer header;
-    header.u32(static_cast<std::uint32_t>(piece.size())).u8(static_cast<std::uint8_t>(front.message.type));
-    header.u8(static_cast<std::uint8_t>((front.message.critical ? kCritical : 0) | (more ? kMore : 0)));
+    header.u32(static_cast<std::uint32_t>(piece.size()))
+        .u8(static_cast<std::uint8_t>(front.message.type));
+    header.u8(
+        static_cast<std::uint8_t>((front.message.critical ? kCritical : 0) | (more ? kMore : 0)));
     header.u8(front.message.lane).u8(0);
     out.insert(out.end(), header.written().begin(), header.written().end());
     out.insert(out.end(), piece.begin(), piece.end());
@@ -81,7 +102,8 @@ Result<> FrameReader::feed(ByteView bytes) {
     failed_ = true;  // until this frame turns out to be good
     if (length > kFrameBodyMax)
       return fail(Errc::invalid, "a frame of {} bytes; the limit is {}", length, kFrameBodyMax);
-    if (flags & ~(kCritical | kMore)) return fail(Errc::invalid, "a frame with unknown flags {:#x}", flags);
+    if (flags & ~(kCritical | kMore))
+      return fail(Errc::invalid, "a frame with unknown flags {:#x}", flags);
     if (lane > 3) return fail(Errc::invalid, "a frame on lane {}; lanes are 0 to 3", lane);
     if (reserved != 0) return fail(Errc::invalid, "a frame whose reserved byte is {}", reserved);
     failed_ = false;
@@ -100,14 +122,18 @@ Result<> FrameReader::feed(ByteView bytes) {
   return {};
 }
 
-Result<> FrameReader::take_frame(std::uint8_t type, std::uint8_t flags, std::uint8_t lane, ByteView body) {
+Result<> FrameReader::take_frame(std::uint8_t type, std::uint8_t flags, std::uint8_t lane,
+                                 ByteView body) {
   Partial& partial = partial_[lane];
   if (partial.open && partial.type != type)
-    return fail(Errc::invalid, "a frame of type {} inside a message of type {} on lane {}", type, partial.type, lane);
+    return fail(Errc::invalid, "a frame of type {} inside a message of type {} on lane {}", type,
+                partial.type, lane);
   if (partial.body.size() + body.size() > message_max(lane))
-    return fail(Errc::invalid, "a message of more than {} bytes on lane {}", message_max(lane), lane);
+    return fail(Errc::invalid, "a message of more than {} bytes on lane {}", message_max(lane),
+                lane);
   const bool known = type >= 1 && type <= kTypeLast;
-  if (!known && (flags & kCritical)) return fail(Errc::invalid, "a critical frame of unknown type {}", type);
+  if (!known && (flags & kCritical))
+    return fail(Errc::invalid, "a critical frame of unknown type {}", type);
   partial.body.insert(partial.body.end(), body.begin(), body.end());
   partial.type = type;
   partial.open = (flags & kMore) != 0;

@@ -13,22 +13,59 @@ namespace postern::wire {
 
 /// channel.md, table of frames.
 enum class Type : std::uint8_t {
-  hello = 1, welcome, refused, ping, pong, batch, offer, stored, settled, answer, credit, head,
-  document, request, reply, notice, path, move, credential, presence,
+  hello = 1,
+  welcome,
+  refused,
+  ping,
+  pong,
+  batch,
+  offer,
+  stored,
+  settled,
+  answer,
+  credit,
+  head,
+  document,
+  request,
+  reply,
+  notice,
+  path,
+  move,
+  credential,
+  presence,
 };
 const char* to_string(Type type);
 
 /// Reason codes of `refused` (channel.md#W28).
 enum class Refusal : std::uint8_t {
-  no_certificate = 1, unknown_ca, expired, not_yet_valid, wrong_name, wrong_usage, bad_certificate,
-  wrong_group, version, pending_approval, rejected, removed, not_a_parent, wrong_role, clash,
-  bad_proof, protocol, busy, loop, stopping, wrong_parent, superseded,
+  no_certificate = 1,
+  unknown_ca,
+  expired,
+  not_yet_valid,
+  wrong_name,
+  wrong_usage,
+  bad_certificate,
+  wrong_group,
+  version,
+  pending_approval,
+  rejected,
+  removed,
+  not_a_parent,
+  wrong_role,
+  clash,
+  bad_proof,
+  protocol,
+  busy,
+  loop,
+  stopping,
+  wrong_parent,
+  superseded,
 };
 const char* to_string(Refusal reason);  // "pending_approval"; "unknown" for what a newer peer says
 
 inline constexpr std::size_t kFrameHeaderBytes = 8;
 inline constexpr std::size_t kFrameBodyMax = 65'536;
-inline constexpr std::size_t kControlMessageMax = 256u << 10;            // W11
+inline constexpr std::size_t kControlMessageMax = 256u << 10;  // W11
 inline constexpr std::size_t kBatchLaneMessageMax = (1u << 20) + 4096;
 inline constexpr std::size_t kFirstMessageMax = 64u << 10;
 static_assert(kBatchMessageBytesMax <= kBatchLaneMessageMax);

@@ -4,9 +4,12 @@ namespace postern::wire {
 
 const char* to_string(Lane lane) {
   switch (lane) {
-    case Lane::state: return "state";
-    case Lane::event: return "event";
-    case Lane::metric: return "metric";
+    case Lane::state:
+      return "state";
+    case Lane::event:
+      return "event";
+    case Lane::metric:
+      return "metric";
   }
   return "unknown";
 }
@@ -21,7 +24,8 @@ Result<StreamKey> StreamKey::read(Reader& in) {
   key.epoch.ordinal = in.u32();
   key.epoch.random = in.u64();
   const std::uint8_t lane = in.u8();
-  if (!is_lane(lane)) return fail(Errc::invalid, "lane {} in a stream key; lanes are 1, 2, 3", lane);
+  if (!is_lane(lane))
+    return fail(Errc::invalid, "lane {} in a stream key; lanes are 1, 2, 3", lane);
   key.lane = static_cast<Lane>(lane);
   return key;
 }

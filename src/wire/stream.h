@@ -44,6 +44,7 @@ struct StreamKey {
 template <>
 struct std::hash<postern::wire::StreamKey> {
   std::size_t operator()(const postern::wire::StreamKey& key) const noexcept {
-    return std::hash<postern::NodeId>{}(key.node) ^ (key.epoch.random * 3 + static_cast<std::size_t>(key.lane));
+    return std::hash<postern::NodeId>{}(key.node) ^
+           (key.epoch.random * 3 + static_cast<std::size_t>(key.lane));
   }
 };

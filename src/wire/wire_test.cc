@@ -79,17 +79,17 @@ TEST(Batch, RefusesWhatTheFormatForbids) {
     bytes[offset] = static_cast<std::byte>(value);
     return bytes;
   };
-  EXPECT_FALSE(read_batch(with(0, 'X')));   // magic
-  EXPECT_FALSE(read_batch(with(4, 2)));     // version
-  EXPECT_FALSE(read_batch(with(5, 4)));     // lane
-  EXPECT_FALSE(read_batch(with(7, 2)));     // compression
-  EXPECT_FALSE(read_batch(with(28, 1)));    // flags
-  EXPECT_FALSE(read_batch(with(40, 0)));    // sequence 0
-  EXPECT_FALSE(read_batch(with(40, 1)));    // the first names a predecessor
+  EXPECT_FALSE(read_batch(with(0, 'X')));     // magic
+  EXPECT_FALSE(read_batch(with(4, 2)));       // version
+  EXPECT_FALSE(read_batch(with(5, 4)));       // lane
+  EXPECT_FALSE(read_batch(with(7, 2)));       // compression
+  EXPECT_FALSE(read_batch(with(28, 1)));      // flags
+  EXPECT_FALSE(read_batch(with(40, 0)));      // sequence 0
+  EXPECT_FALSE(read_batch(with(40, 1)));      // the first names a predecessor
   EXPECT_FALSE(read_batch(with(110, 0x20)));  // payload above 1 MiB
-  EXPECT_FALSE(read_batch(with(112, 1)));   // raw size of an uncompressed payload
-  EXPECT_FALSE(read_batch(with(116, 1)));   // reserved
-  EXPECT_TRUE(read_batch(with(6, 77)));     // a hop does not look inside (B13)
+  EXPECT_FALSE(read_batch(with(112, 1)));     // raw size of an uncompressed payload
+  EXPECT_FALSE(read_batch(with(116, 1)));     // reserved
+  EXPECT_TRUE(read_batch(with(6, 77)));       // a hop does not look inside (B13)
 }
 
 TEST(Stamps, GrowByOneAHopAndStopAtTheLimit) {
@@ -155,7 +155,8 @@ TEST(Settled, SignedPartIsWhatWasSent) {
   ASSERT_TRUE(view) << view.error().message;
   EXPECT_EQ(view->settled, settled);
   EXPECT_EQ(to_bytes(view->signed_part), signed_part);
-  for (std::size_t size = 0; size < body.size(); ++size) EXPECT_FALSE(read_settled(ByteView(body).first(size)));
+  for (std::size_t size = 0; size < body.size(); ++size)
+    EXPECT_FALSE(read_settled(ByteView(body).first(size)));
 }
 
 Bytes all_frames(FrameWriter& writer) {
@@ -211,12 +212,12 @@ TEST(Frames, RefuseWhatTheFormatForbids) {
     return reader.feed(bytes).has_value();
   };
   EXPECT_TRUE(feed({8, 0, 0, 0, 4, 1, 0, 0}, 8));
-  EXPECT_FALSE(feed({1, 0, 1, 0, 4, 1, 0, 0}));      // 65,537 bytes
-  EXPECT_FALSE(feed({0, 0, 0, 0, 99, 1, 0, 0}));     // unknown and critical
-  EXPECT_TRUE(feed({0, 0, 0, 0, 99, 0, 0, 0}));      // unknown, may be skipped
-  EXPECT_FALSE(feed({0, 0, 0, 0, 4, 4, 0, 0}));      // unknown flag
-  EXPECT_FALSE(feed({0, 0, 0, 0, 4, 1, 4, 0}));      // lane 4
-  EXPECT_FALSE(feed({0, 0, 0, 0, 4, 1, 0, 1}));      // reserved
+  EXPECT_FALSE(feed({1, 0, 1, 0, 4, 1, 0, 0}));   // 65,537 bytes
+  EXPECT_FALSE(feed({0, 0, 0, 0, 99, 1, 0, 0}));  // unknown and critical
+  EXPECT_TRUE(feed({0, 0, 0, 0, 99, 0, 0, 0}));   // unknown, may be skipped
+  EXPECT_FALSE(feed({0, 0, 0, 0, 4, 4, 0, 0}));   // unknown flag
+  EXPECT_FALSE(feed({0, 0, 0, 0, 4, 1, 4, 0}));   // lane 4
+  EXPECT_FALSE(feed({0, 0, 0, 0, 4, 1, 0, 1}));   // reserved
 }
 
 TEST(Frames, AStrangersFirstMessageIsBounded) {
