@@ -217,8 +217,8 @@ void Children::Session::welcome(const Admitted& admitted) {
   if (admitted.approval) *welcome.add_documents() = *admitted.approval;
   welcome.set_time_ms(to_ms(now));
   welcome.set_software(kSoftware);
+  channel_->raise_limit();  // the child may send full-sized batches as soon as it has read this
   channel_->send(message_of(wire::Type::welcome, welcome));
-  channel_->raise_limit();
   children_.port_->authenticated(*channel_);
   state_ = State::attached;
   children_.attached(*this);

@@ -343,6 +343,11 @@ void Server::apply_next() {
       applying_ = false;
       on_ingested(std::move(ingested));
       apply_next();
+      // After the answers, so that no commit waits for a checkpoint that could come between.
+      if (!applying_)
+        store_thread_->post([this] {
+          if (auto tidied = store_->tidy(); !tidied) log_.warning("the store's log is not written back: {}", tidied.error().message);
+        });
     });
   });
 }
