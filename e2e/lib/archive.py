@@ -8,7 +8,7 @@ import struct
 import subprocess
 import tempfile
 
-from postern import expect, poll
+from postern import expect, poll, wait_complete
 
 HEADER_BYTES, SIGNED_BYTES, STAMP_BYTES = 216, 152, 24
 LANES = {1: "state", 2: "event", 3: "metric"}
@@ -128,8 +128,6 @@ def check_unbroken(found):
 
 def wait_unbroken(group, machine, seconds=30, at_least=1):
     """The server says that all is applied, and the archive holds exactly that. Returns the batches."""
-    from postern import wait_complete
-
     def probe():
         detail = wait_complete(group, machine, at_least, seconds=seconds)
         found = batches(group.server, detail["id"])

@@ -7,6 +7,7 @@ after a failure the logs' ends are printed.
 """
 import atexit
 import ctypes
+import datetime
 import json
 import os
 import pathlib
@@ -465,7 +466,6 @@ def value_of(detail, metric, **attributes):
 
 
 def to_seconds(rfc3339):
-    import datetime
     return datetime.datetime.fromisoformat(rfc3339.replace("Z", "+00:00")).timestamp()
 
 

@@ -1,6 +1,7 @@
 """Those who do it wrong: certificates of every wrong kind, made with the openssl command line and the
 group's own authority, and clients that speak the channel (docs/formats/channel.md) by hand."""
 import datetime
+import hashlib
 import os
 import pathlib
 import random
@@ -237,7 +238,6 @@ class Identity:
 
 def key_sha256(chain):
     """SHA-256 of a certificate's SubjectPublicKeyInfo."""
-    import hashlib
     public = run(["openssl", "x509", "-in", chain, "-noout", "-pubkey"]).out
     der = subprocess.run(["openssl", "pkey", "-pubin", "-outform", "DER"], input=public.encode(),
                          stdout=subprocess.PIPE, check=True).stdout

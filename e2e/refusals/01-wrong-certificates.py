@@ -11,7 +11,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 import rogue  # noqa: E402
-from postern import Failure, applied_count, expect, main, poll, run, wait_complete  # noqa: E402
+from postern import Failure, applied_count, expect, main, poll, wait_complete  # noqa: E402
 
 DEADLINE_SECONDS = 10  # channel.md#W20
 DAY = 86400
@@ -39,13 +39,16 @@ class Wrong:
             self.problems.append(f"{what}: {failure}")
             print(f"  {what}: WRONG: {failure}")
 
-    def both_say(self, machine, reason, child_refuses=False):
-        """The agent's log and the gateway's name the reason; and each says who refused whom."""
-        agent_words = "we refused" if child_refuses else "refuses this node"
-        gateway_words = "refuses us" if child_refuses else "refused"
-        machine.wait_said(f"({reason}", agent_words if not child_refuses else "", seconds=20)
-        # The gateway names the peer: by the name of its certificate or hello, or by its address.
-        self.gateway.wait_said(gateway_words, f"({reason}", seconds=10)
+    def both_say(self, machine, peer, reason, child_refuses=False):
+        """The agent's log and the gateway's name each other, the one that objects, and the reason."""
+        if child_refuses:
+            ours = machine.wait_said("we refuse", f"({reason}", seconds=20)
+            theirs = self.gateway.wait_said(peer, "refuses us", f"({reason}")
+            expect("CN=gw1.dmz.example" in ours, f"{machine.name} does not say what is wrong: {ours}")
+        else:
+            ours = machine.wait_said(f"{self.gateway.name} refuses this node", f"({reason}", seconds=20)
+            theirs = self.gateway.wait_said("refused", peer, f"({reason}")
+        print(f"    {machine.name}: {ours}\n    {self.gateway.name}: {theirs}")
 
     def agent(self, name, key, chain, anchors=None, parent_name=None, **settings):
         machine = self.group.machine(f"{name}.dmz.example", "agent")
@@ -248,7 +251,8 @@ def test(group):
                  batch_before_hello, garbage_instead_of_tls, other_protocol_by_alpn):
         wrong.check(case.__name__.replace("_", " "), lambda case=case: case(wrong))
     for what, reason, machine, child_refuses in agents:
-        wrong.check(what, lambda: wrong.both_say(machine, reason, child_refuses))
+        wrong.check(what, lambda machine=machine, reason=reason, child_refuses=child_refuses: wrong.both_say(
+            machine, machine.name, reason, child_refuses))
         expect(machine.running, f"{machine.name} has ended:\n{machine.tail()}")
     for case in (silent.silence, silent.half_a_handshake, silent.no_hello):
         wrong.check(case.__name__.replace("_", " "), case)
