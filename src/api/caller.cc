@@ -50,7 +50,7 @@ bool is_member(const std::string& user, std::uint32_t primary, gid_t wanted) {
 }  // namespace
 
 Caller local_caller(std::uint32_t uid, std::uint32_t gid, std::string_view administrators) {
-  Caller caller{uid, gid, user_name(uid), uid == 0};
+  Caller caller{uid, gid, user_name(uid), uid == 0 || uid == ::geteuid()};
   if (!caller.administrator)
     if (const auto wanted = group_id(std::string(administrators)))
       caller.administrator = is_member(caller.name, gid, *wanted);

@@ -10,8 +10,9 @@ namespace postern::api {
 inline constexpr std::string_view kAdministratorGroup = "postern-admin";
 
 /// The caller behind a Unix socket, by the credentials that the kernel vouches for (SO_PEERCRED):
-/// uid 0 and the members of `administrators` (primary or supplementary group) may change things,
-/// everybody else who may open the socket may read. Blocking: it asks the user database.
+/// uid 0, the user this very process runs as (the keys lie in its files) and the members of
+/// `administrators` (primary or supplementary group) may change things, everybody else who may open
+/// the socket may read. Blocking: it asks the user database.
 Caller local_caller(std::uint32_t uid, std::uint32_t gid,
                     std::string_view administrators = kAdministratorGroup);
 
