@@ -111,13 +111,7 @@ class Crowd final : ChannelHandler {
  public:
   Crowd(Loops& loops, const Group& group, std::uint16_t port, std::size_t count, const Clock& clock,
         Random& random)
-      : loops_(loops),
-        group_(group),
-        port_(port),
-        count_(count),
-        clock_(clock),
-        random_(random),
-        dialer_(loops) {}
+      : group_(group), port_(port), count_(count), clock_(clock), random_(random), dialer_(loops) {}
 
   void start() {
     for (std::size_t i = 0; i < kDialsAtOnce; ++i) next();
@@ -174,7 +168,6 @@ class Crowd final : ChannelHandler {
   }
   void on_closed(Channel&, const Error&) override {}
 
-  Loops& loops_;
   const Group& group_;
   std::uint16_t port_;
   std::size_t count_, begun_ = 0, attached_ = 0, failed_ = 0;
