@@ -19,6 +19,7 @@ class Gateway final : node::Node::Listener, node::Children::Owner {
  public:
   static Result<std::unique_ptr<Gateway>> open(node::Surroundings around, NodeSettings settings);
   ~Gateway() override;
+  std::uint16_t port() const { return children_->port(); }
 
   void reload(const NodeSettings& settings);
   void stop(const std::string& why);

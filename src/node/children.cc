@@ -44,6 +44,8 @@ class Children::Session final : public ChannelHandler, public Child {
   void refuse(const Refusal& refusal);
   Channel& channel() { return *channel_; }
   const Candidate& candidate() const { return candidate_; }
+  /// Only admission needs it; an idle child should not cost its memory.
+  void forget_hello() { candidate_.hello = {}; }
   bool attached() const { return state_ == State::attached; }
   /// This one took over from `older`, which closes when this one has answered a ping (W25).
   void supersedes(std::uint64_t older) { older_ = older; }
@@ -379,6 +381,7 @@ void Children::attached(Session& session) {
   log_.info("{} {} attached from {} ({})", to_string(session.who().role), session.who().name,
             session.peer().address, id.hex());
   owner_.on_child(session, session.candidate());
+  session.forget_hello();
 }
 
 void Children::closed(Session& session, const std::string& why) {

@@ -44,7 +44,7 @@ void Trust::load(Disk& disk, WallTime now) {
     return;
   }
   // "delegation-..." sorts behind "approval-...", and everything needs the delegations first.
-  std::stable_partition(names->begin(), names->end(),
+  std::partition(names->begin(), names->end(),
                         [](const std::string& name) { return name.starts_with("delegation"); });
   for (const std::string& name : *names) {
     if (!name.ends_with(".signed")) continue;

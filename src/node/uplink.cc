@@ -14,8 +14,7 @@ constexpr unsigned kRepeatLogEvery = 20;  // the same failure again: one line in
 
 Uplink::Uplink(Loops& loops, const Log& log, Random& random, const Self& self, relay::Relay& relay,
                Owner& owner)
-    : loops_(loops),
-      core_(loops.core()),
+    : core_(loops.core()),
       log_(log),
       self_(self),
       relay_(relay),

@@ -77,7 +77,6 @@ class Uplink final : ChannelHandler {
   void on_refused(Channel& channel, const RefusalNotice& notice) override;
   void on_closed(Channel& channel, const Error& why) override;
 
-  Loops& loops_;
   Loop& core_;
   const Log& log_;
   const Self& self_;

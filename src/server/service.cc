@@ -126,9 +126,10 @@ Answer<store::Node> ServerService::find(std::string_view name_or_id,
                             name_or_id, ids)));
   }
   // An approved one before what is over.
-  std::stable_sort(found.begin(), found.end(), [](const store::Node& a, const store::Node& b) {
-    return (a.standing == Standing::approved) > (b.standing == Standing::approved);
+  const auto approved = std::find_if(found.begin(), found.end(), [](const store::Node& node) {
+    return node.standing == Standing::approved;
   });
+  if (approved != found.end()) return *approved;
   return found.front();
 }
 
