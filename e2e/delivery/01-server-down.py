@@ -29,7 +29,7 @@ def test(group):
     group.start_server()
 
     for machine in nodes:
-        batches = archive.wait_unbroken(group, machine, at_least=AWAY_SECONDS)
+        batches = archive.wait_unbroken(group, machine, after=back)
         meanwhile = [b for b in batches
                      if b.lane == "metric" and gone * 1000 + 500 < b.sealed_ms < back * 1000]
         print(f"{machine.name}: {len(batches)} batches, {len(meanwhile)} from the outage")

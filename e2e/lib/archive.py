@@ -126,12 +126,16 @@ def check_unbroken(found):
             previous = batch.hash
 
 
-def wait_unbroken(group, machine, seconds=30, at_least=1):
-    """The server says that all is applied, and the archive holds exactly that. Returns the batches."""
+def wait_unbroken(group, machine, after, seconds=45):
+    """The server says that all is applied, the archive holds exactly that, and something of it was
+    measured later than `after` (Unix seconds): as a stream has no holes, all that was sealed before
+    is there too, also what the server may never have heard of. Returns the batches."""
     def probe():
-        detail = wait_complete(group, machine, at_least, seconds=seconds)
+        detail = wait_complete(group, machine, seconds=seconds)
         found = batches(group.server, detail["id"])
         check_unbroken(found)
+        newest = max((b.sealed_ms for b in found if b.lane == "metric"), default=0)
+        expect(newest > after * 1000, f"the newest batch is {after - newest / 1000:.1f} s too old")
         by_epoch = {(s["lane"], s["epoch"]["ordinal"], int(s["epoch"]["random"], 16)): s["sealed"]
                     for s in detail["streams"]}
         for (_, ordinal, rand, lane), chain in by_stream(found).items():

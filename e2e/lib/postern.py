@@ -412,7 +412,10 @@ class Group:
         return self.ask("agent" if machine.role == "agent" else "gateway", "show", machine.name)
 
     def close(self):
-        for daemon in reversed(self.daemons):
+        for daemon in self.daemons:
+            if daemon.running:
+                daemon.signal(signal.SIGTERM)
+        for daemon in self.daemons:
             daemon.end()
 
     def report(self):
