@@ -9,7 +9,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 import archive  # noqa: E402
-from postern import expect, main, poll, wait_complete  # noqa: E402
+from postern import expect, main, wait_complete  # noqa: E402
 
 SECONDS = 20
 DOWN_SECONDS_MAX = 2.0
@@ -54,8 +54,9 @@ def test(group):
         expect(len(epochs) == 1, f"{machine.name} opened new epochs: {sorted(epochs)}")
         print(f"{machine.name}: {len(batches)} batches, each applied once")
     for machine in machines:
-        poll(f"{machine.name} is up", lambda machine=machine: machine.running, 1)
-        expect(not machine.said("invariant"), f"{machine.name}: {machine.said('invariant')}")
+        expect(machine.running, f"{machine.name} has ended:\n{machine.tail()}")
+        for words in (" error ", "invariant", "corrupt", "quarantine"):
+            expect(not machine.said(words), f"{machine.name}: {machine.said(words)}")
 
 
 main(test)

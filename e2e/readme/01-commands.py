@@ -70,7 +70,8 @@ class Computer:
             self.holder.running, f"no mount namespace:\n{self.holder.tail()}"), 10)
 
     def inside(self, command):
-        return ["nsenter", f"--mount=/proc/{self.holder.pid}/ns/mnt", "sh", "-c",
+        # The root too: where this machine itself is a chroot, entering would leave it.
+        return ["nsenter", f"--target={self.holder.pid}", "--mount", "--root", "sh", "-c",
                 f"cd {self.home} && exec {command}"]
 
     def path(self, text):
@@ -143,11 +144,11 @@ def test(group):
             expect(daemon.running, daemon.tail())
     finally:
         group.close()
+        astray = [str(file) for path in made for file in path.rglob("*")]
         for path in made:
-            try:
-                path.rmdir()
-            except OSError as error:
-                raise Failure(f"a command wrote past its machine: {error}") from None
+            shutil.rmtree(path)
+        if astray:
+            raise Failure(f"a command wrote past its machine: {astray}")
 
 
 if os.geteuid() != 0:
