@@ -164,10 +164,10 @@ class Attempt final : public Loop::Watcher, public std::enable_shared_from_this<
         std::move(stream));
     if (objection) {
       connection->turn_away(*objection);
-      return finish(DialFailure::Stage::refused,
-                    fmt::format("{} answered, but we refuse it ({}): {}", where(),
-                                wire::to_string(objection->reason), objection->words),
-                    std::move(objection), std::move(chain));
+      std::string words = fmt::format("{} answered, but we refuse it ({}): {}", where(),
+                                      wire::to_string(objection->reason), objection->words);
+      return finish(DialFailure::Stage::refused, std::move(words), std::move(objection),
+                    std::move(chain));
     }
     report(connection);
     connection->open_for_messages();

@@ -69,6 +69,7 @@ TEST_P(DialledTrustTest, TheDiallerSaysWhatIsWrongWithTheAcceptorsCertificate) {
   EXPECT_EQ(failure_->refusal->reason, GetParam().reason);
   EXPECT_EQ(server_.refusals[0].reason, GetParam().reason);
   EXPECT_EQ(server_.refusals[0].words, failure_->refusal->words);
+  EXPECT_NE(failure_->words.find(failure_->refusal->words), std::string::npos) << failure_->words;
   EXPECT_EQ(server_.refusals[0].refuser, kClient);
   EXPECT_TRUE(client_.channels.empty());
   EXPECT_EQ(port_->counters().refused_by_peer[static_cast<std::size_t>(GetParam().reason)], 1u);
