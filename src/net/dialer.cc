@@ -164,6 +164,7 @@ class Attempt final : public Loop::Watcher, public std::enable_shared_from_this<
         std::move(stream));
     if (objection) {
       connection->turn_away(*objection);
+      // Named first: in one call the objection could be moved from before it is read.
       std::string words = fmt::format("{} answered, but we refuse it ({}): {}", where(),
                                       wire::to_string(objection->reason), objection->words);
       return finish(DialFailure::Stage::refused, std::move(words), std::move(objection),
