@@ -305,19 +305,15 @@ void Children::Session::on_offer(const wire::Message& message) {
 void Children::Session::refuse(const Refusal& refusal) {
   if (state_ == State::closing) return;
   state_ = State::closing;  // closed() takes it out of the tables
-  children_.note_refusal(peer().address, candidate_.who.name, refusal.reason, refusal.words);
+  children_.note_refusal(peer().address, candidate_.who.name,
+                         {refusal.reason, refusal.words, {}, refusal.retry_after, {}, true});
   channel_->refuse(refusal.reason, refusal.words, refusal.retry_after);
 }
 
 void Children::Session::on_refused(Channel&, const RefusalNotice& notice) {
   const std::string name =
       candidate_.who.name.empty() ? peer().chain.front().subject() : candidate_.who.name;
-  if (notice.by_us) {
-    children_.note_refusal(peer().address, name, notice.reason, notice.words);
-    return;
-  }
-  children_.log_.warning("{} at {} refuses us: {} ({}; its clock says {})", name, peer().address,
-                         notice.words, wire::to_string(notice.reason), to_rfc3339(notice.time));
+  children_.note_refusal(peer().address, name, notice);
 }
 
 void Children::Session::on_closed(Channel&, const Error& why) {
@@ -346,25 +342,25 @@ void Children::on_channel(std::shared_ptr<Channel> channel) {
 void Children::on_refused(const RefusedPeer& peer) {
   const std::string name =
       peer.chain.empty() ? "a peer without a certificate" : peer.chain.front().subject();
-  if (!peer.notice.by_us) {
-    log_.warning("{} at {} refuses us: {} ({}; its clock says {})", name, peer.address,
-                 peer.notice.words, wire::to_string(peer.notice.reason),
-                 to_rfc3339(peer.notice.time));
-    return;
-  }
-  note_refusal(peer.address, name, peer.notice.reason, peer.notice.words);
+  note_refusal(peer.address, name, peer.notice);
 }
 
 void Children::note_refusal(const std::string& address, const std::string& name,
-                            wire::Refusal reason, const std::string& words) {
-  ++refused_;
+                            const RefusalNotice& notice) {
+  refused_ += notice.by_us ? 1 : 0;
   const std::string who = name.empty() ? "a peer" : name;
   const TimePoint now = core_.now();
-  const auto [logged, is_new] = refusals_logged_.try_emplace({who, reason}, now);
+  if (refusals_logged_.size() > kRefusalsRememberedMax) refusals_logged_.clear();
+  const auto [logged, is_new] =
+      refusals_logged_.try_emplace({who, notice.reason, notice.by_us}, now);
   if (!is_new && now - logged->second < kRefusalLoggedEvery) return;
   logged->second = now;
-  if (refusals_logged_.size() > kRefusalsRememberedMax) refusals_logged_.clear();
-  log_.warning("refused {} at {}: {} ({})", who, address, words, wire::to_string(reason));
+  const char* reason = wire::to_string(notice.reason);
+  if (notice.by_us)
+    log_.warning("refused {} at {}: {} ({})", who, address, notice.words, reason);
+  else
+    log_.warning("{} at {} refuses us: {} ({}; its clock says {})", who, address, notice.words,
+                 reason, to_rfc3339(notice.time));
 }
 
 void Children::on_http(HttpRequest request, Respond respond) {

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "base/log.h"
@@ -114,8 +115,8 @@ class Children final : public PortHandler {
   class Session;
   /// Counts it; logs it unless the same was logged a short while ago (a pending node asks every few
   /// seconds).
-  void note_refusal(const std::string& address, const std::string& name, wire::Refusal reason,
-                    const std::string& words);
+  void note_refusal(const std::string& address, const std::string& name,
+                    const RefusalNotice& notice);
   void attached(Session& session);
   void closed(Session& session, const std::string& why);
   Session* session_of(std::optional<std::uint64_t> channel);
@@ -132,7 +133,8 @@ class Children final : public PortHandler {
   std::map<std::uint64_t, std::unique_ptr<Session>> sessions_;     // by channel id
   std::map<NodeId, Session*> attached_;                            // the newest of each node
   std::map<wire::StreamKey, std::vector<std::uint64_t>> offered_;  // by stream: channel ids
-  std::map<std::pair<std::string, wire::Refusal>, TimePoint> refusals_logged_;
+  std::map<std::tuple<std::string, wire::Refusal, bool>, TimePoint>
+      refusals_logged_;  // the last: by us
   std::uint64_t refused_ = 0;
   Loop::Timer sweep_timer_;
   bool stopping_ = false;
