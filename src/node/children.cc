@@ -48,7 +48,8 @@ class Children::Session final : public ChannelHandler, public Child {
   void forget_hello() { candidate_.hello = {}; }
   bool attached() const { return state_ == State::attached; }
   /// This one took over from `older`, which closes when this one has answered a ping (W25).
-  void supersedes(std::uint64_t older) { older_ = older; }
+  void supersedes(std::optional<std::uint64_t> older) { older_ = older; }
+  std::optional<std::uint64_t> older() const { return older_; }
   const std::map<wire::StreamKey, std::uint64_t>& streams() const { return highest_; }
 
  private:
@@ -90,13 +91,7 @@ void Children::Session::on_message(Channel&, wire::Message message) {
       channel_->send(std::move(message));
       return;
     case wire::Type::pong:
-      if (older_) {
-        const auto older = children_.sessions_.find(*older_);
-        older_.reset();
-        if (older != children_.sessions_.end())
-          older->second->refuse(
-              {wire::Refusal::superseded, "a newer connection of this node took over"});
-      }
+      children_.end_superseded(*this);
       return;
     case wire::Type::batch:
       on_batch(message);
@@ -174,7 +169,7 @@ void Children::Session::on_hello(const wire::Message& message) {
     return;
   }
   state_ = State::deciding;
-  children_.port_->extend(*channel_, kDecisionWaitMax);
+  if (children_.port_) children_.port_->extend(*channel_, kDecisionWaitMax);
   std::uint64_t hash;
   std::memcpy(&hash, candidate_.who.id.bytes.data(), sizeof(hash));
   channel_->settle_on(hash);  // rule C2: k is 0
@@ -221,7 +216,7 @@ void Children::Session::welcome(const Admitted& admitted) {
   welcome.set_software(kSoftware);
   channel_->raise_limit();  // the child may send full-sized batches as soon as it has read this
   channel_->send(message_of(wire::Type::welcome, welcome));
-  children_.port_->authenticated(*channel_);
+  if (children_.port_) children_.port_->authenticated(*channel_);
   state_ = State::attached;
   children_.attached(*this);
 }
@@ -252,6 +247,11 @@ void Children::Session::answer(const wire::StreamKey& stream, std::uint64_t sequ
 }
 
 bool Children::Session::note(const wire::StreamKey& stream, std::uint64_t sequence) {
+  if (who().role == Role::agent && stream.node != who().id) {
+    refuse({wire::Refusal::protocol,
+            fmt::format("an agent sends its own streams, not {}", stream.text())});
+    return false;
+  }
   const auto found = highest_.find(stream);
   if (found != highest_.end()) {
     found->second = std::max(found->second, sequence);
@@ -305,19 +305,15 @@ void Children::Session::on_offer(const wire::Message& message) {
 void Children::Session::refuse(const Refusal& refusal) {
   if (state_ == State::closing) return;
   state_ = State::closing;  // closed() takes it out of the tables
-  children_.note_refusal(peer().address, candidate_.who.name, refusal.reason, refusal.words);
+  children_.note_refusal(peer().address, candidate_.who.name,
+                         {refusal.reason, refusal.words, {}, refusal.retry_after, {}, true});
   channel_->refuse(refusal.reason, refusal.words, refusal.retry_after);
 }
 
 void Children::Session::on_refused(Channel&, const RefusalNotice& notice) {
   const std::string name =
       candidate_.who.name.empty() ? peer().chain.front().subject() : candidate_.who.name;
-  if (notice.by_us) {
-    children_.note_refusal(peer().address, name, notice.reason, notice.words);
-    return;
-  }
-  children_.log_.warning("{} at {} refuses us: {} ({}; its clock says {})", name, peer().address,
-                         notice.words, wire::to_string(notice.reason), to_rfc3339(notice.time));
+  children_.note_refusal(peer().address, name, notice);
 }
 
 void Children::Session::on_closed(Channel&, const Error& why) {
@@ -325,7 +321,9 @@ void Children::Session::on_closed(Channel&, const Error& why) {
 }
 
 Children::Children(Loops& loops, const Log& log, const Self& self, Owner& owner)
-    : loops_(loops), core_(loops.core()), log_(log), self_(self), owner_(owner) {}
+    : loops_(loops), core_(loops.core()), log_(log), self_(self), owner_(owner) {
+  sweep_timer_ = core_.after(kSweep, [this] { sweep(); });
+}
 
 Children::~Children() = default;
 
@@ -333,7 +331,6 @@ Result<> Children::listen(std::shared_ptr<const TlsContext> tls, const PortOptio
   auto port = Port::listen(loops_, log_, std::move(tls), *this, options);
   if (!port) return std::unexpected(port.error());
   port_ = std::move(*port);
-  sweep_timer_ = core_.after(kSweep, [this] { sweep(); });
   return {};
 }
 
@@ -345,25 +342,25 @@ void Children::on_channel(std::shared_ptr<Channel> channel) {
 void Children::on_refused(const RefusedPeer& peer) {
   const std::string name =
       peer.chain.empty() ? "a peer without a certificate" : peer.chain.front().subject();
-  if (!peer.notice.by_us) {
-    log_.warning("{} at {} refuses us: {} ({}; its clock says {})", name, peer.address,
-                 peer.notice.words, wire::to_string(peer.notice.reason),
-                 to_rfc3339(peer.notice.time));
-    return;
-  }
-  note_refusal(peer.address, name, peer.notice.reason, peer.notice.words);
+  note_refusal(peer.address, name, peer.notice);
 }
 
 void Children::note_refusal(const std::string& address, const std::string& name,
-                            wire::Refusal reason, const std::string& words) {
-  ++refused_;
+                            const RefusalNotice& notice) {
+  refused_ += notice.by_us ? 1 : 0;
   const std::string who = name.empty() ? "a peer" : name;
   const TimePoint now = core_.now();
-  const auto [logged, is_new] = refusals_logged_.try_emplace({who, reason}, now);
+  if (refusals_logged_.size() > kRefusalsRememberedMax) refusals_logged_.clear();
+  const auto [logged, is_new] =
+      refusals_logged_.try_emplace({who, notice.reason, notice.by_us}, now);
   if (!is_new && now - logged->second < kRefusalLoggedEvery) return;
   logged->second = now;
-  if (refusals_logged_.size() > kRefusalsRememberedMax) refusals_logged_.clear();
-  log_.warning("refused {} at {}: {} ({})", who, address, words, wire::to_string(reason));
+  const char* reason = wire::to_string(notice.reason);
+  if (notice.by_us)
+    log_.warning("refused {} at {}: {} ({})", who, address, notice.words, reason);
+  else
+    log_.warning("{} at {} refuses us: {} ({}; its clock says {})", who, address, notice.words,
+                 reason, to_rfc3339(notice.time));
 }
 
 void Children::on_http(HttpRequest request, Respond respond) {
@@ -394,15 +391,50 @@ void Children::closed(Session& session, const std::string& why) {
   }
   const auto current = attached_.find(session.who().id);
   if (current != attached_.end() && current->second == &session) {
-    attached_.erase(current);
-    if (!stopping_)
-      log_.info("{} at {} is gone: {}", session.who().name, session.peer().address, why);
-    owner_.on_child_gone(session, why);
+    if (Session* older = still_attached(session.older())) {
+      // It never answered a ping: the one it wanted to take over from is still the node's (W25).
+      current->second = older;
+      log_.info("{} at {} ended before it took over from {}: {}", session.who().name,
+                session.peer().address, older->peer().address, why);
+      owner_.on_child(*older, older->candidate());
+    } else {
+      attached_.erase(current);
+      if (!stopping_)
+        log_.info("{} at {} is gone: {}", session.who().name, session.peer().address, why);
+      owner_.on_child_gone(session, why);
+    }
+  } else if (current != attached_.end()) {
+    // Whoever was to take over from this one takes over from the one before it.
+    for (Session* newer = current->second; newer != nullptr; newer = session_of(newer->older()))
+      if (newer->older() == channel) newer->supersedes(session.older());
   }
   // Not inside its own callback.
   auto keep = std::move(sessions_.at(channel));
   sessions_.erase(channel);
   core_.post([keep = std::move(keep)] {});
+}
+
+Children::Session* Children::session_of(std::optional<std::uint64_t> channel) {
+  const auto found = channel ? sessions_.find(*channel) : sessions_.end();
+  return found == sessions_.end() ? nullptr : found->second.get();
+}
+
+/// `channel`, or the nearest one that it took over from, which still serves its node.
+Children::Session* Children::still_attached(std::optional<std::uint64_t> channel) {
+  Session* session = session_of(channel);
+  while (session != nullptr && !session->attached()) session = session_of(session->older());
+  return session;
+}
+
+/// The newer connection has answered a ping: those before it close (W25).
+void Children::end_superseded(Session& newer) {
+  Session* older = session_of(newer.older());
+  newer.supersedes(std::nullopt);
+  while (older != nullptr) {
+    Session* before = session_of(older->older());
+    older->refuse({wire::Refusal::superseded, "a newer connection of this node took over"});
+    older = before;
+  }
 }
 
 void Children::sweep() {
@@ -425,7 +457,8 @@ Child* Children::by_channel(std::uint64_t channel_id) {
 }
 
 void Children::for_each(const std::function<void(Child&)>& visit) {
-  for (const auto& [id, session] : attached_) visit(*session);
+  for (const auto& [id, session] : sessions_)
+    if (session->attached()) visit(*session);
 }
 
 void Children::for_each_of(const wire::StreamKey& stream,

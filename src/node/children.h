@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "base/log.h"
@@ -60,7 +61,7 @@ using Decision = std::expected<Admitted, Refusal>;
 
 /// The side of a gateway or server that faces its children: hello, admission, credit, life signs,
 /// supersession. Belongs to the core loop.
-class Children final : PortHandler {
+class Children final : public PortHandler {
  public:
   class Owner {
    public:
@@ -85,13 +86,20 @@ class Children final : PortHandler {
   Children(Loops& loops, const Log& log, const Self& self, Owner& owner);
   ~Children();
 
+  /// Without it, channels come only by on_channel(): so tests do without sockets.
   Result<> listen(std::shared_ptr<const TlsContext> tls, const PortOptions& options);
   void set_tls(std::shared_ptr<const TlsContext> tls) { port_->set_tls(std::move(tls)); }
   std::uint16_t port() const { return port_->port(); }
   PortCounters counters() const { return port_->counters(); }
 
+  // PortHandler
+  void on_channel(std::shared_ptr<Channel> channel) override;
+  void on_refused(const RefusedPeer& peer) override;
+  void on_http(HttpRequest request, Respond respond) override;
+
   Child* find(const NodeId& id);                // its newest connection
   Child* by_channel(std::uint64_t channel_id);  // nullptr when that connection is gone
+  /// Every welcomed connection, also those that a newer one is about to take over from.
   void for_each(const std::function<void(Child&)>& visit);
   /// Children that offered or sent this stream: where its answers go.
   void for_each_of(const wire::StreamKey& stream, const std::function<void(Child&)>& visit);
@@ -105,16 +113,15 @@ class Children final : PortHandler {
 
  private:
   class Session;
-  void on_channel(std::shared_ptr<Channel> channel) override;
-  void on_refused(const RefusedPeer& peer) override;
-  void on_http(HttpRequest request, Respond respond) override;
-
   /// Counts it; logs it unless the same was logged a short while ago (a pending node asks every few
   /// seconds).
-  void note_refusal(const std::string& address, const std::string& name, wire::Refusal reason,
-                    const std::string& words);
+  void note_refusal(const std::string& address, const std::string& name,
+                    const RefusalNotice& notice);
   void attached(Session& session);
   void closed(Session& session, const std::string& why);
+  Session* session_of(std::optional<std::uint64_t> channel);
+  Session* still_attached(std::optional<std::uint64_t> channel);
+  void end_superseded(Session& newer);
   void sweep();
 
   Loops& loops_;
@@ -126,7 +133,8 @@ class Children final : PortHandler {
   std::map<std::uint64_t, std::unique_ptr<Session>> sessions_;     // by channel id
   std::map<NodeId, Session*> attached_;                            // the newest of each node
   std::map<wire::StreamKey, std::vector<std::uint64_t>> offered_;  // by stream: channel ids
-  std::map<std::pair<std::string, wire::Refusal>, TimePoint> refusals_logged_;
+  std::map<std::tuple<std::string, wire::Refusal, bool>, TimePoint>
+      refusals_logged_;  // the last: by us
   std::uint64_t refused_ = 0;
   Loop::Timer sweep_timer_;
   bool stopping_ = false;

@@ -99,7 +99,12 @@ Result<EpochChoice> choose_epoch(Disk& disk, const std::filesystem::path& state,
 
   const bool traced =
       known.ordinal != 0 && relay.last_of({self, known, wire::Lane::state}).has_value();
-  if (traced && damaged <= damaged_before) return EpochChoice{known, std::nullopt};
+  if (traced && damaged <= damaged_before) {
+    if (damaged < damaged_before)  // cleared away by an operator: the next damage is new again
+      if (auto written = disk.write_file(file, encode_epoch({known, damaged}), 0600); !written)
+        return std::unexpected(written.error());
+    return EpochChoice{known, std::nullopt};
+  }
 
   wire::EpochOpening opening;
   opening.previous = known;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "identity/certificate.h"
+
 namespace postern::node {
 namespace {
 
@@ -29,6 +31,13 @@ std::expected<Neighbour, Refusal> verify(const Message& m, bool dialled, const D
         Refusal{wire::Refusal::wrong_group,
                 fmt::format("{} belongs to the management group '{}', this is '{}'", m.name(),
                             m.group(), self.group),
+                std::chrono::minutes(5)});
+  // One node, one spelling: certificates match in either case, registries and parent lists do not.
+  if (const auto name = normal_fqdn(m.name()); !name || *name != m.name())
+    return std::unexpected(
+        Refusal{wire::Refusal::wrong_name,
+                name ? fmt::format("it calls itself {}; names are lower case: {}", m.name(), *name)
+                     : fmt::format("its name is none: {}", name.error().message),
                 std::chrono::minutes(5)});
   auto key = PublicKey::from_spki(as_bytes(m.identity_key()));
   if (!key) return std::unexpected(bad_proof(m.name(), "its identity key cannot be read"));
@@ -135,6 +144,12 @@ std::expected<Neighbour, Refusal> verify_hello(const wire::pb::Hello& hello, con
 std::expected<Neighbour, Refusal> verify_welcome(const wire::pb::Welcome& welcome,
                                                  const Digest& tls_key, const Exporter& exporter,
                                                  const Self& self) {
+  if (welcome.version() < kVersionMin || welcome.version() > kVersionMax)
+    return std::unexpected(
+        Refusal{wire::Refusal::version,
+                fmt::format("{} chose version {} of the channel, this node speaks {} to {}",
+                            welcome.name(), welcome.version(), kVersionMin, kVersionMax),
+                std::chrono::minutes(5)});
   return verify(welcome, false, tls_key, exporter, self);
 }
 

@@ -54,7 +54,7 @@ void Trust::load(Disk& disk, WallTime now) {
       log_.warning("document {} cannot be read and is ignored", (folder_ / name).string());
       continue;
     }
-    if (auto taken = take(document, now); !taken)
+    if (auto taken = verify_and_keep(document, now); !taken)
       log_.warning("document {} is not believed: {}", (folder_ / name).string(),
                    taken.error().message);
   }
@@ -76,6 +76,13 @@ Result<const PublicKey*> Trust::signer(std::uint64_t number, Scope scope, WallTi
 }
 
 Result<Trust::Taken> Trust::take(const wire::pb::Signed& document, WallTime now) {
+  auto taken = verify_and_keep(document, now);
+  if (taken && taken->is_new)
+    save_(file_of(taken->body), to_bytes(std::string_view(document.SerializeAsString())));
+  return taken;
+}
+
+Result<Trust::Taken> Trust::verify_and_keep(const wire::pb::Signed& document, WallTime now) {
   if (document.body().size() > kDocumentBodyMax)
     return fail(Errc::invalid, "a document of {} bytes; the limit is {}", document.body().size(),
                 kDocumentBodyMax);
@@ -124,7 +131,6 @@ Result<Trust::Taken> Trust::take(const wire::pb::Signed& document, WallTime now)
   kept_[key_of] = {body.generation(), body.number(), document,
                    to_bytes(std::string_view(body.payload()))};
   taken.is_new = true;
-  save_(file_of(body), to_bytes(std::string_view(document.SerializeAsString())));
   return taken;
 }
 

@@ -93,6 +93,7 @@ class Trust {
     std::set<Scope> scopes;
     std::int64_t not_after_ms = 0;
   };
+  Result<Taken> verify_and_keep(const wire::pb::Signed& document, WallTime now);
   Result<const PublicKey*> signer(std::uint64_t number, Scope scope, WallTime now) const;
   Result<> apply(const wire::pb::DocumentBody& body);
   std::filesystem::path file_of(const wire::pb::DocumentBody& body) const;
