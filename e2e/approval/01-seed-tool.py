@@ -199,6 +199,16 @@ def removal_ends_it(group, gateway, parent, witness):
     gateway.wait_said("attached to", mark=mark, seconds=CONNECTS_WITHIN_SECONDS)
 
 
+def agent_behind_two_gateways_is_removed(group, parent):
+    agent = group.add("a3.site.example", "agent", parent)
+    wait_complete(group, agent)
+    mark, parent_mark = agent.mark(), parent.mark()
+    group.postern("agent", "remove", agent.name)
+    agent.wait_said("(removed", mark=mark, seconds=5)
+    parent.wait_said(agent.name, "removed", mark=parent_mark, seconds=5)
+    expect(node(group, agent.name) is None, "it is still in the inventory")
+
+
 def test(group):
     group.make_server()
     server = group.start_server()
@@ -212,6 +222,7 @@ def test(group):
     unreachable(group)
     second = group.add("gw2.site.example", "gateway", gateway)
     second.wait_said("attached to")
+    agent_behind_two_gateways_is_removed(group, second)
     removal_ends_it(group, second, gateway, witness=gateway)
     removal_ends_it(group, gateway, server, witness=server)
     second.wait_said("attached to", mark=0)
