@@ -2,14 +2,25 @@
 """The management server is away for a while: nothing is lost, nothing is doubled, and what was
 measured meanwhile is there afterwards."""
 import pathlib
+import re
 import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 import archive  # noqa: E402
-from postern import expect, main, wait_complete  # noqa: E402
+from postern import expect, main, poll, wait_complete  # noqa: E402
 
 AWAY_SECONDS = 10
+SETTLED_WITHIN_SECONDS = 10
+
+
+def waiting_after_restart(agent):
+    """How many batches the agent holds, by its own word when it starts."""
+    if agent.running:
+        agent.kill()
+    mark = agent.mark()
+    agent.start()
+    return int(re.search(r"spool open: (\d+) batches", agent.wait_said("spool open", mark=mark))[1])
 
 
 def test(group):
@@ -23,6 +34,8 @@ def test(group):
     gone = time.time()
     gw1.wait_said("lost the parent", mark=marks[gw1.name])
     time.sleep(max(0.0, AWAY_SECONDS - (time.time() - gone)))  # the outage itself
+    held = waiting_after_restart(agent)
+    expect(held >= AWAY_SECONDS - 2, f"the agent holds {held} batches that nobody has settled")
     back = time.time()
     for machine in nodes:
         expect(machine.running, f"{machine.name} did not survive:\n{machine.tail()}")
@@ -38,6 +51,10 @@ def test(group):
         ordinals = {b.epoch for b in batches}
         expect(len(ordinals) == 1, f"{machine.name} opened a new epoch: {ordinals}")
     expect(all(before.values()), "no stream was known before the outage")
+
+    # Settled is the word to delete, and it comes: what is left is what was sealed just now.
+    poll("the agent deletes what is settled", lambda: waiting_after_restart(agent) <= 2,
+         SETTLED_WITHIN_SECONDS, every=2)
 
 
 main(test)
