@@ -30,7 +30,7 @@ void ParentOrder::failed(std::size_t index, TimePoint now, Duration retry_after)
   const unsigned doublings = std::min(entry.failures, 10u);
   const Duration backoff = std::min(kBackoffMax, kBackoffFirst * (1 << doublings));
   ++entry.failures;
-  const Duration wait = retry_after > Duration{} ? retry_after : backoff;
+  const Duration wait = retry_after > Duration{} ? std::min(retry_after, kRetryAfterMax) : backoff;
   // A quarter of jitter, so that a thousand children do not come back in one instant.
   const auto jitter =
       static_cast<std::int64_t>(random_.below(static_cast<std::uint64_t>(wait.count() / 4 + 1)));

@@ -15,6 +15,8 @@ class ParentOrder {
  public:
   static constexpr Duration kBackoffFirst = std::chrono::seconds(1);
   static constexpr Duration kBackoffMax = std::chrono::seconds(30);
+  /// A refuser may ask for patience, not for eternity: it may be captured.
+  static constexpr Duration kRetryAfterMax = std::chrono::minutes(5);
 
   explicit ParentOrder(Random& random) : random_(random) {}
 

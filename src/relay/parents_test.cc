@@ -49,6 +49,12 @@ TEST_F(ParentOrderTest, ComesBackWhenTheRefuserSaid) {
   EXPECT_LE(order_.next().at - now_, seconds(4));
 }
 
+TEST_F(ParentOrderTest, BelievesNoRefuserThatAsksForEternity) {
+  order_.set({"a"});
+  order_.failed(0, now_, std::chrono::hours(1000));
+  EXPECT_LE(order_.next().at - now_, ParentOrder::kRetryAfterMax * 5 / 4);
+}
+
 TEST_F(ParentOrderTest, KeepsTheHistoryOfParentsThatStay) {
   order_.failed(0, now_, seconds(30));
   order_.set({"a", "c"});

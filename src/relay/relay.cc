@@ -1,6 +1,8 @@
 #include "relay/relay.h"
 
 #include <algorithm>
+#include <limits>
+#include <utility>
 
 #include "base/invariant.h"
 
@@ -44,16 +46,56 @@ Relay::Arrival Relay::classify(const wire::StreamKey& key, std::uint64_t sequenc
   return Arrival::settled;
 }
 
+Relay::Stream& Relay::stream_of(const wire::StreamKey& key) {
+  const auto [found, is_new] = streams_.try_emplace(key);
+  if (is_new) ++streams_of_node_[key.node];
+  return found->second;
+}
+
+bool Relay::has_room_for(const wire::StreamKey& key) const {
+  if (streams_.contains(key)) return true;
+  const auto count = streams_of_node_.find(key.node);
+  return count == streams_of_node_.end() || count->second < limits_.streams_per_node_max;
+}
+
+void Relay::add_run(Stream& stream, std::uint64_t sequence) {
+  auto next = stream.runs.upper_bound(sequence);
+  const bool joins_next = next != stream.runs.end() && next->first == sequence + 1;
+  const bool joins_previous =
+      next != stream.runs.begin() && std::prev(next)->second + 1 == sequence;
+  const std::uint64_t last = joins_next ? next->second : sequence;
+  if (joins_next) next = stream.runs.erase(next);
+  if (joins_previous)
+    std::prev(next)->second = last;
+  else
+    stream.runs.emplace_hint(next, sequence, last);
+}
+
+void Relay::remove_run(Stream& stream, std::uint64_t first, std::uint64_t last) {
+  auto run = stream.runs.upper_bound(first);
+  if (run != stream.runs.begin()) --run;
+  while (run != stream.runs.end() && run->first <= last) {
+    const auto [from, to] = *run;
+    if (to < first) {
+      ++run;
+      continue;
+    }
+    run = stream.runs.erase(run);
+    if (from < first) stream.runs.emplace(from, first - 1);
+    if (to > last) stream.runs.emplace(last + 1, to);
+  }
+}
+
 void Relay::writing(const wire::StreamKey& key, std::uint64_t sequence, const Digest& hash) {
-  streams_[key].writing[sequence] = hash;
+  stream_of(key).writing[sequence] = hash;
 }
 
 void Relay::write_failed(const wire::StreamKey& key, std::uint64_t sequence) {
-  streams_[key].writing.erase(sequence);
+  stream_of(key).writing.erase(sequence);
 }
 
 void Relay::added(Held held) {
-  Stream& stream = streams_[held.stream];
+  Stream& stream = stream_of(held.stream);
   stream.writing.erase(held.sequence);
   ++counts_.held;
   counts_.held_bytes += held.location.bytes;
@@ -68,6 +110,7 @@ void Relay::added(Held held) {
   const auto [slot, is_new] =
       stream.slots.try_emplace(sequence, Slot{std::move(held), false, false, false, {}});
   invariant(is_new, "a batch is added to the relay once");
+  add_run(stream, sequence);
   stream.to_send.insert(sequence);
   ready_[wire::index_of(key.lane)].insert(key);
 }
@@ -81,15 +124,16 @@ wire::Coverage Relay::coverage(const wire::StreamKey& key,
   static const std::vector<wire::Interval> kNone;
   const auto& settled = stream.settled ? stream.settled->coverage.intervals : kNone;
   auto next_settled = settled.begin();
-  auto slot = stream.slots.begin();
-  // Two ascending sequences, merged by their first number.
-  while (next_settled != settled.end() || slot != stream.slots.end()) {
-    const bool take_settled = slot == stream.slots.end() ||
-                              (next_settled != settled.end() && next_settled->first <= slot->first);
-    wire::Interval next = take_settled
-                              ? *next_settled++
-                              : wire::Interval{slot->first, slot->first, slot->second.held.hash};
-    if (!take_settled) ++slot;
+  auto run = stream.runs.begin();
+  // Two ascending sequences, merged by their first number; more than the wire takes is not needed.
+  while ((next_settled != settled.end() || run != stream.runs.end()) &&
+         result.intervals.size() <= wire::kIntervalsMax) {
+    const bool take_settled = run == stream.runs.end() ||
+                              (next_settled != settled.end() && next_settled->first <= run->first);
+    wire::Interval next = take_settled ? *next_settled++
+                                       : wire::Interval{run->first, run->second,
+                                                        stream.slots.at(run->second).held.hash};
+    if (!take_settled) ++run;
     if (up_to && next.first > *up_to) break;
     append(result.intervals, next);
   }
@@ -105,17 +149,19 @@ wire::Coverage Relay::coverage(const wire::StreamKey& key,
   return result;
 }
 
-std::vector<spool::Location> Relay::on_settled(const wire::Settled& settled, SharedBytes message) {
+Relay::Release Relay::on_settled(const wire::Settled& settled, SharedBytes message) {
   const wire::StreamKey& key = settled.coverage.stream;
-  Stream& stream = streams_[key];
-  if (stream.settled && settled.generation < stream.settled->generation) return {};
-  std::vector<spool::Location> released;
+  Stream& stream = stream_of(key);
+  Release release;
+  if (stream.settled && settled.generation < stream.settled->generation) return release;
+  bool contradicts = false;
   wire::Settled believed = settled;
   believed.coverage.intervals.clear();
   for (const wire::Interval& interval : settled.coverage.intervals) {
     const auto at_last = stream.slots.find(interval.last);
     if (at_last != stream.slots.end() && at_last->second.held.hash != interval.hash) {
       ++counts_.mismatches;
+      contradicts = true;
       continue;
     }
     believed.coverage.intervals.push_back(interval);
@@ -124,30 +170,30 @@ std::vector<spool::Location> Relay::on_settled(const wire::Settled& settled, Sha
     if (at_last == stream.slots.end() && key.node == self_) continue;
     for (auto slot = stream.slots.lower_bound(interval.first);
          slot != stream.slots.end() && slot->first <= interval.last;) {
-      released.push_back(slot->second.held.location);
+      release.locations.push_back(slot->second.held.location);
       count_out(stream, slot->first);
       slot = stream.slots.erase(slot);
       ++counts_.settled;
     }
+    remove_run(stream, interval.first, interval.last);
   }
-  const bool replaces = !stream.settled || settled.generation > stream.settled->generation;
-  if (message && (replaces || settled.issued >= stream.settled->issued))
-    stream.settled_message = std::move(message);
-  if (replaces) {
-    stream.settled = std::move(believed);
-  } else {
-    // Within a generation it only grows (B42): the union of both.
-    wire::Settled merged = believed.issued >= stream.settled->issued ? believed : *stream.settled;
-    std::vector<wire::Interval> all = stream.settled->coverage.intervals;
-    all.insert(all.end(), believed.coverage.intervals.begin(), believed.coverage.intervals.end());
+  // Within a generation it only grows (B42): the union of what was known and what is new.
+  std::vector<wire::Interval> all = believed.coverage.intervals;
+  if (stream.settled && settled.generation == stream.settled->generation) {
+    const auto& known = stream.settled->coverage.intervals;
+    all.insert(all.end(), known.begin(), known.end());
     std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) {
       return a.first != b.first ? a.first < b.first : a.last < b.last;
     });
-    merged.coverage.intervals.clear();
-    for (const wire::Interval& interval : all) append(merged.coverage.intervals, interval);
-    stream.settled = std::move(merged);
   }
-  return released;
+  std::vector<wire::Interval> joined;
+  for (const wire::Interval& interval : all) append(joined, interval);
+  // By what it covers and not by its time: a clock that was ahead must not hold up later words.
+  release.accepted = !contradicts && joined == settled.coverage.intervals;
+  if (release.accepted && message) stream.settled_message = std::move(message);
+  believed.coverage.intervals = std::move(joined);
+  stream.settled = std::move(believed);
+  return release;
 }
 
 const wire::Settled* Relay::settled(const wire::StreamKey& key) const {
@@ -215,6 +261,7 @@ void Relay::mark_stored(Stream& stream, Slot& slot) {
     in_flight_bytes_ -= std::min<std::size_t>(in_flight_bytes_, slot.held.location.bytes);
   slot.in_flight = false;
   slot.stored_by_parent = true;
+  if (std::exchange(slot.loading, false)) loading_bytes_ -= slot.held.location.bytes;
   stream.to_send.erase(slot.held.sequence);
   if (slot.held.message) {
     cached_bytes_ -= std::min(cached_bytes_, slot.held.message->size());
@@ -230,13 +277,27 @@ void Relay::count_out(Stream& stream, std::uint64_t sequence) {
   counts_.held_bytes -= slot.held.location.bytes;
 }
 
+/// The parent has lost it: it goes again.
+void Relay::mark_lost(const wire::StreamKey& key, Stream& stream, Slot& slot) {
+  slot.stored_by_parent = false;
+  stream.to_send.insert(slot.held.sequence);
+  ready_[wire::index_of(key.lane)].insert(key);
+}
+
 void Relay::on_stored(const wire::Coverage& coverage) {
   const auto found = streams_.find(coverage.stream);
   if (found == streams_.end()) return;
   Stream& stream = found->second;
   const bool first_answer = !stream.answered;
   stream.answered = true;
+  auto unnamed = stream.slots.begin();  // the first slot behind the intervals seen so far
+  const auto lost_before = [&](std::uint64_t sequence) {
+    for (; unnamed != stream.slots.end() && unnamed->first < sequence; ++unnamed)
+      if (unnamed->second.stored_by_parent) mark_lost(coverage.stream, stream, unnamed->second);
+  };
   for (const wire::Interval& interval : coverage.intervals) {
+    lost_before(interval.first);
+    unnamed = stream.slots.upper_bound(interval.last);
     const auto at_last = stream.slots.find(interval.last);
     if (at_last == stream.slots.end()) continue;
     if (at_last->second.held.hash != interval.hash) {
@@ -247,6 +308,9 @@ void Relay::on_stored(const wire::Coverage& coverage) {
          slot != stream.slots.end() && slot->first <= interval.last; ++slot)
       mark_stored(stream, slot->second);
   }
+  // It replaces what was said before (B33), except behind the 64th interval, where it says nothing.
+  if (coverage.intervals.size() < wire::kIntervalsMax)
+    lost_before(std::numeric_limits<std::uint64_t>::max());
   if (first_answer && !stream.to_send.empty())
     ready_[wire::index_of(coverage.stream.lane)].insert(coverage.stream);
 }
@@ -274,13 +338,14 @@ void Relay::on_not_yet(const wire::StreamKey& key, std::uint64_t sequence, TimeP
 }
 
 std::optional<spool::Location> Relay::on_copy_refused(const wire::StreamKey& key,
-                                                      std::uint64_t sequence) {
+                                                      std::uint64_t sequence, const Digest& hash) {
   Slot* slot = find(key, sequence);
-  if (slot == nullptr) return std::nullopt;
+  if (slot == nullptr || slot->held.hash != hash) return std::nullopt;
   const spool::Location location = slot->held.location;
   Stream& stream = streams_[key];
   count_out(stream, sequence);
   stream.slots.erase(sequence);
+  remove_run(stream, sequence, sequence);
   return location;
 }
 
@@ -325,7 +390,14 @@ const Held* Relay::next(TimePoint now) {
       }
       last_served_[lane] = key;
       if (!slot->held.message) {
+        const std::size_t in_memory = cached_bytes_ + loading_bytes_;
+        if (lane != 0 && in_memory > 0 &&
+            in_memory + slot->held.location.bytes > limits_.cached_bytes_max) {
+          ++at;
+          continue;
+        }
         slot->loading = true;
+        loading_bytes_ += slot->held.location.bytes;
         return &slot->held;
       }
       slot->in_flight = true;
@@ -343,20 +415,25 @@ void Relay::loaded(const wire::StreamKey& key, std::uint64_t sequence, SharedByt
   Slot* slot = find(key, sequence);
   if (slot == nullptr || !slot->loading) return;  // settled while it was read
   slot->loading = false;
+  loading_bytes_ -= slot->held.location.bytes;
   if (slot->stored_by_parent) return;
   cached_bytes_ += message->size();
   slot->held.message = std::move(message);
 }
 
-void Relay::unreadable(const wire::StreamKey& key, std::uint64_t sequence) {
+std::optional<spool::Location> Relay::unreadable(const wire::StreamKey& key,
+                                                 std::uint64_t sequence) {
   // Not here any more: the parent will ask for the hole, and the origin has it (rule D5).
-  (void)on_copy_refused(key, sequence);
+  Slot* slot = find(key, sequence);
+  if (slot == nullptr) return std::nullopt;
+  if (std::exchange(slot->loading, false)) loading_bytes_ -= slot->held.location.bytes;
+  return on_copy_refused(key, sequence, Digest(slot->held.hash));
 }
 
 void Relay::read_failed(const wire::StreamKey& key, std::uint64_t sequence, TimePoint retry_at) {
   Slot* slot = find(key, sequence);
   if (slot == nullptr) return;
-  slot->loading = false;
+  if (std::exchange(slot->loading, false)) loading_bytes_ -= slot->held.location.bytes;
   slot->retry_at = retry_at;
   wake_at_ = std::min(wake_at_, retry_at);
 }

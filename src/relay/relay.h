@@ -35,6 +35,7 @@ class Relay {
   struct Limits {
     std::size_t in_flight_bytes_max = 8u << 20;  // sent on this connection and not yet stored
     std::size_t cached_bytes_max = 32u << 20;    // messages kept in memory for sending
+    std::size_t streams_per_node_max = 256;      // epochs times lanes, of one node
   };
   /// `self`: whose own streams these are; of those only our own hash is believed (batch.md#B31).
   Relay(const NodeId& self, Limits limits) : self_(self), limits_(limits) {}
@@ -59,11 +60,16 @@ class Relay {
   wire::Coverage coverage(const wire::StreamKey& stream,
                           std::optional<std::uint64_t> up_to = std::nullopt) const;
 
-  /// A settled whose signature was verified, and its bytes for passing on. Returns what may be
+  /// What on_settled() made of it. `accepted`: it says at least what was known before, and nothing
+  /// that contradicts a batch in hand; only then is it worth keeping and passing on.
+  struct Release {
+    std::vector<spool::Location> locations;
+    bool accepted = false;
+  };
+  /// A settled whose signature was verified, and its bytes for passing on. Says what may be
   /// released. An interval whose hash is not ours where we hold its last batch is counted as a
   /// mismatch and ignored; one whose last batch we do not hold is believed of others' streams only.
-  std::vector<spool::Location> on_settled(const wire::Settled& settled,
-                                          SharedBytes message = nullptr);
+  Release on_settled(const wire::Settled& settled, SharedBytes message = nullptr);
   const wire::Settled* settled(const wire::StreamKey& stream) const;
   /// The newest settled of the stream as it was signed; null when there is none.
   SharedBytes settled_message(const wire::StreamKey& stream) const;
@@ -71,6 +77,9 @@ class Relay {
   /// The last (sequence, hash) known of a stream: where an outbox goes on after a restart.
   std::optional<std::pair<std::uint64_t, Digest>> last_of(const wire::StreamKey& stream) const;
   std::vector<wire::StreamKey> streams() const;
+  /// Whether a batch of this stream may be taken in: a node has a bounded number of streams here,
+  /// so that one that invents epochs cannot fill the memory of its hops.
+  bool has_room_for(const wire::StreamKey& stream) const;
 
   // ---- Towards the parent
 
@@ -85,14 +94,14 @@ class Relay {
   void on_not_yet(const wire::StreamKey& stream, std::uint64_t sequence, TimePoint retry_at);
   /// Our copy is bad (rule D11): forget it; the origin's is asked for. Returns its location.
   std::optional<spool::Location> on_copy_refused(const wire::StreamKey& stream,
-                                                 std::uint64_t sequence);
+                                                 std::uint64_t sequence, const Digest& hash);
 
   /// The next batch to send, most important lane first, streams of a lane in turn, or nullptr when
   /// there is none, credit or the in-flight limit is used up. It counts as sent when returned
   /// unless its message is null: then the caller reads it from the spool and calls loaded().
   const Held* next(TimePoint now);
   void loaded(const wire::StreamKey& stream, std::uint64_t sequence, SharedBytes message);
-  void unreadable(const wire::StreamKey& stream, std::uint64_t sequence);
+  std::optional<spool::Location> unreadable(const wire::StreamKey& stream, std::uint64_t sequence);
   /// The disk did not answer: it is read again after `retry_at`.
   void read_failed(const wire::StreamKey& stream, std::uint64_t sequence, TimePoint retry_at);
   /// When next() may have something that waits for a retry; TimePoint::max() if nothing does.
@@ -113,8 +122,9 @@ class Relay {
     TimePoint retry_at{};
   };
   struct Stream {
-    std::map<std::uint64_t, Slot> slots;      // durable, not settled
-    std::map<std::uint64_t, Digest> writing;  // on the way to the disk
+    std::map<std::uint64_t, Slot> slots;          // durable, not settled
+    std::map<std::uint64_t, std::uint64_t> runs;  // the same numbers, as first -> last of each run
+    std::map<std::uint64_t, Digest> writing;      // on the way to the disk
     std::optional<wire::Settled> settled;
     SharedBytes settled_message;
     bool offered = false;             // on this connection
@@ -122,7 +132,11 @@ class Relay {
     std::set<std::uint64_t> to_send;  // neither stored by the parent nor in flight
   };
 
+  Stream& stream_of(const wire::StreamKey& key);
+  static void add_run(Stream& stream, std::uint64_t sequence);
+  static void remove_run(Stream& stream, std::uint64_t first, std::uint64_t last);
   void mark_stored(Stream& stream, Slot& slot);
+  void mark_lost(const wire::StreamKey& key, Stream& stream, Slot& slot);
   void count_out(Stream& stream, std::uint64_t sequence);
   Slot* find(const wire::StreamKey& key, std::uint64_t sequence);
   Slot* sendable(const wire::StreamKey& key, Stream& stream, TimePoint now);
@@ -130,12 +144,14 @@ class Relay {
   const NodeId self_;
   Limits limits_;
   std::map<wire::StreamKey, Stream> streams_;
+  std::map<NodeId, std::size_t> streams_of_node_;
   std::array<std::set<wire::StreamKey>, 3> ready_;  // per lane: streams with something to send
   std::array<wire::StreamKey, 3> last_served_{};
   std::array<std::uint64_t, 3> credit_{};
   std::array<std::uint64_t, 3> sent_bytes_{};
   std::size_t in_flight_bytes_ = 0;
   std::size_t cached_bytes_ = 0;
+  std::size_t loading_bytes_ = 0;  // being read from the spool
   bool attached_ = false;
   TimePoint wake_at_ = TimePoint::max();
   Counts counts_;

@@ -86,7 +86,7 @@ TEST_F(RelayTest, BelievesNoAcknowledgementWithoutItsOwnHash) {
   attach();
   answer_offers({{1, 1, hash_of(1, 99)}});
   EXPECT_EQ(send_all(), std::vector<std::uint64_t>{1});
-  EXPECT_TRUE(relay_.on_settled(settled(metric_, {{1, 1, hash_of(1, 99)}})).empty());
+  EXPECT_TRUE(relay_.on_settled(settled(metric_, {{1, 1, hash_of(1, 99)}})).locations.empty());
   EXPECT_EQ(relay_.counts().mismatches, 2u);
   EXPECT_EQ(relay_.counts().held, 1u);
 }
@@ -98,7 +98,7 @@ TEST_F(RelayTest, ForgetsOnlyWhatIsSettled) {
   attach();
   answer_offers({{1, 2, hash_of(2)}});
   EXPECT_EQ(relay_.counts().held, 2u);
-  const auto released = relay_.on_settled(settled(metric_, {{1, 1, hash_of(1)}}));
+  const auto released = relay_.on_settled(settled(metric_, {{1, 1, hash_of(1)}})).locations;
   ASSERT_EQ(released.size(), 1u);
   EXPECT_EQ(released[0].offset, 1000u);
   EXPECT_EQ(relay_.counts().held, 1u);
@@ -171,8 +171,8 @@ TEST_F(RelayTest, OnlyAHopBelievesAnEndThatItDoesNotHold) {
   const auto others = stream(Lane::metric, 2);
   add(metric_, 1);
   add(others, 1);
-  EXPECT_TRUE(relay_.on_settled(settled(metric_, {{1, 9, hash_of(9)}})).empty());
-  EXPECT_EQ(relay_.on_settled(settled(others, {{1, 9, hash_of(9)}})).size(), 1u);
+  EXPECT_TRUE(relay_.on_settled(settled(metric_, {{1, 9, hash_of(9)}})).locations.empty());
+  EXPECT_EQ(relay_.on_settled(settled(others, {{1, 9, hash_of(9)}})).locations.size(), 1u);
 }
 
 TEST_F(RelayTest, CoverageJoinsSettledAndHeld) {
@@ -201,9 +201,66 @@ TEST_F(RelayTest, ACopyRefusedIsForgottenAndNotSentAgain) {
   attach();
   answer_offers();
   ASSERT_EQ(send_all().size(), 1u);
-  EXPECT_TRUE(relay_.on_copy_refused(metric_, 1));
+  EXPECT_TRUE(relay_.on_copy_refused(metric_, 1, hash_of(1)));
   EXPECT_TRUE(send_all().empty());
   EXPECT_EQ(relay_.classify(metric_, 1, hash_of(1)), Relay::Arrival::fresh);
+}
+
+// A hop that lost a copy says less than before; what it no longer names goes again (B33).
+TEST_F(RelayTest, SendsAgainWhatTheParentNoLongerNames) {
+  for (std::uint64_t s : {1, 2, 3}) add(metric_, s);
+  attach();
+  answer_offers();
+  ASSERT_EQ(send_all().size(), 3u);
+  relay_.on_stored({metric_, {{1, 3, hash_of(3)}}});
+  relay_.on_stored({metric_, {{1, 1, hash_of(1)}, {3, 3, hash_of(3)}}});
+  const Held* again = relay_.next(now_);
+  ASSERT_NE(again, nullptr);
+  EXPECT_EQ(again->sequence, 2u);
+}
+
+// A replayed settled must not become the newest one that is kept and passed on.
+TEST_F(RelayTest, AcceptsNoSettledThatSaysLessOrContradicts) {
+  for (std::uint64_t s : {1, 2, 3}) add(metric_, s);
+  EXPECT_TRUE(relay_.on_settled(settled(metric_, {{1, 2, hash_of(2)}})).accepted);
+  EXPECT_FALSE(relay_.on_settled(settled(metric_, {{1, 1, hash_of(1)}})).accepted);
+  EXPECT_FALSE(relay_.on_settled(settled(metric_, {{1, 3, hash_of(3, 9)}})).accepted);
+  EXPECT_TRUE(relay_.on_settled(settled(metric_, {{1, 3, hash_of(3)}})).accepted);
+}
+
+TEST_F(RelayTest, CoverageFollowsHolesThatOpenAndClose) {
+  for (std::uint64_t s : {1, 2, 3, 4, 5}) add(metric_, s);
+  relay_.on_copy_refused(metric_, 3, hash_of(3));
+  EXPECT_EQ(relay_.coverage(metric_).intervals,
+            (std::vector<wire::Interval>{{1, 2, hash_of(2)}, {4, 5, hash_of(5)}}));
+  add(metric_, 3);
+  EXPECT_EQ(relay_.coverage(metric_).intervals, (std::vector<wire::Interval>{{1, 5, hash_of(5)}}));
+}
+
+TEST_F(RelayTest, ANodeHasABoundedNumberOfStreams) {
+  auto key = metric_;
+  std::size_t taken = 0;
+  for (std::uint32_t ordinal = 1; ordinal < 1000; ++ordinal) {
+    key.epoch.ordinal = ordinal;
+    if (!relay_.has_room_for(key)) continue;
+    relay_.writing(key, 1, hash_of(1));
+    ++taken;
+  }
+  EXPECT_EQ(taken, Relay::Limits{}.streams_per_node_max);
+  EXPECT_TRUE(relay_.has_room_for(stream(Lane::metric, 2)));
+}
+
+TEST_F(RelayTest, ReadsNoMoreIntoMemoryThanItsLimit) {
+  for (std::uint8_t node = 1; node <= 10; ++node)
+    relay_.added({stream(Lane::metric, node), 1, hash_of(1), {1, node * 100u, 8u << 20}, nullptr});
+  attach(1ull << 40);
+  answer_offers();
+  std::size_t reads = 0;
+  while (const Held* held = relay_.next(now_)) {
+    ASSERT_EQ(held->message, nullptr);
+    ++reads;
+  }
+  EXPECT_EQ(reads, 4u);
 }
 
 }  // namespace
