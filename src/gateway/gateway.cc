@@ -9,6 +9,8 @@ using node::Decision;
 using node::message_of;
 using node::Refusal;
 
+constexpr std::size_t kHeadBytesMax = 8u << 10;
+constexpr std::size_t kPresenceBytesMax = 4u << 10;
 constexpr Duration kRequestWaitMax = std::chrono::seconds(10);
 constexpr std::chrono::seconds kDiskRetry{5};
 constexpr std::chrono::seconds kEquivocationRetry{60};
@@ -186,6 +188,12 @@ void Gateway::on_batch(node::Child& child, const wire::Stamped&, const wire::Bat
   const Digest hash = sha256(batch.signed_part);
   const std::size_t bytes = message->size();
 
+  if (!node_->relay().has_room_for(stream)) {
+    child.taken(lane, bytes);
+    child.answer(stream, sequence, hash, node::kNotYet,
+                 "this node has more epochs here than a gateway remembers", kEquivocationRetry);
+    return;
+  }
   switch (node_->relay().classify(stream, sequence, hash)) {
     case Arrival::held:
     case Arrival::settled:
@@ -231,8 +239,10 @@ void Gateway::on_batch(node::Child& child, const wire::Stamped&, const wire::Bat
           node_->relay().write_failed(stream, sequence);
           if (batches_refused_++ % 100 == 0)
             log_.error("a batch cannot be stored: {}", stored.error().message);
-          if (from != nullptr)
-            from->answer(stream, sequence, hash, node::kNotYet, stored.error().message, kDiskRetry);
+          // Whoever sent it again meanwhile on a newer connection waits for the same answer.
+          children_->for_each_of(stream, [&](node::Child& asker) {
+            asker.answer(stream, sequence, hash, node::kNotYet, stored.error().message, kDiskRetry);
+          });
           return;
         }
         ++batches_taken_;
@@ -252,7 +262,7 @@ void Gateway::on_offer(node::Child& child, const std::vector<wire::Coverage>& of
     }
     held.push_back(node_->relay().coverage(offer.stream, child.highest(offer.stream)));
   }
-  child.send(wire::make_message(wire::Type::stored, wire::encode_coverages(held)));
+  send_stored(child, held);
 }
 
 /// Batches stored in one turn are answered together.
@@ -266,20 +276,21 @@ void Gateway::answer_with_coverage(const wire::StreamKey& stream) {
 void Gateway::flush_answers() {
   flush_posted_ = false;
   if (!children_) return;
-  std::map<node::Child*, std::vector<wire::Coverage>> answers;
-  for (const wire::StreamKey& stream : to_answer_)
+  std::map<std::uint64_t, std::vector<wire::Coverage>> answers;  // by channel
+  for (const wire::StreamKey& stream : std::exchange(to_answer_, {}))
     children_->for_each_of(stream, [&](node::Child& child) {
-      auto& list = answers[&child];
-      list.push_back(node_->relay().coverage(stream, child.highest(stream)));
-      if (list.size() < wire::kCoverageListMax) return;
-      child.send(wire::make_message(wire::Type::stored, wire::encode_coverages(list)));
-      list.clear();
+      answers[child.channel_id()].push_back(node_->relay().coverage(stream, child.highest(stream)));
     });
-  to_answer_.clear();
-  for (const auto& [child, list] : answers)
-    if (!list.empty())
-      child->send(wire::make_message(wire::Type::stored, wire::encode_coverages(list)));
+  for (const auto& [channel, list] : answers)
+    if (node::Child* child = children_->by_channel(channel)) send_stored(*child, list);
 }
+
+void Gateway::send_stored(node::Child& child, std::span<const wire::Coverage> list) {
+  for (Bytes& body : wire::encode_coverage_messages(list))
+    child.send(wire::make_message(wire::Type::stored, std::move(body)));
+}
+
+void Gateway::on_lost(const wire::StreamKey& stream) { answer_with_coverage(stream); }
 
 void Gateway::on_settled(const wire::StreamKey& stream, SharedBytes message) {
   if (!children_) return;
@@ -319,34 +330,58 @@ void Gateway::on_head(node::Child& child, const wire::Message& message) {
   auto stamped = wire::read_stamped(message.bytes());
   wire::pb::Signed signed_head;
   wire::pb::Head head;
-  if (!stamped || stamped->body.size() > wire::kFirstMessageMax ||
+  if (!stamped || stamped->body.size() > kHeadBytesMax ||
       !signed_head.ParseFromArray(stamped->body.data(), static_cast<int>(stamped->body.size())) ||
       !head.ParseFromString(signed_head.body())) {
     ++heads_dropped_;
     return;
   }
-  const NodeId node = node::node_id_of_field(head.node_id());
+  const NodeId id = node::node_id_of_field(head.node_id());
   // An agent speaks for itself alone; a gateway also passes on what its descendants signed (rule
   // T5).
-  const bool allowed = node == child.who().id || child.who().role == node::Role::gateway;
-  const auto known = heads_.find(node);
-  if (!allowed || (known == heads_.end() && heads_.size() >= kHeadsKeptMax) ||
-      (known != heads_.end() && known->second.first >= head.number())) {
-    heads_dropped_ += known == heads_.end() ? 1 : 0;
+  if (id != child.who().id && child.who().role != node::Role::gateway) {
+    ++heads_dropped_;
     return;
   }
   auto with_stamp = wire::add_stamp(message.bytes(), {child.who().id, around_.clock.wall()});
   if (!with_stamp) return;
   wire::Message up = wire::make_message(wire::Type::head, std::move(*with_stamp));
-  heads_[node] = {head.number(), up};
+  const auto approval = node_->trust().approval(id);
+  if (!approval) {
+    // Its key is not known here, so nothing is decided by its number: the server will judge.
+    node_->uplink().send(std::move(up));
+    return;
+  }
+  auto key = PublicKey::from_spki(as_bytes(approval->approval.identity_key()));
+  Signature signature{};
+  const bool fits = signed_head.signature().size() == signature.size();
+  if (fits) std::memcpy(signature.data(), signed_head.signature().data(), signature.size());
+  if (!key || !fits ||
+      !key->verifies(node::kHeadContext, as_bytes(signed_head.body()), signature)) {
+    if (heads_dropped_++ % 100 == 0)
+      log_.error("a head of {} that came by {} is not as it signed it", approval->approval.name(),
+                 child.who().name);
+    return;
+  }
+  const auto known = heads_.find(id);
+  if (known != heads_.end() && known->second.first >= head.number()) return;
+  if (known == heads_.end() && heads_.size() >= kHeadsKeptMax) {
+    ++heads_dropped_;
+    return;
+  }
+  heads_[id] = {head.number(), up};
   node_->uplink().send(std::move(up));
 }
 
 void Gateway::on_presence(node::Child& child, wire::pb::Presence presence) {
   const NodeId node = node::node_id_of_field(presence.node_id());
-  if (child.who().role != node::Role::gateway ||
-      presence.path_size() >= static_cast<int>(wire::kStampsMax) ||
-      (presences_.size() >= kHeadsKeptMax && !presences_.contains(node)))
+  const auto known = presences_.find(node);
+  // A child says who is behind *it*: it may not speak of what another child has told of.
+  const bool of_another = known != presences_.end() && known->second.first != child.who().id &&
+                          known->second.second.connected();
+  if (child.who().role != node::Role::gateway || presence.ByteSizeLong() > kPresenceBytesMax ||
+      of_another || presence.path_size() >= static_cast<int>(wire::kStampsMax) ||
+      (presences_.size() >= kHeadsKeptMax && known == presences_.end()))
     return;
   *presence.add_path() = hop_of(child.who());
   presences_[node] = {child.who().id, presence};

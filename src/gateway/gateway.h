@@ -30,6 +30,7 @@ class Gateway final : node::Node::Listener, node::Children::Owner {
   // node::Node::Listener: what comes from above
   void on_attached() override;
   void on_path_changed() override;
+  void on_lost(const wire::StreamKey& stream) override;
   void on_settled(const wire::StreamKey& stream, SharedBytes message) override;
   void on_document(const wire::pb::Signed& document, const wire::pb::DocumentBody& body) override;
   void on_reply(const wire::pb::Reply& reply) override;
@@ -56,6 +57,7 @@ class Gateway final : node::Node::Listener, node::Children::Owner {
   void ask_upwards(const node::Candidate& candidate, std::function<void(node::Decision)> decided);
   void answer_with_coverage(const wire::StreamKey& stream);
   void flush_answers();
+  void send_stored(node::Child& child, std::span<const wire::Coverage> list);
   wire::pb::Hop hop_of(const node::Neighbour& who) const;
   std::vector<wire::pb::Signed> documents_for(const NodeId& id);
 

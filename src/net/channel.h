@@ -25,6 +25,7 @@ struct ChannelPeer {
   std::string address;  // "192.0.2.1:40312", "[2001:db8::1]:40312"
   std::vector<Certificate> chain;
   std::array<std::byte, 32> exporter{};  // "EXPORTER-postern-channel", empty context (W22)
+  Digest own_tls_key{};                  // SHA-256 of our key's SPKI in this very connection
   bool dialled = false;                  // we dialled
   std::string dialled_name;              // what we required of its certificate; "" when accepted
 };

@@ -56,6 +56,7 @@ Judgement judge(const TlsStream& stream, const TlsContext& context, std::string 
   judgement.peer.dialled = dialled_name.has_value();
   judgement.peer.dialled_name = dialled_name.value_or("");
   judgement.peer.exporter = stream.exporter();
+  if (context.credential()) judgement.peer.own_tls_key = context.credential()->key.spki_sha256();
 
   RefusalNotice notice;
   notice.time = context.now();

@@ -44,15 +44,18 @@ inline std::optional<Refusal> against_approval(const wire::pb::Approval& approva
   return std::nullopt;
 }
 
+/// Who is approved again comes back by itself within this time.
+inline constexpr std::chrono::seconds kDeniedRetry{10};
+
 /// The refusal for a node on the deny list.
 inline Refusal refusal_for(const Trust::Denied& denied, const std::string& name) {
   if (denied.reason == 2)
     return {wire::Refusal::rejected, fmt::format("an administrator has rejected {}", name),
-            std::chrono::minutes(1)};
+            kDeniedRetry};
   return {wire::Refusal::removed,
           fmt::format("{} was removed from the management group; approve it again to let it back",
                       name),
-          std::chrono::minutes(1)};
+          kDeniedRetry};
 }
 
 }  // namespace postern::node

@@ -2,11 +2,17 @@
 
 #include <algorithm>
 
+#include "wire/document.pb.h"
+
 namespace postern::node {
 namespace {
 
 /// A child may have this much on its way per lane; `state` first (rule C4).
 constexpr std::array<std::uint64_t, 3> kCreditWindow{4u << 20, 4u << 20, 8u << 20};
+/// A child that does not read what it is told must not fill our memory.
+constexpr std::size_t kUnreadBytesMax = 8u << 20;
+constexpr std::uint32_t kDelegationType = 1;  // document.md#G10
+constexpr int kWelcomeDocumentsMax = 32;
 constexpr Duration kDecisionWaitMax = std::chrono::seconds(15);
 constexpr Duration kSweep = std::chrono::seconds(15);
 /// The child pings after 45 s of silence (rule C7); three of those and some, and it is gone.
@@ -26,7 +32,7 @@ class Children::Session final : public ChannelHandler, public Child {
   const Neighbour& who() const override { return candidate_.who; }
   const ChannelPeer& peer() const override { return channel_->peer(); }
   std::uint64_t channel_id() const override { return channel_->id(); }
-  void send(wire::Message message) override { channel_->send(std::move(message)); }
+  void send(wire::Message message) override;
   void taken(wire::Lane lane, std::size_t message_bytes) override;
   std::optional<std::uint64_t> highest(const wire::StreamKey& stream) const override {
     const auto found = highest_.find(stream);
@@ -87,8 +93,12 @@ void Children::Session::on_message(Channel&, wire::Message message) {
   }
   switch (message.type) {
     case wire::Type::ping:
+      if (message.bytes().size() != wire::kPingBytes) {
+        refuse({wire::Refusal::protocol, "a ping that is not 8 bytes long"});
+        return;
+      }
       message.type = wire::Type::pong;
-      channel_->send(std::move(message));
+      send(std::move(message));
       return;
     case wire::Type::pong:
       children_.end_superseded(*this);
@@ -113,6 +123,14 @@ void Children::Session::on_message(Channel&, wire::Message message) {
       refuse({wire::Refusal::protocol,
               fmt::format("a child does not send {}", wire::to_string(message.type))});
   }
+}
+
+void Children::Session::send(wire::Message message) {
+  if (state_ == State::closing) return;
+  channel_->send(std::move(message));
+  if (channel_->queued_bytes() <= kUnreadBytesMax) return;
+  refuse({wire::Refusal::busy,
+          fmt::format("it does not read: more than {} bytes wait for it", kUnreadBytesMax)});
 }
 
 void Children::Session::on_hello(const wire::Message& message) {
@@ -200,8 +218,7 @@ void Children::Session::welcome(const Admitted& admitted) {
   welcome.set_role(static_cast<std::uint32_t>(self.role));
   welcome.set_name(self.name);
   welcome.set_identity_key(field_of(self.identity.public_key().spki()));
-  *welcome.mutable_statement() =
-      self.statement(children_.owner_.tls().credential()->key.spki_sha256(), now);
+  *welcome.mutable_statement() = self.statement(peer().own_tls_key, now);
   welcome.set_proof(self.proof(peer().exporter, false));
   welcome.set_incarnation(self.incarnation);
   for (auto& hop : children_.owner_.path()) *welcome.add_path() = std::move(hop);
@@ -210,7 +227,16 @@ void Children::Session::welcome(const Admitted& admitted) {
           .count()));
   welcome.set_standby_proof_interval_ms(3'600'000);
   for (const std::uint64_t window : kCreditWindow) welcome.add_credit(window);
-  for (const auto& document : admitted.documents) *welcome.add_documents() = document;
+  // Welcome has room for little (W11): what may be large follows it.
+  std::vector<const wire::pb::Signed*> afterwards;
+  for (const auto& document : admitted.documents) {
+    wire::pb::DocumentBody body;
+    const bool delegation = body.ParseFromString(document.body()) && body.type() == kDelegationType;
+    if (delegation && welcome.documents_size() < kWelcomeDocumentsMax)
+      *welcome.add_documents() = document;
+    else
+      afterwards.push_back(&document);
+  }
   if (admitted.approval) *welcome.add_documents() = *admitted.approval;
   welcome.set_time_ms(to_ms(now));
   welcome.set_software(kSoftware);
@@ -371,6 +397,8 @@ void Children::attached(Session& session) {
   const NodeId id = session.who().id;
   const auto older = attached_.find(id);
   if (older != attached_.end()) {
+    // Two of one node at a time: one that never answers pings must not collect connections.
+    end_superseded(*older->second);
     session.supersedes(older->second->channel().id());
     session.channel().send(wire::make_message(wire::Type::ping, Bytes(8)));
   }

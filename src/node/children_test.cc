@@ -72,6 +72,7 @@ class ChildrenTest : public ::testing::Test {
     peer.address = "192.0.2.1:40000";
     peer.chain = {node.certificate()};
     peer.exporter.fill(static_cast<std::byte>(++last_id_));
+    peer.own_tls_key = gateway_.tls_key();
     auto channel = std::make_shared<FakeChannel>(last_id_, peer);
     channel->set_last_received(clock_.now());
     children_.on_channel(channel);

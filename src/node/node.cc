@@ -119,7 +119,7 @@ Result<> Node::open_spool() {
   for (const auto& [stream, message] : opened->settled) {
     auto view = wire::read_settled(*message);
     if (!view || !trust_.believe(*view, around_.clock.wall())) continue;
-    for (const spool::Location& location : relay_.on_settled(view->settled, message))
+    for (const spool::Location& location : relay_.on_settled(view->settled, message).locations)
       released.push_back(location);
   }
   spool_ = std::make_unique<spool::SpoolThread>(
@@ -194,7 +194,9 @@ void Node::reload(const NodeSettings& settings) {
 // ---- What we make
 
 void Node::on_sample(Sampler::Sample sample) {
-  if (sealed_.size() >= kSealedMax) {
+  const std::size_t waiting =
+      queues_[0].sealed.size() + queues_[1].sealed.size() + queues_[2].sealed.size();
+  if (waiting >= kSealedMax) {
     // Dropped before it had a number: no hole, but said aloud (rule D7).
     if (samples_dropped_++ % 60 == 0)
       log_.error("the disk takes nothing; measurements are not kept ({} rounds so far)",
@@ -209,39 +211,44 @@ void Node::on_sample(Sampler::Sample sample) {
 }
 
 void Node::queue(Outbox::Sealed sealed) {
+  const wire::Lane lane = sealed.stream.lane;
   relay_.writing(sealed.stream, sealed.sequence, sealed.hash);
-  sealed_.push_back(std::move(sealed));
-  write_next();
+  queues_[wire::index_of(lane)].sealed.push_back(std::move(sealed));
+  write_next(lane);
 }
 
 /// One at a time: a later batch must never be on disk before an earlier one of its lane (rule D1).
-void Node::write_next() {
-  if (writing_ || sealed_.empty()) return;
-  writing_ = true;
-  const Outbox::Sealed& front = sealed_.front();
+void Node::write_next(wire::Lane lane) {
+  Queue& queue = queues_[wire::index_of(lane)];
+  if (queue.writing || queue.sealed.empty()) return;
+  queue.writing = true;
+  const Outbox::Sealed& front = queue.sealed.front();
   spool_->append(
       {front.stream, front.sequence, front.hash, front.message},
-      [this](Result<spool::Location> stored) {
-        writing_ = false;
+      [this, lane](Result<spool::Location> stored) {
+        Queue& writer = queues_[wire::index_of(lane)];
+        writer.writing = false;
         if (!stored) {
           if (!disk_ails_)
             log_.error("the spool does not take a batch, trying again: {}", stored.error().message);
           disk_ails_ = true;
-          retry_timer_ = core_.after(kDiskRetry, [this] { write_next(); });
+          writer.retry = core_.after(kDiskRetry, [this, lane] { write_next(lane); });
           return;
         }
         if (disk_ails_) log_.info("the spool takes batches again");
         disk_ails_ = false;
-        Outbox::Sealed done = std::move(sealed_.front());
-        sealed_.pop_front();
+        Outbox::Sealed done = std::move(writer.sealed.front());
+        writer.sealed.pop_front();
         relay_.added({done.stream, done.sequence, done.hash, *stored, std::move(done.message)});
         uplink_.pump();
-        write_next();
+        write_next(lane);
       });
 }
 
 void Node::beat() {
-  beat_timer_ = core_.after(settings_.interval, [this] { beat(); });
+  // As often as the parent asks, or more often.
+  beat_timer_ =
+      core_.after(std::min(settings_.interval, uplink_.head_interval()), [this] { beat(); });
   uplink_.send(head());
 }
 
@@ -393,7 +400,10 @@ void Node::on_settled(const wire::Message& message) {
     return;
   }
   const wire::StreamKey stream = view->settled.coverage.stream;
-  spool_->release(relay_.on_settled(view->settled, message.body));
+  relay::Relay::Release release = relay_.on_settled(view->settled, message.body);
+  spool_->release(std::move(release.locations));
+  // One that says less than what is known may be a replay: it is neither kept nor passed on.
+  if (!release.accepted) return;
   spool_->note_settled(stream, message.body);
   listener_.on_settled(stream, message.body);
 }
@@ -413,8 +423,10 @@ void Node::on_answer(const wire::Message& message) {
       if (ours) {
         // The origin's copy is the last one: it stays, whatever a hop says (rule D3).
         relay_.on_not_yet(*stream, answer.sequence(), core_.now() + kRepairRetry);
-      } else if (auto location = relay_.on_copy_refused(*stream, answer.sequence())) {
+      } else if (auto location = relay_.on_copy_refused(*stream, answer.sequence(),
+                                                        digest_of_field(answer.hash()))) {
         spool_->release({*location});
+        listener_.on_lost(*stream);
       }
       return;
     case 2:
@@ -439,7 +451,8 @@ void Node::read_from_spool(const relay::Held& held) {
         } else if (bytes.error().code == Errc::corrupt) {
           log_.error("batch {} of {} cannot be read from the spool: {}", sequence, stream.text(),
                      bytes.error().message);
-          relay_.unreadable(stream, sequence);
+          if (auto location = relay_.unreadable(stream, sequence)) spool_->release({*location});
+          listener_.on_lost(stream);
         } else {
           relay_.read_failed(stream, sequence, core_.now() + kDiskRetry);
         }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <deque>
 #include <memory>
 #include <optional>
@@ -55,6 +56,8 @@ class Node final : Uplink::Owner {
     virtual ~Listener() = default;
     virtual void on_attached() {}
     virtual void on_path_changed() {}
+    /// A copy that was held here is gone: whoever gave it must hear that it is not stored any more.
+    virtual void on_lost(const wire::StreamKey& stream) { (void)stream; }
     virtual void on_settled(const wire::StreamKey& stream, SharedBytes message) {
       (void)stream, (void)message;
     }
@@ -92,7 +95,7 @@ class Node final : Uplink::Owner {
 
   void on_sample(Sampler::Sample sample);
   void queue(Outbox::Sealed sealed);
-  void write_next();
+  void write_next(wire::Lane lane);
   void beat();
   wire::Message head();
   std::vector<Measurement> own_health();
@@ -126,12 +129,16 @@ class Node final : Uplink::Owner {
   Uplink uplink_;
   std::optional<Sampler> sampler_;
 
-  std::deque<Outbox::Sealed> sealed_;  // not on disk yet, in order; the first may be under way
-  bool writing_ = false;
+  struct Queue {  // one a lane: metrics that find no room must not hold up state
+    std::deque<Outbox::Sealed> sealed;  // not on disk yet, in order; the first may be under way
+    bool writing = false;
+    Loop::Timer retry;
+  };
+  std::array<Queue, 3> queues_;
   bool disk_ails_ = false;
   std::uint64_t samples_dropped_ = 0;
   std::uint64_t head_number_ = 0;
-  Loop::Timer beat_timer_, retry_timer_;
+  Loop::Timer beat_timer_;
 };
 
 }  // namespace postern::node

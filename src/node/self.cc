@@ -124,8 +124,18 @@ Result<std::pair<std::uint64_t, std::uint64_t>> next_incarnation(Disk& disk,
   while (incarnation == 0 || incarnation == predecessor) incarnation = random.u64();
   Writer out;
   out.u64(incarnation);
-  if (auto written = disk.write_file(file, out.written(), 0600); !written)
+  if (!*there) {
+    auto written = disk.write_file(file, out.written(), 0600);
+    if (!written) return std::unexpected(written.error());
+    return std::pair(incarnation, predecessor);
+  }
+  // In place: a restart must not need space on the very disk that the restart is to empty (rule
+  // D7).
+  auto opened = disk.open(file, Disk::Open::write_existing);
+  if (!opened) return std::unexpected(opened.error());
+  if (auto written = (*opened)->write_at(0, out.written()); !written)
     return std::unexpected(written.error());
+  if (auto synced = (*opened)->sync(); !synced) return std::unexpected(synced.error());
   return std::pair(incarnation, predecessor);
 }
 

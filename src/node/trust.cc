@@ -45,7 +45,7 @@ void Trust::load(Disk& disk, WallTime now) {
   }
   // "delegation-..." sorts behind "approval-...", and everything needs the delegations first.
   std::partition(names->begin(), names->end(),
-                        [](const std::string& name) { return name.starts_with("delegation"); });
+                 [](const std::string& name) { return name.starts_with("delegation"); });
   for (const std::string& name : *names) {
     if (!name.ends_with(".signed")) continue;
     auto bytes = disk.read_file(folder_ / name, kDocumentBodyMax + 1024);

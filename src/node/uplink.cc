@@ -7,6 +7,8 @@ namespace {
 
 constexpr Duration kWelcomeWaitMax = std::chrono::seconds(20);  // channel.md#W20
 constexpr Duration kTick = std::chrono::seconds(1);
+/// A parent that breaks right behind its welcome must not be dialled every second for ever.
+constexpr Duration kProvenAfter = std::chrono::seconds(30);
 constexpr std::size_t kOffersPerMessage = 64;
 constexpr unsigned kRepeatLogEvery = 20;  // the same failure again: one line in so many
 
@@ -27,21 +29,21 @@ Uplink::~Uplink() {
 }
 
 void Uplink::set_parents(const std::vector<ParentSetting>& parents) {
-  const std::string connected = channel_ ? parents_[current_].name : std::string();
   parents_ = parents;
   std::vector<std::string> names;
   for (const ParentSetting& parent : parents) names.push_back(parent.name);
   order_.set(names);
-  if (!connected.empty()) {
-    const auto still = std::find(names.begin(), names.end(), connected);
-    if (still != names.end()) {
-      current_ = static_cast<std::size_t>(still - names.begin());
-      return;
-    }
-    channel_->close(fmt::format("{} is no parent of this node any more", connected));
-    return;  // on_closed dials
-  }
+  if (channel_ && index_of_current() == parents_.size())
+    channel_->close(
+        fmt::format("{} is no parent of this node any more", current_.name));  // on_closed dials
   dial_when_due();
+}
+
+std::size_t Uplink::index_of_current() const {
+  const auto found =
+      std::find_if(parents_.begin(), parents_.end(),
+                   [&](const ParentSetting& parent) { return parent.name == current_.name; });
+  return static_cast<std::size_t>(found - parents_.begin());
 }
 
 void Uplink::stop(const std::string& why) {
@@ -58,10 +60,10 @@ void Uplink::dial_when_due() {
 
 void Uplink::dial() {
   if (stopping_ || dialling_ || channel_) return;
-  current_ = order_.next().index;
+  current_ = parents_[order_.next().index];
   dialling_ = true;
   refused_for_ = {};
-  const ParentSetting& parent = parents_[current_];
+  const ParentSetting& parent = current_;
   DialRequest request;
   request.host = parent.dial.host;
   request.port = parent.dial.port;
@@ -74,8 +76,7 @@ void Uplink::on_dialled(DialResult result) {
   dialling_ = false;
   if (!result) {
     const DialFailure& failure = result.error();
-    if (failure.refusal)
-      owner_.on_refused(parents_[current_].name, failure.refusal->reason, failure.words);
+    if (failure.refusal) owner_.on_refused(current_.name, failure.refusal->reason, failure.words);
     failed(failure.words, {});
     return;
   }
@@ -90,7 +91,6 @@ void Uplink::on_dialled(DialResult result) {
 }
 
 void Uplink::say_hello() {
-  const auto& credential = owner_.tls()->credential();
   wire::pb::Hello hello;
   hello.set_version_min(kVersionMin);
   hello.set_version_max(kVersionMax);
@@ -99,9 +99,7 @@ void Uplink::say_hello() {
   hello.set_claim(1);  // child
   hello.set_name(self_.name);
   hello.set_identity_key(field_of(self_.identity.public_key().spki()));
-  if (credential)
-    *hello.mutable_statement() =
-        self_.statement(credential->key.spki_sha256(), core_.clock().wall());
+  *hello.mutable_statement() = self_.statement(channel_->peer().own_tls_key, core_.clock().wall());
   hello.set_proof(self_.proof(channel_->peer().exporter, true));
   hello.set_incarnation(self_.incarnation);
   hello.set_predecessor(self_.predecessor);
@@ -113,7 +111,7 @@ void Uplink::say_hello() {
   channel_->send(message_of(wire::Type::hello, hello));
   welcome_timer_ = core_.after(kWelcomeWaitMax, [this] {
     if (channel_ && !attached_)
-      channel_->close(fmt::format("{} did not answer hello within 20 s", parents_[current_].name));
+      channel_->close(fmt::format("{} did not answer hello within 20 s", current_.name));
   });
 }
 
@@ -129,6 +127,10 @@ void Uplink::on_message(Channel& channel, wire::Message message) {
   }
   switch (message.type) {
     case wire::Type::ping: {
+      if (message.bytes().size() != wire::kPingBytes) {
+        channel.refuse(wire::Refusal::protocol, "a ping that is not 8 bytes long");
+        return;
+      }
       message.type = wire::Type::pong;
       channel.send(std::move(message));
       return;
@@ -164,7 +166,7 @@ void Uplink::on_welcome(Channel& channel, const wire::Message& message) {
     channel.refuse(neighbour.error().reason, neighbour.error().words);
     return;
   }
-  const std::string& expected = parents_[current_].name;
+  const std::string& expected = current_.name;
   if (neighbour->name != expected) {
     channel.refuse(wire::Refusal::wrong_name,
                    fmt::format("we dialled {} and {} answers", expected, neighbour->name));
@@ -183,7 +185,8 @@ void Uplink::on_welcome(Channel& channel, const wire::Message& message) {
   if (welcome.head_interval_ms() >= 1000)
     head_interval_ = std::chrono::milliseconds(welcome.head_interval_ms());
   channel.raise_limit();
-  order_.attached(current_);
+  attached_at_ = core_.now();
+  proven_ = false;
   last_words_.clear();
   same_words_ = 0;
   liveness_.start(core_.now());
@@ -243,6 +246,10 @@ bool Uplink::send(wire::Message message) {
 void Uplink::tick() {
   if (!attached_) return;
   tick_timer_ = core_.after(kTick, [this] { tick(); });
+  if (!proven_ && core_.now() - attached_at_ >= kProvenAfter) {
+    proven_ = true;
+    order_.attached(index_of_current());
+  }
   switch (liveness_.step(core_.now(), channel_->last_received(), relay_.waiting_for_answers())) {
     case relay::Liveness::Action::nothing:
       return;
@@ -250,8 +257,7 @@ void Uplink::tick() {
       channel_->send(wire::make_message(wire::Type::ping, Bytes(8)));
       return;
     case relay::Liveness::Action::give_up:
-      channel_->close(
-          fmt::format("{} is silent: three pings without any answer", parents_[current_].name));
+      channel_->close(fmt::format("{} is silent: three pings without any answer", current_.name));
       return;
   }
 }
@@ -259,7 +265,7 @@ void Uplink::tick() {
 void Uplink::on_drained(Channel&) { pump(); }
 
 void Uplink::on_refused(Channel&, const RefusalNotice& notice) {
-  const std::string& parent = parents_[current_].name;
+  const std::string& parent = current_.name;
   const char* reason = wire::to_string(notice.reason);
   const bool about_time =
       notice.reason == wire::Refusal::expired || notice.reason == wire::Refusal::not_yet_valid;
@@ -289,8 +295,8 @@ void Uplink::end(const std::string& why) {
     attached_ = false;
     path_.clear();
     relay_.on_detached();
-    if (!stopping_) log_.warning("lost the parent {}: {}", parents_[current_].name, why);
-    order_.lost(current_, core_.now());
+    if (!stopping_) log_.warning("lost the parent {}: {}", current_.name, why);
+    order_.lost(index_of_current(), core_.now());
     owner_.on_detached(why);
     return;
   }
@@ -305,7 +311,7 @@ void Uplink::failed(const std::string& words, Duration retry_after) {
     same_words_ = 0;
   }
   if (!stopping_ && same_words_ % kRepeatLogEvery == 0) log_.warning("no parent: {}", words);
-  order_.failed(current_, core_.now(), retry_after);
+  order_.failed(index_of_current(), core_.now(), retry_after);
   if (!channel_) dial_when_due();
 }
 

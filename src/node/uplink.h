@@ -59,9 +59,10 @@ class Uplink final : ChannelHandler {
   void set_path(std::vector<wire::pb::Hop> path) { path_ = std::move(path); }
   /// The parent's word for how often heads go up.
   Duration head_interval() const { return head_interval_; }
-  std::string parent() const { return attached_ ? parents_[current_].name : std::string(); }
+  std::string parent() const { return attached_ ? current_.name : std::string(); }
 
  private:
+  std::size_t index_of_current() const;  // parents_.size() when it is gone from the list
   void dial_when_due();
   void dial();
   void on_dialled(DialResult result);
@@ -85,7 +86,9 @@ class Uplink final : ChannelHandler {
   Dialer dialer_;
   relay::ParentOrder order_;
   std::vector<ParentSetting> parents_;
-  std::size_t current_ = 0;  // of the connection or dial under way
+  ParentSetting current_;  // of the connection or dial under way; may be gone from the list
+  TimePoint attached_at_{};
+  bool proven_ = false;  // attached long enough to forget its failures
   bool dialling_ = false;
   bool stopping_ = false;
   std::shared_ptr<Channel> channel_;

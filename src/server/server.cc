@@ -657,7 +657,7 @@ Result<> Server::open_outbox() {
   for (const store::StreamRow& row : *streams) {
     wire::Settled settled;
     settled.coverage = {row.stream, row.applied};
-    known.on_settled(settled);
+    (void)known.on_settled(settled);
   }
   auto choice = node::choose_epoch(around_.disk, settings_.state_dir, identity_.self.id, known, 0,
                                    around_.random);

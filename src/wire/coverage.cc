@@ -7,6 +7,8 @@ namespace {
 
 constexpr std::string_view kMagic = "PSTS";
 constexpr std::uint8_t kVersion = 1;
+constexpr std::size_t kMessageBytesMax = 200u << 10;  // well below kControlMessageMax
+constexpr std::size_t kIntervalBytes = 48;
 
 }  // namespace
 
@@ -52,6 +54,21 @@ Bytes encode_coverages(std::span<const Coverage> list) {
   out.u16(static_cast<std::uint16_t>(list.size()));
   for (const Coverage& coverage : list) write_coverage(out, coverage);
   return out.take();
+}
+
+std::vector<Bytes> encode_coverage_messages(std::span<const Coverage> list) {
+  std::vector<Bytes> messages;
+  while (!list.empty()) {
+    std::size_t count = 0, bytes = 0;
+    while (count < list.size() && count < kCoverageListMax && bytes < kMessageBytesMax) {
+      const std::size_t intervals = std::min(list[count].intervals.size(), kIntervalsMax);
+      bytes += StreamKey::kBytes + 2 + intervals * kIntervalBytes;
+      ++count;
+    }
+    messages.push_back(encode_coverages(list.first(count)));
+    list = list.subspan(count);
+  }
+  return messages;
 }
 
 Result<std::vector<Coverage>> decode_coverages(ByteView body) {

@@ -31,6 +31,9 @@ Result<Coverage> read_coverage(Reader& in);
 /// The body of `stored` and of `offer`. At most kCoverageListMax entries a message.
 Bytes encode_coverages(std::span<const Coverage> list);
 Result<std::vector<Coverage>> decode_coverages(ByteView body);
+/// The same for a list of any length: as many bodies as its limits and that of a control message
+/// (channel.md#W11) ask for. Holes can make one coverage 3 KiB long.
+std::vector<Bytes> encode_coverage_messages(std::span<const Coverage> list);
 
 inline constexpr std::string_view kSettledContext = "postern settled v1";
 

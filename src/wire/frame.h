@@ -67,6 +67,7 @@ inline constexpr std::size_t kFrameHeaderBytes = 8;
 inline constexpr std::size_t kFrameBodyMax = 65'536;
 inline constexpr std::size_t kControlMessageMax = 256u << 10;  // W11
 inline constexpr std::size_t kBatchLaneMessageMax = (1u << 20) + 4096;
+inline constexpr std::size_t kPingBytes = 8;
 inline constexpr std::size_t kFirstMessageMax = 64u << 10;
 static_assert(kBatchMessageBytesMax <= kBatchLaneMessageMax);
 

@@ -140,6 +140,23 @@ TEST(Coverage, RoundTripsAndWantsAscendingIntervals) {
   EXPECT_FALSE(decode_coverages(encode_coverages(std::vector<Coverage>{touching})));
 }
 
+// A stream full of holes must not make a message that ends the channel (W11).
+TEST(Coverage, AnyListIsCutIntoMessagesWithinTheirLimit) {
+  Coverage holes{a_stream(), {}};
+  for (std::uint64_t i = 0; i < 64; ++i)
+    holes.intervals.push_back({2 * i + 1, 2 * i + 1, digest_of(1)});
+  const std::vector<Coverage> list(600, holes);
+  std::size_t count = 0;
+  for (const Bytes& message : encode_coverage_messages(list)) {
+    EXPECT_LE(message.size(), kControlMessageMax);
+    auto decoded = decode_coverages(message);
+    ASSERT_TRUE(decoded);
+    count += decoded->size();
+  }
+  EXPECT_EQ(count, list.size());
+  EXPECT_TRUE(encode_coverage_messages({}).empty());
+}
+
 TEST(Settled, SignedPartIsWhatWasSent) {
   Settled settled;
   settled.group.bytes.fill(std::byte{1});
