@@ -84,7 +84,7 @@ class Children final : public PortHandler {
   };
 
   Children(Loops& loops, const Log& log, const Self& self, Owner& owner);
-  ~Children();
+  ~Children() override;
 
   /// Without it, channels come only by on_channel(): so tests do without sockets.
   Result<> listen(std::shared_ptr<const TlsContext> tls, const PortOptions& options);
