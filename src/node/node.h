@@ -70,7 +70,7 @@ class Node final : Uplink::Owner {
 
   static Result<std::unique_ptr<Node>> open(Surroundings around, NodeSettings settings, Role role,
                                             Listener& listener);
-  ~Node();
+  ~Node() override;
 
   void start();  // dials and measures
   /// Takes over what may change at run time: parents, interval, certificate, anchors. Says what

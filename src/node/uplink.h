@@ -42,7 +42,7 @@ class Uplink final : ChannelHandler {
 
   Uplink(Loops& loops, const Log& log, Random& random, const Self& self, relay::Relay& relay,
          Owner& owner);
-  ~Uplink();
+  ~Uplink() override;
 
   /// Begins to dial, or takes over a new list; a connection to a parent that is gone from the list
   /// ends.
