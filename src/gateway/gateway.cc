@@ -43,6 +43,7 @@ Result<std::unique_ptr<Gateway>> Gateway::open(node::Surroundings around, NodeSe
 Gateway::Gateway(node::Surroundings around)
     : around_(around), core_(around.loops.core()), log_(around.log) {}
 Gateway::~Gateway() {
+  *alive_ = false;
   children_.reset();
   node_.reset();
 }
@@ -270,7 +271,9 @@ void Gateway::answer_with_coverage(const wire::StreamKey& stream) {
   to_answer_.insert(stream);
   if (flush_posted_) return;
   flush_posted_ = true;
-  core_.post([this] { flush_answers(); });
+  core_.post([this, alive = alive_] {
+    if (*alive) flush_answers();
+  });
 }
 
 void Gateway::flush_answers() {
