@@ -43,6 +43,7 @@ Result<std::unique_ptr<Gateway>> Gateway::open(node::Surroundings around, NodeSe
 Gateway::Gateway(node::Surroundings around)
     : around_(around), core_(around.loops.core()), log_(around.log) {}
 Gateway::~Gateway() {
+  *alive_ = false;
   children_.reset();
   node_.reset();
 }
@@ -65,9 +66,15 @@ std::optional<Decision> Gateway::decide_here(const node::Candidate& candidate) {
   if (const auto denied = trust.denied(candidate.who.id, candidate.who.tls_key))
     return std::unexpected(refusal_for(*denied, candidate.who.name));
   if (candidate.hello.has_approval()) {
-    if (auto taken = trust.take(candidate.hello.approval(), around_.clock.wall()); !taken)
+    // All kinds of documents verify here; one that is new must have its effect on everybody.
+    auto taken = trust.take(candidate.hello.approval(), around_.clock.wall());
+    if (!taken)
       log_.info("the approval that {} shows is not believed: {}", candidate.who.name,
                 taken.error().message);
+    else if (taken->is_new)
+      on_document(candidate.hello.approval(), taken->body);
+    if (const auto denied = trust.denied(candidate.who.id, candidate.who.tls_key))
+      return std::unexpected(refusal_for(*denied, candidate.who.name));
   }
   const auto approval = trust.approval(candidate.who.id);
   if (!approval) return std::nullopt;
@@ -106,7 +113,9 @@ void Gateway::ask_upwards(const node::Candidate& candidate, std::function<void(D
     wire::pb::AdmissionReply admitted;
     if (admitted.ParseFromString(reply.body()) && admitted.has_approval()) {
       for (const auto& document : admitted.documents())
-        (void)node_->trust().take(document, around_.clock.wall());
+        if (auto taken = node_->trust().take(document, around_.clock.wall());
+            taken && taken->is_new)
+          on_document(document, taken->body);
       auto taken = node_->trust().take(admitted.approval(), around_.clock.wall());
       if (!taken)
         log_.warning("the approval of {} from above is not believed: {}", candidate.who.name,
@@ -270,7 +279,9 @@ void Gateway::answer_with_coverage(const wire::StreamKey& stream) {
   to_answer_.insert(stream);
   if (flush_posted_) return;
   flush_posted_ = true;
-  core_.post([this] { flush_answers(); });
+  core_.post([this, alive = alive_] {
+    if (*alive) flush_answers();
+  });
 }
 
 void Gateway::flush_answers() {

@@ -80,6 +80,7 @@ class Gateway final : node::Node::Listener, node::Children::Owner {
       presences_;  // by node: the child it came by, what it said
   std::set<wire::StreamKey> to_answer_;
   bool flush_posted_ = false;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // shared with late posts
   std::uint64_t batches_taken_ = 0, batches_refused_ = 0, heads_dropped_ = 0;
   std::uint64_t equivocations_ = 0;
 };

@@ -138,6 +138,8 @@ class Node final : Uplink::Owner {
   bool disk_ails_ = false;
   std::uint64_t samples_dropped_ = 0;
   std::uint64_t head_number_ = 0;
+  std::shared_ptr<bool> alive_ =
+      std::make_shared<bool>(true);  // shared with the spool's posts that may come late
   Loop::Timer beat_timer_;
 };
 

@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -24,13 +25,16 @@ inline Recipe recipe_for(const std::string& name) {
   return recipe;
 }
 
-/// Log lines, for tests that read them.
+/// Log lines, for tests that read them. Thread-safe.
 struct LogLines {
+  mutable std::mutex mutex;
   std::vector<std::pair<Level, std::string>> lines;
   Log log{Level::debug, [this](Level level, std::string_view line) {
+            const std::scoped_lock lock(mutex);
             lines.emplace_back(level, std::string(line));
           }};
   std::size_t count(std::string_view part) const {
+    const std::scoped_lock lock(mutex);
     std::size_t n = 0;
     for (const auto& [level, line] : lines) n += line.find(part) != std::string::npos ? 1 : 0;
     return n;

@@ -87,6 +87,11 @@ void Uplink::on_dialled(DialResult result) {
     channel_->close("stopping");
     return;
   }
+  if (index_of_current() == parents_.size()) {
+    channel_->close(
+        fmt::format("{} is no parent of this node any more", current_.name));  // on_closed dials
+    return;
+  }
   say_hello();
 }
 

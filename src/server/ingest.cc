@@ -9,6 +9,7 @@ namespace postern {
 Ingested Ingest::take(std::vector<Arrived> batches) {
   Ingested result;
   std::vector<store::Apply> apply;
+  std::vector<Useless> useless;
   std::vector<std::size_t> applied_at;  // index into verdicts, by index into apply
   for (const Arrived& arrived : batches) {
     auto stamped = wire::read_stamped(*arrived.message);
@@ -21,7 +22,7 @@ Ingested Ingest::take(std::vector<Arrived> batches) {
     verdict.hash = sha256(batch->signed_part);
     verdict.message_bytes = arrived.message->size();
     if (arrived.channel == 0) verdict.own = arrived.message;
-    if (auto decided = examine(arrived, verdict, *stamped, *batch, apply)) {
+    if (auto decided = examine(arrived, verdict, *stamped, *batch, apply, useless)) {
       result.verdicts.push_back(std::move(*decided));
       continue;
     }
@@ -58,6 +59,14 @@ Ingested Ingest::take(std::vector<Arrived> batches) {
     }
     streams.insert(verdict.stream);
   }
+  for (const Useless& batch : useless) {
+    // Said once, when it was kept, not for each copy that comes.
+    if (!outcomes || (*outcomes)[batch.at] != store::Outcome::applied) continue;
+    log_.error("batch {} of {} is refused for good: {}", batch.entry.subject, batch.entry.who,
+               batch.entry.detail);
+    if (auto noted = store_.audit(batch.entry); !noted)
+      log_.error("not in the audit list: {}", noted.error().message);
+  }
   if (!outcomes && !apply.empty())
     log_.error("{} batches cannot be committed: {}", apply.size(), outcomes.error().message);
   for (const wire::StreamKey& stream : streams) {
@@ -73,7 +82,8 @@ Ingested Ingest::take(std::vector<Arrived> batches) {
 
 std::optional<Verdict> Ingest::examine(const Arrived& arrived, Verdict verdict,
                                        const wire::Stamped& stamped, const wire::BatchView& batch,
-                                       std::vector<store::Apply>& apply) {
+                                       std::vector<store::Apply>& apply,
+                                       std::vector<Useless>& useless) {
   const wire::BatchHeader& header = batch.header;
   const Registry::Member* origin = registry_.member(header.stream.node);
   if (origin == nullptr) {
@@ -101,13 +111,10 @@ std::optional<Verdict> Ingest::examine(const Arrived& arrived, Verdict verdict,
     entry.effects = std::move(*effects);
   } else {
     // Signed by its origin, and no use to anybody: kept raw, without effect, settled (rule D11).
-    log_.error("batch {} of {} ({}) is refused for good: {}", verdict.sequence,
-               verdict.stream.text(), origin->name, effects.error().message);
-    const store::AuditEntry audit{arrived.time, origin->name, "batch refused for good",
-                                  fmt::format("{} {}", verdict.stream.text(), verdict.sequence),
-                                  effects.error().message};
-    if (auto noted = store_.audit(audit); !noted)
-      log_.error("not in the audit list: {}", noted.error().message);
+    useless.push_back(
+        {apply.size(),
+         {arrived.time, origin->name, "batch refused for good",
+          fmt::format("{} {}", verdict.stream.text(), verdict.sequence), effects.error().message}});
   }
   apply.push_back(std::move(entry));
   return std::nullopt;

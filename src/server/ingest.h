@@ -42,10 +42,15 @@ class Ingest {
   Ingested take(std::vector<Arrived> batches);
 
  private:
+  /// A batch among those to apply that nobody can decode, and what the audit list says of it.
+  struct Useless {
+    std::size_t at = 0;  // in apply
+    store::AuditEntry entry;
+  };
   /// nullopt: it is among `apply` now.
   std::optional<Verdict> examine(const Arrived& arrived, Verdict verdict,
                                  const wire::Stamped& stamped, const wire::BatchView& batch,
-                                 std::vector<store::Apply>& apply);
+                                 std::vector<store::Apply>& apply, std::vector<Useless>& useless);
   std::string path_of(const wire::Stamped& stamped) const;
 
   store::Store& store_;

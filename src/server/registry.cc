@@ -1,6 +1,7 @@
 #include "server/registry.h"
 
 #include <algorithm>
+#include <tuple>
 
 namespace postern {
 namespace {
@@ -212,9 +213,13 @@ Result<Registry::Approved> Registry::approve(const std::string& name, store::Rol
   if (!pending.empty()) {
     node = pending.front();
   } else if (!removed.empty()) {
-    // The machine that had this name comes back as itself; another one under its name is a clash.
+    // The machine that had this name comes back as itself; another one under its name is a clash,
+    // and one that was rejected under it comes back only if nobody else ever had the name.
+    const auto rank = [](const store::Node& n) {
+      return std::tuple(n.standing == Standing::removed, n.decided, n.row);
+    };
     node = *std::max_element(removed.begin(), removed.end(),
-                             [](const auto& a, const auto& b) { return a.row < b.row; });
+                             [&](const auto& a, const auto& b) { return rank(a) < rank(b); });
   }
   if (node.row != 0 && node.role != role) {
     if (node.id && node.standing == Standing::pending)
@@ -236,8 +241,9 @@ Result<> Registry::record_direction(const std::string& name, store::Role role,
   auto all = store_.nodes_named(name);
   if (!all) return std::unexpected(all.error());
   store::Node node;
-  for (const store::Node& known : *all)
-    if (known.standing == Standing::approved || known.standing == Standing::pending) node = known;
+  for (const Standing standing : {Standing::pending, Standing::approved})  // a clash stands back
+    for (const store::Node& known : *all)
+      if (known.standing == standing) node = known;
   const bool approved = node.row != 0 && node.standing == Standing::approved;
   if (!approved) {
     node.name = name;
