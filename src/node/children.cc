@@ -242,6 +242,8 @@ void Children::Session::welcome(const Admitted& admitted) {
   welcome.set_software(kSoftware);
   channel_->raise_limit();  // the child may send full-sized batches as soon as it has read this
   channel_->send(message_of(wire::Type::welcome, welcome));
+  for (const wire::pb::Signed* document : afterwards)
+    channel_->send(message_of(wire::Type::document, *document));
   if (children_.port_) children_.port_->authenticated(*channel_);
   state_ = State::attached;
   children_.attached(*this);

@@ -140,6 +140,16 @@ TEST_F(ChildrenTest, AGoodHelloIsAnsweredByWelcome) {
   EXPECT_EQ(children_.size(), 1u);
 }
 
+TEST_F(ChildrenTest, DocumentsThatWelcomeHasNoRoomForFollowIt) {
+  owner_.decision =
+      Decision(Admitted{group_.approval(agent_), {group_.delegation(), group_.deny(1, {})}});
+  auto channel = attach(agent_);
+  ASSERT_EQ(channel->sent.size(), 2u);
+  EXPECT_EQ(channel->sent[0].type, wire::Type::welcome);
+  ASSERT_EQ(channel->sent[1].type, wire::Type::document);
+  EXPECT_EQ(parsed<wire::pb::Signed>(channel->sent[1]).body(), group_.deny(1, {}).body());
+}
+
 TEST_F(ChildrenTest, NothingIsSaidBeforeHello) {
   for (const auto type : {wire::Type::ping, wire::Type::batch, wire::Type::head}) {
     auto channel = connect(agent_);
