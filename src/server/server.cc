@@ -584,7 +584,7 @@ void Server::on_head(node::Child& child, const wire::Message& message) {
   head.stamps = std::move(stamped->stamps);
   head.by = child.who().id;
   sighting.seen.time = around_.clock.wall();
-  sighting.bytes = message.bytes().size();
+  sighting.bytes = 1 + message.bytes().size();  // never nothing: that is our own word
   note(std::move(sighting));
 }
 
@@ -602,7 +602,7 @@ void Server::on_presence(node::Child& child, const wire::Message& message) {
   sighting.seen.through = child.who().name;
   if (!presence.connected()) sighting.seen.connected = false;
   sighting.seen.address = presence.address();
-  sighting.bytes = message.bytes().size();
+  sighting.bytes = 1 + message.bytes().size();  // never nothing: that is our own word
   note(std::move(sighting));
 }
 
