@@ -204,7 +204,7 @@ TEST_F(IngestTest, AGapInAnothersStreamHasNoEffectAndBlocksNobody) {  // batch.m
   const wire::StreamKey foreign = gateway_.stream(Lane::metric);
   const auto gap = gap_of(foreign), innocent = metric(5);
   const auto result = take({gap.message, innocent.message});
-  EXPECT_EQ(kinds(result), (std::vector{Kind::applied, Kind::applied}));
+  EXPECT_EQ(kinds(result), (std::vector{Kind::refused_for_good, Kind::applied}));
   EXPECT_TRUE(store_->settled_coverage(foreign)->intervals.empty());
   EXPECT_EQ(latest(), 5);
 }
