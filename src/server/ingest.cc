@@ -1,7 +1,5 @@
 #include "server/ingest.h"
 
-#include <set>
-
 #include "server/effects.h"
 
 namespace postern {
@@ -9,7 +7,6 @@ namespace postern {
 Ingested Ingest::take(std::vector<Arrived> batches) {
   Ingested result;
   std::vector<store::Apply> apply;
-  std::vector<Useless> useless;
   std::vector<std::size_t> applied_at;  // index into verdicts, by index into apply
   for (const Arrived& arrived : batches) {
     auto stamped = wire::read_stamped(*arrived.message);
@@ -22,11 +19,11 @@ Ingested Ingest::take(std::vector<Arrived> batches) {
     verdict.hash = sha256(batch->signed_part);
     verdict.message_bytes = arrived.message->size();
     if (arrived.channel == 0) verdict.own = arrived.message;
-    if (auto decided = examine(arrived, verdict, *stamped, *batch, apply, useless)) {
-      result.verdicts.push_back(std::move(*decided));
-      continue;
+    auto entry = examine(arrived, verdict, *stamped, *batch);
+    if (entry) {
+      applied_at.push_back(result.verdicts.size());
+      apply.push_back(std::move(*entry));
     }
-    applied_at.push_back(result.verdicts.size());
     result.verdicts.push_back(std::move(verdict));
   }
 
@@ -41,6 +38,8 @@ Ingested Ingest::take(std::vector<Arrived> batches) {
     }
     switch ((*outcomes)[i]) {
       case store::Outcome::applied:
+        if (verdict.kind == Verdict::Kind::refused_for_good)
+          note_refused(verdict, apply[i].arrived);
         break;
       case store::Outcome::duplicate:
         if (verdict.kind == Verdict::Kind::applied) verdict.kind = Verdict::Kind::duplicate;
@@ -56,16 +55,16 @@ Ingested Ingest::take(std::vector<Arrived> batches) {
         verdict.words = fmt::format("the stream has {} holes already; send the lowest first",
                                     store::kIntervalsPerStreamMax);
         break;
+      case store::Outcome::too_many_epochs:
+        verdict.kind = Verdict::Kind::not_yet;
+        verdict.words = fmt::format(
+            "{} has begun {} epochs, the limit: is its state folder set back again and again? "
+            "Remove it and let it come back with a new state folder",
+            registry_.member(verdict.stream.node)->name, store::kEpochsPerNodeMax);
+        if (full_.insert(verdict.stream.node).second) log_.error("{}", verdict.words);
+        continue;  // nothing is settled of a stream that the store does not have
     }
     streams.insert(verdict.stream);
-  }
-  for (const Useless& batch : useless) {
-    // Said once, when it was kept, not for each copy that comes.
-    if (!outcomes || (*outcomes)[batch.at] != store::Outcome::applied) continue;
-    log_.error("batch {} of {} is refused for good: {}", batch.entry.subject, batch.entry.who,
-               batch.entry.detail);
-    if (auto noted = store_.audit(batch.entry); !noted)
-      log_.error("not in the audit list: {}", noted.error().message);
   }
   if (!outcomes && !apply.empty())
     log_.error("{} batches cannot be committed: {}", apply.size(), outcomes.error().message);
@@ -80,22 +79,19 @@ Ingested Ingest::take(std::vector<Arrived> batches) {
   return result;
 }
 
-std::optional<Verdict> Ingest::examine(const Arrived& arrived, Verdict verdict,
-                                       const wire::Stamped& stamped, const wire::BatchView& batch,
-                                       std::vector<store::Apply>& apply,
-                                       std::vector<Useless>& useless) {
+std::optional<store::Apply> Ingest::examine(const Arrived& arrived, Verdict& verdict,
+                                            const wire::Stamped& stamped,
+                                            const wire::BatchView& batch) {
   const wire::BatchHeader& header = batch.header;
   const Registry::Member* origin = registry_.member(header.stream.node);
   if (origin == nullptr) {
-    verdict.kind = Verdict::Kind::not_yet;
-    verdict.words =
-        fmt::format("node {} is not a member of the management group", header.stream.node.hex());
-    return verdict;
-  }
-  if (origin->removed) {
-    verdict.kind = Verdict::Kind::not_yet;
-    verdict.words = fmt::format("{} was removed from the management group", origin->name);
-    return verdict;
+    // The hop need not keep it for ever: the origin has its own, and may become a member yet.
+    // Our own has no other copy: it comes back to us.
+    verdict.kind = arrived.channel == 0 ? Verdict::Kind::not_yet : Verdict::Kind::copy_refused;
+    verdict.words = fmt::format(
+        "node {} is not a member of the management group; it keeps its own copy of batch {}",
+        header.stream.node.hex(), verdict.sequence);
+    return std::nullopt;
   }
   if (sha256(batch.payload) != header.payload_hash ||
       !origin->key.verifies(wire::kBatchContext, batch.signed_part, header.signature)) {
@@ -104,20 +100,41 @@ std::optional<Verdict> Ingest::examine(const Arrived& arrived, Verdict verdict,
         fmt::format("batch {} of {} is not as {} signed it; it came by {}", verdict.sequence,
                     verdict.stream.text(), origin->name, path_of(stamped));
     log_.error("{}", verdict.words);
-    return verdict;
+    return std::nullopt;
   }
+  // What is refused for good is kept raw, without effect, and settled (rule D11).
   store::Apply entry{header, verdict.hash, arrived.message, {}, arrived.time};
-  if (auto effects = effects_of(batch)) {
+  if (origin->removed) {
+    verdict.kind = Verdict::Kind::refused_for_good;
+    verdict.words = fmt::format("{} was removed from the management group", origin->name);
+  } else if (auto effects = effects_of(batch)) {
     entry.effects = std::move(*effects);
   } else {
-    // Signed by its origin, and no use to anybody: kept raw, without effect, settled (rule D11).
-    useless.push_back(
-        {apply.size(),
-         {arrived.time, origin->name, "batch refused for good",
-          fmt::format("{} {}", verdict.stream.text(), verdict.sequence), effects.error().message}});
+    verdict.kind = Verdict::Kind::refused_for_good;
+    verdict.words = effects.error().message;
   }
-  apply.push_back(std::move(entry));
-  return std::nullopt;
+  return entry;
+}
+
+/// After the commit, and seldom: a node that sends nonsense must not fill log and audit list. Of a
+/// removed node one entry is enough.
+void Ingest::note_refused(const Verdict& verdict, WallTime arrived) {
+  const Registry::Member* origin = registry_.member(verdict.stream.node);
+  auto [noted, first] =
+      refused_.try_emplace(verdict.stream.node, Refused{arrived, origin->removed});
+  if (!first) {
+    const bool recently =
+        arrived >= noted->second.time && arrived - noted->second.time < kRefusedNotedEvery;
+    if (noted->second.removed == origin->removed && (origin->removed || recently)) return;
+    noted->second = {arrived, origin->removed};
+  }
+  log_.error("batch {} of {} ({}) is refused for good: {}", verdict.sequence, verdict.stream.text(),
+             origin->name, verdict.words);
+  const store::AuditEntry audit{arrived, origin->name, "batch refused for good",
+                                fmt::format("{} {}", verdict.stream.text(), verdict.sequence),
+                                verdict.words};
+  if (auto kept = store_.audit(audit); !kept)
+    log_.error("not in the audit list: {}", kept.error().message);
 }
 
 std::string Ingest::path_of(const wire::Stamped& stamped) const {

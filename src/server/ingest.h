@@ -1,12 +1,15 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <vector>
 
 #include "server/registry.h"
 #include "store/store.h"
 
 namespace postern {
+
+inline constexpr std::chrono::seconds kRefusedNotedEvery{1};  // in the audit list, a node
 
 /// A batch on its way into the store.
 struct Arrived {
@@ -42,20 +45,22 @@ class Ingest {
   Ingested take(std::vector<Arrived> batches);
 
  private:
-  /// A batch among those to apply that nobody can decode, and what the audit list says of it.
-  struct Useless {
-    std::size_t at = 0;  // in apply
-    store::AuditEntry entry;
-  };
-  /// nullopt: it is among `apply` now.
-  std::optional<Verdict> examine(const Arrived& arrived, Verdict verdict,
-                                 const wire::Stamped& stamped, const wire::BatchView& batch,
-                                 std::vector<store::Apply>& apply, std::vector<Useless>& useless);
+  /// What the store is to take, also of a batch that is refused for good; nullopt: it takes
+  /// nothing. `verdict` says which of these.
+  std::optional<store::Apply> examine(const Arrived& arrived, Verdict& verdict,
+                                      const wire::Stamped& stamped, const wire::BatchView& batch);
+  void note_refused(const Verdict& verdict, WallTime arrived);
   std::string path_of(const wire::Stamped& stamped) const;
 
   store::Store& store_;
   const Registry& registry_;
   const Log& log_;
+  struct Refused {
+    WallTime time{};
+    bool removed = false;
+  };
+  std::map<NodeId, Refused> refused_;  // last in the audit list; members only, so bounded by them
+  std::set<NodeId> full_;              // logged that they have too many epochs; likewise
 };
 
 }  // namespace postern

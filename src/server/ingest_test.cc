@@ -144,23 +144,23 @@ TEST_F(IngestTest, AnAlteredBatchIsACopyRefusedThatNamesItsWay) {
   EXPECT_EQ(kinds(take({sealed.message})), std::vector{Kind::applied});
 }
 
-TEST_F(IngestTest, AStrangersBatchIsNotYet) {
+TEST_F(IngestTest, AStrangersBatchIsACopyRefused) {
   Outbox outbox(stranger_.self.identity, {1, 7});
   const auto sealed = outbox.seal(Lane::metric, wire::PayloadKind::metrics,
                                   *encode_metrics({}, std::vector{gauge("m", 1.0)}), kWall);
-  EXPECT_EQ(kinds(take({sealed.message})), std::vector{Kind::not_yet});
+  EXPECT_EQ(kinds(take({sealed.message})), std::vector{Kind::copy_refused});
 }
 
 TEST_F(IngestTest, AnUndecodablePayloadIsKeptSettledAuditedOnceAndBlocksNobody) {
   const auto first = metric(1), poison = broken(), third = metric(3);
   const auto result = take({first.message, poison.message, third.message});
-  EXPECT_EQ(kinds(result), (std::vector{Kind::applied, Kind::applied, Kind::applied}));
+  EXPECT_EQ(kinds(result), (std::vector{Kind::applied, Kind::refused_for_good, Kind::applied}));
   ASSERT_EQ(result.coverages.size(), 1u);
   EXPECT_EQ(result.coverages[0].intervals, (std::vector<wire::Interval>{{1, 3, third.hash}}));
   EXPECT_EQ(latest(), 3);
   EXPECT_EQ(store_->archive(agent_.self.id, 10)->size(), 3u);
   for (int i = 0; i < 3; ++i)
-    EXPECT_EQ(kinds(take({poison.message})), std::vector{Kind::duplicate});
+    EXPECT_EQ(kinds(take({poison.message})), std::vector{Kind::refused_for_good});
   const auto audit = *store_->audit_log(100);
   EXPECT_EQ(std::count_if(audit.begin(), audit.end(),
                           [](const auto& e) { return e.what == "batch refused for good"; }),
@@ -204,7 +204,7 @@ TEST_F(IngestTest, AGapInAnothersStreamHasNoEffectAndBlocksNobody) {  // batch.m
   const wire::StreamKey foreign = gateway_.stream(Lane::metric);
   const auto gap = gap_of(foreign), innocent = metric(5);
   const auto result = take({gap.message, innocent.message});
-  EXPECT_EQ(kinds(result), (std::vector{Kind::applied, Kind::applied}));
+  EXPECT_EQ(kinds(result), (std::vector{Kind::refused_for_good, Kind::applied}));
   EXPECT_TRUE(store_->settled_coverage(foreign)->intervals.empty());
   EXPECT_EQ(latest(), 5);
 }
@@ -219,7 +219,7 @@ TEST_F(IngestTest, AGapInItsOwnStreamSettlesIt) {
 
 TEST_F(IngestTest, ARemovedNodesBatchIsNotApplied) {
   ASSERT_TRUE(registry_.remove(**store_->node(agent_.self.id), "admin"));
-  EXPECT_EQ(kinds(take({metric(1).message})), std::vector{Kind::not_yet});
+  EXPECT_EQ(kinds(take({metric(1).message})), std::vector{Kind::refused_for_good});
   EXPECT_TRUE(store_->latest(agent_.self.id)->empty());
 }
 

@@ -1,6 +1,7 @@
 #include "server/registry.h"
 
 #include <algorithm>
+#include <set>
 #include <tuple>
 
 namespace postern {
@@ -28,7 +29,7 @@ Result<> Registry::load() {
   auto nodes = store_.nodes();
   if (!nodes) return std::unexpected(nodes.error());
   for (const store::Node& node : *nodes) remember(node);
-  return {};
+  return repair_deny_list(*nodes);
 }
 
 void Registry::remember(const store::Node& node) {
@@ -67,7 +68,8 @@ Decision Registry::admit(const node::Candidate& candidate, const std::vector<std
       return std::unexpected(*refusal);
     store::Store::Seen seen;
     seen.id = who.id;
-    seen.time = clock_.wall();
+    // What comes by another's hand may be old: it must not keep a dead node alive (rule D6).
+    if (path.size() == 1) seen.time = clock_.wall();
     seen.address = candidate.address;
     seen.path = path;
     seen.software = candidate.hello.software();
@@ -118,7 +120,7 @@ Decision Registry::admit(const node::Candidate& candidate, const std::vector<std
   node.role = role;
   const bool clash = *named && (*named)->standing == Standing::approved && (*named)->id != who.id;
   if (clash)
-    return pend(std::move(node), candidate, path,
+    return pend(std::move(node), *known, candidate, path,
                 fmt::format("clash: {} is approved with identity {}, this one is {}", who.name,
                             (*named)->id->hex(), who.id.hex()),
                 wire::Refusal::clash);
@@ -134,13 +136,13 @@ Decision Registry::admit(const node::Candidate& candidate, const std::vector<std
     if (!saved) return std::unexpected(internal(saved.error()));
     return admit(candidate, path);
   }
-  return pend(std::move(node), candidate, path, "not approved yet",
+  return pend(std::move(node), *known, candidate, path, "not approved yet",
               wire::Refusal::pending_approval);
 }
 
-Decision Registry::pend(store::Node node, const node::Candidate& candidate,
-                        const std::vector<std::string>& path, const std::string& why,
-                        wire::Refusal reason) {
+Decision Registry::pend(store::Node node, const std::optional<store::Node>& before,
+                        const node::Candidate& candidate, const std::vector<std::string>& path,
+                        const std::string& why, wire::Refusal reason) {
   if (node.row == 0) {
     auto nodes = store_.nodes();
     if (!nodes) return std::unexpected(internal(nodes.error()));
@@ -162,12 +164,20 @@ Decision Registry::pend(store::Node node, const node::Candidate& candidate,
   node.software = candidate.hello.software();
   node.certificate_sha256 = to_hex(candidate.chain.front().fingerprint());
   node.certificate_not_after = candidate.chain.front().not_after();
-  if (!node.first_seen) node.first_seen = clock_.wall();
-  node.last_seen = clock_.wall();
-  std::optional<store::AuditEntry> entry;
-  if (is_new) entry = audit(clock_.wall(), self_.name, "pending: " + why, node);
-  if (auto saved = store_.save_node(node, entry); !saved)
-    return std::unexpected(internal(saved.error()));
+  const WallTime now = clock_.wall();
+  if (!node.first_seen) node.first_seen = now;
+  node.last_seen = now;
+  const bool noted = before && before->last_seen && now >= *before->last_seen &&
+                     now - *before->last_seen < kPendingNotedEvery &&
+                     before->standing == Standing::pending && before->name == node.name &&
+                     before->role == node.role && before->reason == why && before->path == path &&
+                     before->certificate_sha256 == node.certificate_sha256;
+  if (!noted) {
+    std::optional<store::AuditEntry> entry;
+    if (is_new) entry = audit(now, self_.name, "pending: " + why, node);
+    if (auto saved = store_.save_node(node, entry); !saved)
+      return std::unexpected(internal(saved.error()));
+  }
   if (is_new)
     log_.info("{} {} at {} waits for approval: {}", to_string(candidate.who.role), node.name,
               node.address, why);
@@ -284,28 +294,23 @@ Result<Registry::Approved> Registry::approve_pending(store::Node node,
 }
 
 Result<store::Node> Registry::reject(store::Node node, const std::string& by) {
-  node.standing = Standing::rejected;
-  node.reason = "rejected by " + by;
-  node.decided_by = by;
-  node.decided = clock_.wall();
-  auto saved = store_.save_node(node, audit(clock_.wall(), by, "rejected", node));
-  if (!saved) return saved;
-  remember(*saved);
-  if (auto issued = issue_deny_list(); !issued) return std::unexpected(issued.error());
-  return saved;
+  return deny(std::move(node), Standing::rejected, by);
 }
 
 Result<store::Node> Registry::remove(store::Node node, const std::string& by) {
-  node.standing = Standing::removed;
-  node.reason = "removed by " + by;
+  node.connected = false;
+  return deny(std::move(node), Standing::removed, by);
+}
+
+Result<store::Node> Registry::deny(store::Node node, Standing standing, const std::string& by) {
+  const std::string what = standing == Standing::removed ? "removed" : "rejected";
+  node.standing = standing;
+  node.reason = what + " by " + by;
   node.decided_by = by;
   node.decided = clock_.wall();
-  node.connected = false;
-  auto saved = store_.save_node(node, audit(clock_.wall(), by, "removed", node));
-  if (!saved) return saved;
-  remember(*saved);
-  if (auto issued = issue_deny_list(); !issued) return std::unexpected(issued.error());
-  return saved;
+  auto list = issue_deny_list(node);
+  if (!list) return std::unexpected(list.error());
+  return commit(node, audit(clock_.wall(), by, what, node), {std::move(*list)});
 }
 
 Result<store::Node> Registry::save_approved(store::Node node, const std::string& by,
@@ -315,18 +320,35 @@ Result<store::Node> Registry::save_approved(store::Node node, const std::string&
   node.reason.clear();
   node.decided_by = by;
   node.decided = clock_.wall();
-  if (node.id)
-    if (auto issued = issue_approval(node); !issued) return std::unexpected(issued.error());
-  auto saved = store_.save_node(node, audit(clock_.wall(), by, what, node));
+  std::vector<Issued> documents;
+  if (node.id) {
+    auto approval = issue_approval(node);
+    if (!approval) return std::unexpected(approval.error());
+    documents.push_back(std::move(*approval));
+  }
+  if (was_denied) {
+    auto list = issue_deny_list(node);
+    if (!list) return std::unexpected(list.error());
+    documents.push_back(std::move(*list));
+  }
+  auto saved = commit(node, audit(clock_.wall(), by, what, node), std::move(documents));
   if (!saved) return saved;
-  remember(*saved);
   log_.info("{} {}: {} by {}", to_string(static_cast<node::Role>(node.role)), node.name, what, by);
-  if (was_denied)
-    if (auto issued = issue_deny_list(); !issued) return std::unexpected(issued.error());
   return saved;
 }
 
-Result<> Registry::issue_approval(store::Node& node) {
+Result<store::Node> Registry::commit(const store::Node& node, const store::AuditEntry& entry,
+                                     std::vector<Issued> documents) {
+  std::vector<store::StoredDocument> stored;
+  for (const Issued& issued : documents) stored.push_back(issued.stored);
+  auto saved = store_.save_node(node, entry, stored);
+  if (!saved) return saved;
+  remember(*saved);
+  for (Issued& issued : documents) documents_.push_back(std::move(issued.document));
+  return saved;
+}
+
+Result<Registry::Issued> Registry::issue_approval(store::Node& node) {
   wire::pb::Approval approval;
   approval.set_node_id(node::field_of(node.id->bytes));
   approval.set_identity_key(node::field_of(node.identity_key));
@@ -334,19 +356,26 @@ Result<> Registry::issue_approval(store::Node& node) {
   approval.set_role(static_cast<std::uint32_t>(node.role));
   for (const std::string& parent : node.parents) approval.add_parents(parent);
   approval.set_direction(static_cast<std::uint32_t>(node.direction));
-  auto document = issue(node::DocumentType::approval, node.id, approval.SerializeAsString());
-  if (!document) return std::unexpected(document.error());
-  node.approval = to_bytes(std::string_view(document->SerializeAsString()));
-  return {};
+  auto issued = issue(node::DocumentType::approval, node.id, approval.SerializeAsString());
+  if (issued) node.approval = issued->stored.document;
+  return issued;
 }
 
-Result<> Registry::issue_deny_list() {
+Result<Registry::Issued> Registry::issue_deny_list(const store::Node& changed) {
   auto nodes = store_.nodes();
   if (!nodes) return std::unexpected(nodes.error());
-  std::sort(nodes->begin(), nodes->end(),
-            [](const auto& a, const auto& b) { return a.decided > b.decided; });
+  std::erase_if(*nodes, [&](const store::Node& node) { return node.row == changed.row; });
+  nodes->push_back(changed);
+  return issue(node::DocumentType::deny, std::nullopt,
+               deny_list(std::move(*nodes)).SerializeAsString());
+}
+
+wire::pb::DenyList Registry::deny_list(std::vector<store::Node> nodes) const {
+  std::sort(nodes.begin(), nodes.end(), [](const auto& a, const auto& b) {
+    return std::tie(a.decided, a.row) > std::tie(b.decided, b.row);
+  });
   wire::pb::DenyList list;
-  for (const store::Node& node : *nodes) {
+  for (const store::Node& node : nodes) {
     if (!node.id || (node.standing != Standing::removed && node.standing != Standing::rejected))
       continue;
     if (static_cast<std::size_t>(list.entries_size()) == node::kDenyEntriesMax) {
@@ -360,12 +389,38 @@ Result<> Registry::issue_deny_list() {
     entry->set_node_id(node::field_of(node.id->bytes));
     entry->set_reason(node.standing == Standing::removed ? 1 : 2);
   }
-  auto document = issue(node::DocumentType::deny, std::nullopt, list.SerializeAsString());
-  if (!document) return std::unexpected(document.error());
+  return list;
+}
+
+/// A store that was restored, or written by an older program, may hold a list of other times.
+Result<> Registry::repair_deny_list(const std::vector<store::Node>& nodes) {
+  const auto entries_of = [](const wire::pb::DenyList& list) {
+    std::set<std::pair<std::string, std::uint32_t>> entries;
+    for (const auto& entry : list.entries()) entries.emplace(entry.node_id(), entry.reason());
+    return entries;
+  };
+  auto documents = store_.documents(static_cast<std::uint32_t>(node::DocumentType::deny));
+  if (!documents) return std::unexpected(documents.error());
+  wire::pb::DenyList known;
+  for (const store::StoredDocument& stored : *documents) {
+    wire::pb::Signed document;
+    wire::pb::DocumentBody body;
+    if (!stored.audience && document.ParseFromString(to_string(stored.document)) &&
+        body.ParseFromString(document.body()))
+      known.ParseFromString(body.payload());
+  }
+  const wire::pb::DenyList wanted = deny_list(nodes);
+  if (entries_of(known) == entries_of(wanted)) return {};
+  log_.warning("the deny list is issued anew: it names {} nodes, {} are removed or rejected",
+               known.entries_size(), wanted.entries_size());
+  auto issued = issue(node::DocumentType::deny, std::nullopt, wanted.SerializeAsString());
+  if (!issued) return std::unexpected(issued.error());
+  if (auto saved = store_.save_document(issued->stored); !saved) return saved;
+  documents_.push_back(std::move(issued->document));
   return {};
 }
 
-Result<wire::pb::Signed> Registry::issue(node::DocumentType type,
+Result<Registry::Issued> Registry::issue(node::DocumentType type,
                                          const std::optional<NodeId>& audience,
                                          const std::string& payload) {
   auto number = store_.next_document_number(static_cast<std::uint32_t>(type));
@@ -381,12 +436,10 @@ Result<wire::pb::Signed> Registry::issue(node::DocumentType type,
   body.set_number(*number);
   body.set_issued_ms(to_ms(clock_.wall()));
   body.set_payload(payload);
-  const wire::pb::Signed document = node::sign_document(body, delegate_.key, delegate_.number);
+  wire::pb::Signed document = node::sign_document(body, delegate_.key, delegate_.number);
   store::StoredDocument stored{static_cast<std::uint32_t>(type), audience, *generation, *number,
                                to_bytes(std::string_view(document.SerializeAsString()))};
-  if (auto saved = store_.save_document(stored); !saved) return std::unexpected(saved.error());
-  documents_.push_back(document);
-  return document;
+  return Issued{std::move(document), std::move(stored)};
 }
 
 }  // namespace postern

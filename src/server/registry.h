@@ -14,6 +14,9 @@
 namespace postern {
 
 inline constexpr std::size_t kPendingMax = 1000;
+/// A node that waits knocks every few seconds; what it is seen by is written down this often, and
+/// at once when anything changes that an administrator decides by.
+inline constexpr std::chrono::minutes kPendingNotedEvery{1};
 
 /// Who belongs to the management group: approvals, Pending, removal; makes the documents that say
 /// so. Blocking; belongs to the store thread.
@@ -28,7 +31,8 @@ class Registry {
         delegate_(delegate),
         policy_(policy) {}
 
-  /// Reads the keys of all nodes. Once, at the start.
+  /// Reads the keys of all nodes. Once, at the start. When the deny list in the store says
+  /// something else than the nodes do, a new one is among take_documents().
   Result<> load();
   void set_policy(ServerSettings::AgentPolicy policy) { policy_ = policy; }
 
@@ -61,19 +65,33 @@ class Registry {
   };
   const Member* member(const NodeId& id) const;
 
-  /// Documents made since the last call: to be believed here and sent down.
+  /// Documents committed since the last call: to be believed here and sent down.
   std::vector<wire::pb::Signed> take_documents() { return std::exchange(documents_, {}); }
 
  private:
   Result<store::Node> save_approved(store::Node node, const std::string& by,
                                     const std::string& what);
-  Result<> issue_approval(store::Node& node);
-  Result<> issue_deny_list();
-  Result<wire::pb::Signed> issue(node::DocumentType type, const std::optional<NodeId>& audience,
-                                 const std::string& payload);
-  node::Decision pend(store::Node node, const node::Candidate& candidate,
-                      const std::vector<std::string>& path, const std::string& why,
-                      wire::Refusal reason);
+  /// A document that is signed, and nobody's before its commit.
+  struct Issued {
+    wire::pb::Signed document;
+    store::StoredDocument stored;
+  };
+  /// Node, audit entry and documents in one transaction; then the documents may go out.
+  Result<store::Node> commit(const store::Node& node, const store::AuditEntry& entry,
+                             std::vector<Issued> documents);
+  /// A removal or a rejection, with the deny list that says so.
+  Result<store::Node> deny(store::Node node, store::Standing standing, const std::string& by);
+  Result<Issued> issue_approval(store::Node& node);  // also into node.approval
+  /// As it is once `changed` is saved.
+  Result<Issued> issue_deny_list(const store::Node& changed);
+  wire::pb::DenyList deny_list(std::vector<store::Node> nodes) const;
+  Result<> repair_deny_list(const std::vector<store::Node>& nodes);
+  Result<Issued> issue(node::DocumentType type, const std::optional<NodeId>& audience,
+                       const std::string& payload);
+  /// `before`: the node as it is known under this identity.
+  node::Decision pend(store::Node node, const std::optional<store::Node>& before,
+                      const node::Candidate& candidate, const std::vector<std::string>& path,
+                      const std::string& why, wire::Refusal reason);
   void remember(const store::Node& node);
 
   store::Store& store_;

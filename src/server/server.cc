@@ -17,6 +17,12 @@ constexpr Duration kTrimInterval = std::chrono::minutes(1);
 constexpr std::size_t kTrimRows = 2000;
 constexpr Duration kOwnRetry = std::chrono::seconds(5);
 
+Refusal too_many_admissions(std::size_t waiting) {
+  return {wire::Refusal::busy,
+          fmt::format("{} nodes wait for the management server's word already; ask again", waiting),
+          std::chrono::seconds(5)};
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Server>> Server::open(node::Surroundings around, ServerSettings settings) {
@@ -54,6 +60,13 @@ Server::~Server() {
   sampler_.reset();
   api_.reset();
   children_.reset();
+  // What the end of the connections has just told; then the store thread does all it was given
+  // (also with store_, registry_ and service_, which are still there) and ends.
+  if (auto last = sightings_.take(); store_thread_ && !last.empty())
+    store_thread_->post([this, last = std::move(last)] {
+      if (auto noted = note_sightings(last, *store_, *registry_, identity_.self, log_); !noted)
+        log_.warning("not noted: {}", noted.error().message);
+    });
   store_thread_.reset();
 }
 
@@ -89,6 +102,7 @@ Result<> Server::start() {
 
   node::Children::Owner& owner = *this;
   children_ = std::make_unique<node::Children>(around_.loops, log_, identity_.self, owner);
+  spread(registry_->take_documents());
   PortOptions port;
   port.address = settings_.listen.host;
   port.port = settings_.listen.port;
@@ -148,7 +162,9 @@ Result<> Server::start() {
             measure("postern.server.batches.applied", "{batch}", applied_),
             measure("postern.server.batches.duplicate", "{batch}", duplicates_),
             measure("postern.server.refused", "{connection}", children_->refused()),
-            measure("postern.server.batches.waiting", "{batch}", arrived_.size())};
+            measure("postern.server.batches.waiting", "{batch}", arrived_.size()),
+            measure("postern.server.sightings.ignored", "{message}", sightings_ignored_),
+            measure("postern.server.sightings.dropped", "{message}", sightings_.dropped())};
       },
       [this](node::Sampler::Sample sample) { on_sample(std::move(sample)); });
   return {};
@@ -211,12 +227,18 @@ void Server::admit(const node::Candidate& candidate, std::function<void(Decision
     decided(std::unexpected(refusal_for(*denied, candidate.who.name)));
     return;
   }
+  if (admissions_ >= kAdmissionsMax) {
+    decided(std::unexpected(too_many_admissions(admissions_)));
+    return;
+  }
+  ++admissions_;
   store_thread_->post([this, alive = alive_, candidate, decided = std::move(decided)]() mutable {
     std::vector<wire::pb::Signed> documents;
-    Decision decision = decide(candidate, {settings_.name}, documents);
+    Decision decision = decide(candidate, {identity_.self.name}, documents);
     core_.post([this, alive, decision = std::move(decision), decided = std::move(decided),
                 documents = std::move(documents)]() mutable {
       if (!*alive) return;
+      --admissions_;
       spread(std::move(documents));
       if (decision) decision->documents = trust_.for_children();
       decided(std::move(decision));
@@ -282,21 +304,37 @@ void Server::on_request(node::Child& child, const wire::Message& message) {
     reply_with(std::unexpected(refusal_for(*denied, candidate.who.name)));
     return;
   }
+  const auto asked = asked_.find(child.channel_id());
+  const std::size_t of_child = asked == asked_.end() ? 0 : asked->second.admissions;
+  if (admissions_ >= kAdmissionsMax || of_child >= kAdmissionsPerChildMax) {
+    reply_with(std::unexpected(too_many_admissions(admissions_)));
+    return;
+  }
+  ++admissions_;
+  ++asked_[child.channel_id()].admissions;
   std::vector<std::string> path;
   for (const auto& hop : admission.path()) path.push_back(hop.name());
   path.push_back(child.who().name);
   path.push_back(settings_.name);
   store_thread_->post([this, alive = alive_, candidate = std::move(candidate),
-                       path = std::move(path), reply_with]() mutable {
+                       path = std::move(path), channel = child.channel_id(), reply_with]() mutable {
     std::vector<wire::pb::Signed> documents;
     Decision decision = decide(candidate, path, documents);
     core_.post([this, alive, decision = std::move(decision), documents = std::move(documents),
-                reply_with]() mutable {
+                channel, reply_with]() mutable {
       if (!*alive) return;
+      on_admission_answered(channel);
       spread(std::move(documents));
       reply_with(std::move(decision));
     });
   });
+}
+
+void Server::on_admission_answered(std::uint64_t channel) {
+  --admissions_;
+  Asked& asked = asked_[channel];
+  --asked.admissions;
+  if (asked.admissions == 0 && !asked.answering) asked_.erase(channel);
 }
 
 std::vector<wire::pb::Hop> Server::path() {
@@ -321,7 +359,7 @@ void Server::on_batch(node::Child& child, const wire::Stamped&, const wire::Batc
                  std::chrono::seconds(2));
     return;
   }
-  arrived_bytes_ += bytes;
+  arrived_bytes_ += stamped->size();  // as on_ingested() counts it back
   arrived_.push_back({child.channel_id(), std::make_shared<const Bytes>(std::move(*stamped)),
                       around_.clock.wall()});
   apply_next();
@@ -346,7 +384,8 @@ void Server::apply_next() {
       // After the answers, so that no commit waits for a checkpoint that could come between.
       if (!applying_)
         store_thread_->post([this] {
-          if (auto tidied = store_->tidy(); !tidied) log_.warning("the store's log is not written back: {}", tidied.error().message);
+          if (auto tidied = store_->tidy(); !tidied)
+            log_.warning("the store's log is not written back: {}", tidied.error().message);
         });
     });
   });
@@ -380,7 +419,7 @@ void Server::on_ingested(Ingested ingested) {
         break;
     }
   }
-  if (!own_again_.empty())
+  if (!own_again_.empty() && !own_timer_.running())
     own_timer_ = core_.after(kOwnRetry, [this] {
       for (SharedBytes& message : std::exchange(own_again_, {})) put(std::move(message));
     });
@@ -391,40 +430,65 @@ void Server::on_ingested(Ingested ingested) {
     settle(std::move(coverage));
   }
   for (const auto& [child, list] : stored)
-    for (std::size_t at = 0; at < list.size(); at += wire::kCoverageListMax)
-      child->send(wire::make_message(wire::Type::stored,
-                                     wire::encode_coverages(std::span(list).subspan(
-                                         at, std::min(wire::kCoverageListMax, list.size() - at)))));
+    for (Bytes& body : wire::encode_coverage_messages(list))
+      child->send(wire::make_message(wire::Type::stored, std::move(body)));
 }
 
 void Server::on_offer(node::Child& child, const std::vector<wire::Coverage>& offers) {
+  Asked& asked = asked_[child.channel_id()];
+  for (const wire::Coverage& offer : offers) asked.offered.insert(offer.stream);
+  if (!asked.answering) answer_offers(child.channel_id());
+}
+
+/// One request a child at a time; what it offers meanwhile waits for the next one.
+void Server::answer_offers(std::uint64_t channel) {
+  Asked& asked = asked_[channel];
+  if (children_->by_channel(channel) == nullptr) asked.offered.clear();
+  asked.answering = !asked.offered.empty();
+  if (!asked.answering) {
+    if (asked.admissions == 0) asked_.erase(channel);
+    return;
+  }
   std::vector<wire::StreamKey> streams;
-  for (const wire::Coverage& offer : offers) streams.push_back(offer.stream);
-  store_thread_->post(
-      [this, alive = alive_, channel = child.channel_id(), streams = std::move(streams)] {
-        std::vector<wire::Coverage> coverages;
-        for (const wire::StreamKey& stream : streams)
-          if (auto coverage = store_->settled_coverage(stream))
-            coverages.push_back(std::move(*coverage));
-        core_.post([this, alive, channel, coverages = std::move(coverages)]() mutable {
-          if (!*alive) return;
-          node::Child* asker = children_->by_channel(channel);
-          if (asker == nullptr) return;
-          asker->send(wire::make_message(wire::Type::stored, wire::encode_coverages(coverages)));
-          for (wire::Coverage& coverage : coverages)
-            if (!coverage.intervals.empty()) settle(std::move(coverage));
-        });
-      });
+  while (!asked.offered.empty() && streams.size() < wire::kCoverageListMax)
+    streams.push_back(asked.offered.extract(asked.offered.begin()).value());
+  store_thread_->post([this, alive = alive_, channel, streams = std::move(streams)] {
+    std::vector<wire::Coverage> coverages;
+    for (const wire::StreamKey& stream : streams) {
+      auto coverage = store_->settled_coverage(stream);
+      if (!coverage)
+        log_.error("what is settled of {} cannot be read, all of it is asked for again: {}",
+                   stream.text(), coverage.error().message);
+      // A duplicate does no harm; without an answer the child would wait for ever.
+      coverages.push_back(coverage ? std::move(*coverage) : wire::Coverage{stream, {}});
+    }
+    core_.post([this, alive, channel, coverages = std::move(coverages)]() mutable {
+      if (!*alive) return;
+      if (node::Child* asker = children_->by_channel(channel)) {
+        for (Bytes& body : wire::encode_coverage_messages(coverages))
+          asker->send(wire::make_message(wire::Type::stored, std::move(body)));
+        for (wire::Coverage& coverage : coverages)
+          if (!coverage.intervals.empty()) settle(std::move(coverage));
+      }
+      answer_offers(channel);
+    });
+  });
 }
 
 /// The signed word, at most once a second for a stream; the newest coverage wins.
 void Server::settle(wire::Coverage coverage) {
   const wire::StreamKey stream = coverage.stream;
-  if (settling_.size() > 200'000) settling_.clear();  // bounded: it only spares signatures
+  const TimePoint now = core_.now();
+  if (settling_.size() >= kSettlingMax && settling_swept_ + kSettleInterval <= now) {
+    // It only spares signatures; but what is due has not been said yet.
+    settling_swept_ = now;
+    std::erase_if(settling_, [&](const auto& entry) {
+      return !entry.second.due && entry.second.signed_at + kSettleInterval <= now;
+    });
+  }
   Settling& settling = settling_[stream];
   settling.coverage = std::move(coverage);
   if (settling.due) return;
-  const TimePoint now = core_.now();
   if (settling.signed_at + kSettleInterval <= now || settling.signed_at == TimePoint{}) {
     sign_settled(stream);
     return;
@@ -455,29 +519,44 @@ void Server::sign_settled(const wire::StreamKey& stream) {
 // ---- Heads and presence
 
 void Server::on_child(node::Child& child, const node::Candidate&) {
-  store_thread_->post(
-      [this, id = child.who().id, address = child.peer().address, now = around_.clock.wall()] {
-        store::Store::Seen seen;
-        seen.id = id;
-        seen.time = now;
-        seen.connected = true;
-        seen.address = address;
-        seen.path = std::vector{settings_.name};
-        if (auto noted = store_->seen(std::span(&seen, 1)); !noted)
-          log_.warning("not noted: {}", noted.error().message);
-      });
+  Sighting sighting;
+  sighting.seen.id = child.who().id;
+  sighting.seen.time = around_.clock.wall();
+  sighting.seen.connected = true;
+  sighting.seen.address = child.peer().address;
+  sighting.seen.path = std::vector{settings_.name};
+  note(std::move(sighting));
 }
 
 void Server::on_child_gone(const node::Child& child, const std::string&) {
-  store_thread_->post([this, id = child.who().id] {
-    auto node = store_->node(id);
-    if (!node || !*node || !(*node)->last_seen) return;
-    store::Store::Seen seen;
-    seen.id = id;
-    seen.time = *(*node)->last_seen;
-    seen.connected = false;
-    if (auto noted = store_->seen(std::span(&seen, 1)); !noted)
-      log_.warning("not noted: {}", noted.error().message);
+  Sighting sighting;
+  sighting.seen.id = child.who().id;
+  sighting.seen.connected = false;
+  note(std::move(sighting));
+}
+
+/// One transaction for all of a turn, one at a time.
+void Server::note(Sighting sighting) {
+  sightings_.add(std::move(sighting));
+  if (std::exchange(noting_, true)) return;
+  core_.post([this, alive = alive_] {
+    if (*alive) note_next();
+  });
+}
+
+void Server::note_next() {
+  std::vector<Sighting> now = sightings_.take();
+  noting_ = !now.empty();
+  if (!noting_) return;
+  store_thread_->post([this, alive = alive_, now = std::move(now)] {
+    auto ignored = note_sightings(now, *store_, *registry_, identity_.self, log_);
+    if (!ignored)
+      log_.warning("{} sightings are not noted: {}", now.size(), ignored.error().message);
+    core_.post([this, alive, ignored = ignored.value_or(0)] {
+      if (!*alive) return;
+      sightings_ignored_ += ignored;
+      note_next();
+    });
   });
 }
 
@@ -497,93 +576,34 @@ void Server::on_child_message(node::Child& child, const wire::Message& message) 
 
 void Server::on_head(node::Child& child, const wire::Message& message) {
   auto stamped = wire::read_stamped(message.bytes());
-  HeadSeen seen;
-  if (!stamped || !seen.signed_head.ParseFromArray(stamped->body.data(),
-                                                   static_cast<int>(stamped->body.size())))
+  Sighting sighting;
+  auto& head = sighting.head.emplace();
+  if (!stamped ||
+      !head.message.ParseFromArray(stamped->body.data(), static_cast<int>(stamped->body.size())))
     return;
-  seen.stamps = std::move(stamped->stamps);
-  seen.by = child.who().id;
-  if (heads_.size() >= node::kChildrenMax) return;  // the next ones say the same and more
-  heads_.push_back(std::move(seen));
-  if (heads_posted_) return;
-  heads_posted_ = true;
-  core_.post([this] {
-    heads_posted_ = false;
-    store_thread_->post([this, heads = std::exchange(heads_, {})] { note_heads(heads); });
-  });
-}
-
-void Server::note_heads(const std::vector<HeadSeen>& heads) {
-  std::vector<store::Store::Seen> all;
-  for (const HeadSeen& head_seen : heads) {
-    wire::pb::Head head;
-    Signature signature{};
-    const auto& signed_head = head_seen.signed_head;
-    if (!head.ParseFromString(signed_head.body()) ||
-        signed_head.signature().size() != signature.size())
-      continue;
-    std::memcpy(signature.data(), signed_head.signature().data(), signature.size());
-    const NodeId id = node::node_id_of_field(head.node_id());
-    const Registry::Member* member = registry_->member(id);
-    if (member == nullptr || member->removed) continue;
-    if (!member->key.verifies(node::kHeadContext, as_bytes(signed_head.body()), signature)) {
-      log_.error("a head of {} is not as it signed it; it came by {}", member->name,
-                 head_seen.by.hex());
-      continue;
-    }
-    store::Store::Seen seen;
-    seen.id = id;
-    seen.time = around_.clock.wall();
-    seen.connected = true;
-    seen.software = head.software();
-    if (head.tls_not_after_ms() != 0)
-      seen.certificate_not_after = wall_from_ms(head.tls_not_after_ms());
-    seen.head_number = head.number();
-    seen.head = to_bytes(std::string_view(signed_head.SerializeAsString()));
-    // The first stamp is the node itself, as its parent saw it; the others are the hops above it.
-    std::vector<std::string> path;
-    for (std::size_t i = 1; i < head_seen.stamps.size(); ++i)
-      if (const auto* hop = registry_->member(head_seen.stamps[i].from)) path.push_back(hop->name);
-    if (!head_seen.stamps.empty())
-      if (const auto* hop = registry_->member(head_seen.by)) path.push_back(hop->name);
-    path.push_back(settings_.name);
-    seen.path = std::move(path);
-    for (const auto& stream : head.streams()) {
-      if (!wire::is_lane(static_cast<std::uint8_t>(stream.lane())) || stream.lane() > 3) continue;
-      seen.sealed.emplace_back(wire::StreamKey{id,
-                                               {stream.epoch_ordinal(), stream.epoch_random()},
-                                               static_cast<wire::Lane>(stream.lane())},
-                               stream.sealed());
-    }
-    if (head.spool_bytes_max() != 0 && !head.pinned_root_sha256().empty() &&
-        node::digest_of_field(head.pinned_root_sha256()) != identity_.self.root_sha256)
-      log_.error("{} has pinned another group root than ours", member->name);
-    all.push_back(std::move(seen));
-  }
-  if (all.empty()) return;
-  if (auto noted = store_->seen(all); !noted)
-    log_.warning("heads are not noted: {}", noted.error().message);
+  head.stamps = std::move(stamped->stamps);
+  head.by = child.who().id;
+  sighting.seen.time = around_.clock.wall();
+  sighting.bytes = 1 + message.bytes().size();  // never nothing: that is our own word
+  note(std::move(sighting));
 }
 
 /// A gateway's word about who is behind it: it may make a node's state worse, never better (rule
-/// D6).
+/// D6), and only of nodes whose data comes through it.
 void Server::on_presence(node::Child& child, const wire::Message& message) {
   wire::pb::Presence presence;
-  if (child.who().role != node::Role::gateway ||
-      !presence.ParseFromArray(message.bytes().data(), static_cast<int>(message.bytes().size())))
+  if (child.who().role != node::Role::gateway || message.bytes().size() > kPresenceBytesMax ||
+      !presence.ParseFromArray(message.bytes().data(), static_cast<int>(message.bytes().size()))) {
+    ++sightings_ignored_;
     return;
-  store_thread_->post([this, presence = std::move(presence)] {
-    auto node = store_->node(node::node_id_of_field(presence.node_id()));
-    if (!node || !*node || (*node)->standing != store::Standing::approved || !(*node)->last_seen)
-      return;
-    store::Store::Seen seen;
-    seen.id = *(*node)->id;
-    seen.time = *(*node)->last_seen;
-    if (!presence.connected()) seen.connected = false;
-    seen.address = presence.address();
-    if (auto noted = store_->seen(std::span(&seen, 1)); !noted)
-      log_.warning("not noted: {}", noted.error().message);
-  });
+  }
+  Sighting sighting;
+  sighting.seen.id = node::node_id_of_field(presence.node_id());
+  sighting.seen.through = child.who().name;
+  if (!presence.connected()) sighting.seen.connected = false;
+  sighting.seen.address = presence.address();
+  sighting.bytes = 1 + message.bytes().size();  // never nothing: that is our own word
+  note(std::move(sighting));
 }
 
 // ---- What goes down
@@ -638,12 +658,24 @@ void Server::tick() {
 
 void Server::trim() {
   trim_timer_ = core_.after(kTrimInterval, [this] { trim(); });
+  if (!std::exchange(trimming_, true)) trim_some();
+}
+
+/// A bounded piece, behind the other work of the store thread; at once the next one while there is
+/// more.
+void Server::trim_some() {
   const WallTime older =
       around_.clock.wall() -
       std::chrono::duration_cast<std::chrono::milliseconds>(settings_.archive_age);
-  store_thread_->post([this, older, bytes_max = settings_.archive_bytes_max] {
-    if (auto gone = store_->trim_archive(older, bytes_max, kTrimRows); !gone)
-      log_.warning("the archive is not trimmed: {}", gone.error().message);
+  store_thread_->post([this, alive = alive_, older, bytes_max = settings_.archive_bytes_max] {
+    auto gone = store_->trim_archive(older, bytes_max, kTrimRows);
+    if (!gone) log_.warning("the archive is not trimmed: {}", gone.error().message);
+    // By way of the core loop: the end of the server does not wait for all of it.
+    core_.post([this, alive, more = gone && *gone == kTrimRows] {
+      if (!*alive) return;
+      trimming_ = more;
+      if (more) trim_some();
+    });
   });
 }
 
@@ -674,16 +706,14 @@ Result<> Server::open_outbox() {
 
 void Server::on_sample(node::Sampler::Sample sample) {
   const WallTime now = around_.clock.wall();
-  if (arrived_bytes_ > kArrivedBytesMax) return;  // no number was given yet: no hole
-  store_thread_->post([this, now] {
-    store::Store::Seen seen;
-    seen.id = identity_.self.id;
-    seen.time = now;
-    seen.software = node::kSoftware;
-    seen.certificate_not_after = identity_.credential.chain.front().not_after();
-    if (auto noted = store_->seen(std::span(&seen, 1)); !noted)
-      log_.warning("not noted: {}", noted.error().message);
-  });
+  // No number was given yet: no hole.
+  if (arrived_bytes_ > kArrivedBytesMax || own_again_.size() > kOwnAgainMax) return;
+  Sighting sighting;
+  sighting.seen.id = identity_.self.id;
+  sighting.seen.time = now;
+  sighting.seen.software = node::kSoftware;
+  sighting.seen.certificate_not_after = identity_.credential.chain.front().not_after();
+  note(std::move(sighting));
   for (const Payload& payload : sample.inventory)
     put(outbox_->seal(wire::Lane::state, wire::PayloadKind::logs, payload, now).message);
   for (const Payload& payload : sample.metrics)

@@ -12,12 +12,18 @@
 #include "server/ingest.h"
 #include "server/registry.h"
 #include "server/service.h"
+#include "server/sightings.h"
 
 namespace postern {
 
 inline constexpr std::size_t kApplyBatchesMax = 256;  // in one transaction
 inline constexpr std::size_t kArrivedBytesMax =
     64u << 20;  // waiting for the store; more are answered "not yet"
+inline constexpr std::size_t kOwnAgainMax = 10'000;  // of our own batches, while the store fails
+inline constexpr std::size_t kAdmissionsMax = 1024;  // asked of the store; more are refused "busy"
+inline constexpr std::size_t kAdmissionsPerChildMax = 64;  // likewise, for one gateway's strangers
+inline constexpr std::size_t kSettlingMax =
+    200'000;  // streams; beyond, those at rest are forgotten
 inline constexpr Duration kTickInterval = std::chrono::seconds(30);
 inline constexpr Duration kSettleInterval =
     std::chrono::seconds(1);  // signatures a stream (batch.md#B43)
@@ -61,6 +67,11 @@ class Server final : node::Children::Owner {
   void spread(std::vector<wire::pb::Signed> documents);
   void tick();
   void trim();
+  void trim_some();
+  void note(Sighting sighting);
+  void note_next();
+  void answer_offers(std::uint64_t channel);
+  void on_admission_answered(std::uint64_t channel);
   void on_sample(node::Sampler::Sample sample);
   void put(SharedBytes message);
   Result<> open_outbox();
@@ -68,12 +79,6 @@ class Server final : node::Children::Owner {
   // On the store thread:
   node::Decision decide(const node::Candidate& candidate, const std::vector<std::string>& path,
                         std::vector<wire::pb::Signed>& documents);
-  struct HeadSeen {
-    wire::pb::Signed signed_head;
-    std::vector<wire::Stamp> stamps;
-    NodeId by;  // the child that handed it over
-  };
-  void note_heads(const std::vector<HeadSeen>& heads);
 
   node::Surroundings around_;
   Loop& core_;
@@ -92,8 +97,18 @@ class Server final : node::Children::Owner {
   std::vector<Arrived> arrived_;
   std::size_t arrived_bytes_ = 0;
   bool applying_ = false;
-  std::vector<HeadSeen> heads_;
-  bool heads_posted_ = false;
+  Sightings sightings_;
+  bool noting_ = false, trimming_ = false;
+  std::uint64_t sightings_ignored_ = 0;
+  /// What the store is asked for one child: streams that it offered, one request at a time, and
+  /// admissions.
+  struct Asked {
+    std::set<wire::StreamKey> offered;  // bounded by node::kStreamsPerChildMax
+    bool answering = false;
+    std::size_t admissions = 0;
+  };
+  std::map<std::uint64_t, Asked> asked_;  // by channel; while something is asked
+  std::size_t admissions_ = 0;            // of all
   struct Settling {
     wire::Coverage coverage;
     TimePoint signed_at{};
@@ -101,6 +116,7 @@ class Server final : node::Children::Owner {
     Loop::Timer timer;
   };
   std::map<wire::StreamKey, Settling> settling_;
+  TimePoint settling_swept_{};
   std::uint32_t generation_ = 1;
   std::uint64_t tick_number_ = 0;
   std::uint64_t applied_ = 0, duplicates_ = 0;

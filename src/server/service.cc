@@ -9,6 +9,8 @@ using api::Answer;
 using api::problem;
 using store::Standing;
 
+constexpr Duration kIntervalMax = std::chrono::hours(1);  // more cannot be set (settings.h)
+
 api::Role role_of(store::Role role) { return static_cast<api::Role>(static_cast<int>(role) - 1); }
 store::Role role_of(api::Role role) { return static_cast<store::Role>(static_cast<int>(role) + 1); }
 const char* name_of(store::Role role) { return to_string(static_cast<node::Role>(role)); }
@@ -63,12 +65,18 @@ void add_inventory(api::NodeSummary& summary, const std::string& attributes) {
 
 }  // namespace
 
-/// Connected by the node's own signed word, not by a gateway's (rule D6): a head within three
-/// intervals.
+/// Connected by the node's own signed word, not by a gateway's (rule D6): a head within three of
+/// the intervals that it says it sends them in.
 bool ServerService::connected(const store::Node& node) const {
   if (node.role == store::Role::server) return true;
-  return node.connected && node.last_seen &&
-         clock_.wall() - *node.last_seen < 3 * about_.interval + std::chrono::seconds(10);
+  if (!node.connected || !node.last_seen) return false;
+  Duration interval = about_.interval;
+  wire::pb::Signed signed_head;
+  wire::pb::Head head;
+  if (signed_head.ParseFromString(to_string(node.head)) &&
+      head.ParseFromString(signed_head.body()) && head.interval_ms() != 0)
+    interval = std::min<Duration>(std::chrono::milliseconds(head.interval_ms()), kIntervalMax);
+  return clock_.wall() - *node.last_seen < 3 * interval + std::chrono::seconds(10);
 }
 
 api::NodeSummary ServerService::summary(const store::Node& node) {

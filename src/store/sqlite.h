@@ -33,9 +33,10 @@ class SqliteStore final : public Store {
   Result<std::optional<Node>> node(const NodeId& id) override;
   Result<std::optional<Node>> node_by_name(std::string_view name) override;
   Result<std::vector<Node>> nodes_named(std::string_view name) override;
-  Result<Node> save_node(const Node& node, const std::optional<AuditEntry>& audit) override;
+  Result<Node> save_node(const Node& node, const std::optional<AuditEntry>& audit,
+                         std::span<const StoredDocument> documents) override;
   Result<> erase_node(std::int64_t row, const AuditEntry& audit) override;
-  Result<> seen(std::span<const Seen> seen) override;
+  Result<std::size_t> seen(std::span<const Seen> seen) override;
   Result<std::uint64_t> next_document_number(std::uint32_t type) override;
   Result<> save_document(const StoredDocument& document) override;
   Result<std::vector<StoredDocument>> documents(std::uint32_t type) override;
@@ -61,6 +62,8 @@ class SqliteStore final : public Store {
   // All of these run inside guarded() or transaction().
   OpenStream& open_stream(Turn& turn, const wire::StreamKey& key);
   std::optional<std::int64_t> stream_id(const wire::StreamKey& key);
+  /// Whether this stream's epoch is known, or may still be added.
+  bool has_room_for(const Turn& turn, const wire::StreamKey& key);
   StreamLedger load(std::int64_t id, const wire::StreamKey& key);
   void save(const OpenStream& stream);
   StreamLedger::Verdict judge(Turn& turn, const Apply& batch);
@@ -71,7 +74,8 @@ class SqliteStore final : public Store {
   void raise_sealed(const wire::StreamKey& key, std::uint64_t sealed);
   void count(std::string_view name, std::int64_t by);
   std::uint64_t counter(std::string_view name);
-  void see(const Seen& seen);
+  bool see(const Seen& seen);  // false: skipped
+  Result<> write_document(const StoredDocument& document);
   void write_audit(const AuditEntry& entry);
 
   std::unique_ptr<Database> database_;

@@ -64,6 +64,9 @@ Result<std::vector<Outcome>> SqliteStore::apply(std::span<const Apply> batches) 
 }
 
 Outcome SqliteStore::apply_one(Turn& turn, const Apply& batch) {
+  if (!has_room_for(turn, batch.header.stream) ||
+      (batch.effects.gap && !has_room_for(turn, batch.effects.gap->stream)))
+    return Outcome::too_many_epochs;
   const StreamLedger::Verdict verdict = judge(turn, batch);
   const OpenStream& stream = open_stream(turn, batch.header.stream);
   if (verdict.outcome == Outcome::equivocation) {
@@ -181,6 +184,18 @@ std::optional<std::int64_t> SqliteStore::stream_id(const wire::StreamKey& key) {
   return found.integer(0);
 }
 
+bool SqliteStore::has_room_for(const Turn& turn, const wire::StreamKey& key) {
+  if (turn.streams.contains(key) || stream_id(key)) return true;
+  Query known(
+      database_->prepare("SELECT 1 FROM stream WHERE node = ? AND epoch_ordinal = ? AND "
+                         "epoch_random = ? LIMIT 1"));
+  if (known.bind(key.node, key.epoch.ordinal, key.epoch.random).step()) return true;
+  Query epochs(
+      database_->prepare("SELECT count(*) FROM (SELECT DISTINCT epoch_ordinal, epoch_random FROM "
+                         "stream WHERE node = ?)"));
+  return !epochs.bind(key.node).step() || epochs.u64(0) < kEpochsPerNodeMax;
+}
+
 SqliteStore::OpenStream& SqliteStore::open_stream(Turn& turn, const wire::StreamKey& key) {
   if (auto open = turn.streams.find(key); open != turn.streams.end()) return open->second;
   std::optional<std::int64_t> id = stream_id(key);
@@ -280,6 +295,7 @@ void SqliteStore::save(const OpenStream& stream) {
 
 void SqliteStore::raise_sealed(const wire::StreamKey& key, std::uint64_t sealed) {
   Turn turn;
+  if (!has_room_for(turn, key)) return;
   OpenStream& stream = open_stream(turn, key);
   stream.now.raise_sealed(sealed);
   save(stream);

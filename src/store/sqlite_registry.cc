@@ -134,7 +134,8 @@ Result<std::vector<Node>> SqliteStore::nodes_named(std::string_view name) {
   });
 }
 
-Result<Node> SqliteStore::save_node(const Node& node, const std::optional<AuditEntry>& audit) {
+Result<Node> SqliteStore::save_node(const Node& node, const std::optional<AuditEntry>& audit,
+                                    std::span<const StoredDocument> documents) {
   const std::string doing = fmt::format("saving node {} (its name or id may be taken)", node.name);
   return database_->transaction(doing, [&]() -> Result<Node> {
     if (node.row != 0) {
@@ -165,6 +166,9 @@ Result<Node> SqliteStore::save_node(const Node& node, const std::optional<AuditE
     Node saved = node;
     if (!row) saved.row = database_->last_row();
     if (audit) write_audit(*audit);
+    for (const StoredDocument& document : documents)
+      if (auto written = write_document(document); !written)
+        return std::unexpected(written.error());
     return saved;
   });
 }
@@ -179,34 +183,40 @@ Result<> SqliteStore::erase_node(std::int64_t row, const AuditEntry& audit) {
   });
 }
 
-Result<> SqliteStore::seen(std::span<const Seen> seen) {
-  if (seen.empty()) return {};
-  return database_->transaction("noting what was seen", [&]() -> Result<> {
-    for (const Seen& one : seen) see(one);
-    return {};
+Result<std::size_t> SqliteStore::seen(std::span<const Seen> seen) {
+  if (seen.empty()) return std::size_t{0};
+  return database_->transaction("noting what was seen", [&]() -> Result<std::size_t> {
+    std::size_t noted = 0;
+    for (const Seen& one : seen) noted += see(one) ? 1 : 0;
+    return noted;
   });
 }
 
-void SqliteStore::see(const Seen& seen) {
+bool SqliteStore::see(const Seen& seen) {
   Query known(
-      database_->prepare("SELECT row, head_number FROM node WHERE id = ? AND standing <> ?"));
-  if (!known.bind(seen.id, kRemoved).step()) return;
+      database_->prepare("SELECT row, head_number, path FROM node WHERE id = ? AND standing <> ?"));
+  if (!known.bind(seen.id, kRemoved).step()) return false;
   const std::int64_t row = known.integer(0);
-  const bool newer = seen.head_number && (known.null(1) || *seen.head_number > known.u64(1));
+  if (seen.head_number && !known.null(1) && *seen.head_number <= known.u64(1)) return false;
+  if (seen.through) {
+    const auto names = split(known.text(2));
+    if (std::ranges::find(names, *seen.through) == names.end()) return false;
+  }
   const auto path = seen.path ? std::optional(join(*seen.path)) : std::nullopt;
   database_->run(
-      "UPDATE node SET first_seen = coalesce(first_seen, ?2), last_seen = max(coalesce(last_seen, "
-      "?2), ?2),"
+      "UPDATE node SET first_seen = coalesce(first_seen, ?2),"
+      " last_seen = coalesce(max(coalesce(last_seen, ?2), ?2), last_seen),"
       " connected = coalesce(?3, connected), address = coalesce(?4, address), path = coalesce(?5, "
       "path),"
       " software = coalesce(?6, software), certificate_sha256 = coalesce(?7, certificate_sha256),"
       " certificate_not_after = coalesce(?8, certificate_not_after) WHERE row = ?1",
       row, seen.time, seen.connected, seen.address, path, seen.software, seen.certificate_sha256,
       seen.certificate_not_after);
-  if (newer)
+  if (seen.head_number)
     database_->run("UPDATE node SET head_number = ?, head = ? WHERE row = ?", *seen.head_number,
                    seen.head, row);
   for (const auto& [stream, sealed] : seen.sealed) raise_sealed(stream, sealed);
+  return true;
 }
 
 Result<std::uint64_t> SqliteStore::next_document_number(std::uint32_t type) {
@@ -223,33 +233,36 @@ Result<std::uint64_t> SqliteStore::next_document_number(std::uint32_t type) {
 }
 
 Result<> SqliteStore::save_document(const StoredDocument& document) {
-  return database_->transaction("saving a document", [&]() -> Result<> {
-    // Adopted first: also an older edition's number was handed out once.
-    Query taken(database_->prepare("SELECT newest FROM document_number WHERE type = ?"));
-    if (!taken.bind(document.type).step() || taken.u64(0) < document.number)
-      database_->run(
-          "INSERT INTO document_number (type, newest) VALUES (?1, ?2)"
-          " ON CONFLICT (type) DO UPDATE SET newest = ?2",
-          document.type, document.number);
+  return database_->transaction("saving a document",
+                                [&]() -> Result<> { return write_document(document); });
+}
 
-    const Bytes audience = document.audience ? to_bytes(document.audience->bytes) : Bytes();
-    const Bytes edition = edition_of(document);
-    Query known(database_->prepare(
-        "SELECT edition, document FROM document WHERE type = ? AND audience = ?"));
-    if (known.bind(document.type, audience).step() && known.blob(0) >= edition) {
-      if (known.blob(0) == edition && known.blob(1) != document.document)
-        return fail(Errc::invalid,
-                    "document type {} number {} of generation {} exists with other content",
-                    document.type, document.number, document.generation);
-      return {};
-    }
+Result<> SqliteStore::write_document(const StoredDocument& document) {
+  // Adopted first: also an older edition's number was handed out once.
+  Query taken(database_->prepare("SELECT newest FROM document_number WHERE type = ?"));
+  if (!taken.bind(document.type).step() || taken.u64(0) < document.number)
     database_->run(
-        "INSERT INTO document (type, audience, edition, document) VALUES (?, ?, ?, ?)"
-        " ON CONFLICT (type, audience) DO UPDATE SET edition = excluded.edition,"
-        " document = excluded.document",
-        document.type, audience, edition, document.document);
+        "INSERT INTO document_number (type, newest) VALUES (?1, ?2)"
+        " ON CONFLICT (type) DO UPDATE SET newest = ?2",
+        document.type, document.number);
+
+  const Bytes audience = document.audience ? to_bytes(document.audience->bytes) : Bytes();
+  const Bytes edition = edition_of(document);
+  Query known(
+      database_->prepare("SELECT edition, document FROM document WHERE type = ? AND audience = ?"));
+  if (known.bind(document.type, audience).step() && known.blob(0) >= edition) {
+    if (known.blob(0) == edition && known.blob(1) != document.document)
+      return fail(Errc::invalid,
+                  "document type {} number {} of generation {} exists with other content",
+                  document.type, document.number, document.generation);
     return {};
-  });
+  }
+  database_->run(
+      "INSERT INTO document (type, audience, edition, document) VALUES (?, ?, ?, ?)"
+      " ON CONFLICT (type, audience) DO UPDATE SET edition = excluded.edition,"
+      " document = excluded.document",
+      document.type, audience, edition, document.document);
+  return {};
 }
 
 Result<std::vector<StoredDocument>> SqliteStore::documents(std::uint32_t type) {

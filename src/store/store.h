@@ -90,14 +90,18 @@ struct Apply {
 
 enum class Outcome : std::uint8_t {
   applied,
-  duplicate,      // this very batch is applied already
-  equivocation,   // another hash is known for this sequence, or for its predecessor (rule D1): kept
-                  // aside
-  too_many_holes  // would need more than kIntervalsPerStreamMax intervals: not yet (rule D4)
+  duplicate,     // this very batch is applied already
+  equivocation,  // another hash is known for this sequence, or for its predecessor (rule D1): kept
+                 // aside
+  too_many_holes,  // would need more than kIntervalsPerStreamMax intervals: not yet (rule D4)
+  too_many_epochs  // would be the first of an epoch beyond kEpochsPerNodeMax: not yet
 };
 
 /// Intervals of a stream, applied and gaps together. The last place is kept for the lowest hole.
 inline constexpr std::size_t kIntervalsPerStreamMax = 1024;
+/// Epochs of a node. A node opens one when its folder is new or was set back (rule D1): more are a
+/// folder that is set back for ever, and would fill the store.
+inline constexpr std::size_t kEpochsPerNodeMax = 1024;
 /// Beyond these the rows of a node that were set longest ago go, by (epoch, sequence).
 inline constexpr std::size_t kLatestValuesPerNodeMax = 65'536;
 inline constexpr std::size_t kEntitiesPerNodeMax = 16'384;
@@ -178,29 +182,37 @@ class Store {
   virtual Result<std::optional<Node>> node_by_name(
       std::string_view name) = 0;  // not removed; approved first
   virtual Result<std::vector<Node>> nodes_named(std::string_view name) = 0;  // all, for clashes
-  /// Inserts (row 0) or replaces the row, with its audit entry in the same transaction. Returns it
-  /// with its row number. `invalid` when they collide: an id is unique among rows not removed; a
-  /// name among approved rows and, apart from those, among rows without an id. So a pending or
-  /// rejected clash stands beside the node it clashes with, which is undisturbed (rule T3).
-  virtual Result<Node> save_node(const Node& node, const std::optional<AuditEntry>& audit) = 0;
+  /// Inserts (row 0) or replaces the row, with its audit entry and the documents that say the same
+  /// (see save_document()) in ONE transaction: all of it or nothing. Returns it with its row
+  /// number. `invalid` when they collide: an id is unique among rows not removed; a name among
+  /// approved rows and, apart from those, among rows without an id. So a pending or rejected clash
+  /// stands beside the node it clashes with, which is undisturbed (rule T3).
+  virtual Result<Node> save_node(const Node& node, const std::optional<AuditEntry>& audit,
+                                 std::span<const StoredDocument> documents = {}) = 0;
   virtual Result<> erase_node(std::int64_t row, const AuditEntry& audit) = 0;
-  /// A head: keeps it when its number is higher than the known one; raises `sealed` of its streams.
-  /// last_seen, head_number and sealed only rise; first_seen is set once.
+  /// What was seen of a node. What is not said stays; last_seen, head_number and sealed only rise;
+  /// first_seen is set once. Raises `sealed` of streams whose epoch is known or still has room
+  /// (kEpochsPerNodeMax).
   struct Seen {
     NodeId id;
-    WallTime time{};
+    /// Only when the node's path, as it is known, leads through this name; else all of it is
+    /// skipped.
+    std::optional<std::string> through;
+    std::optional<WallTime> time;  // none: it was not the node itself that was heard
     std::optional<bool> connected;
     std::optional<std::string> address;
     std::optional<std::vector<std::string>> path;
     std::optional<std::string> software;
     std::optional<std::string> certificate_sha256;
     std::optional<WallTime> certificate_not_after;
+    /// Not higher than the known one: a head that came again, and all of it is skipped. Whoever
+    /// replays it must not keep the node alive.
     std::optional<std::uint64_t> head_number;
     Bytes head;
     std::vector<std::pair<wire::StreamKey, std::uint64_t>> sealed;
   };
-  virtual Result<> seen(
-      std::span<const Seen> seen) = 0;  // one transaction; unknown ids are skipped
+  /// One transaction. Unknown ids are skipped. Returns how many were not skipped.
+  virtual Result<std::size_t> seen(std::span<const Seen> seen) = 0;
 
   /// Documents: numbers are handed out here, per type, and never twice.
   virtual Result<std::uint64_t> next_document_number(std::uint32_t type) = 0;

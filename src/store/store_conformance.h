@@ -495,8 +495,7 @@ TEST_P(StoreConformance, WhatWasSeenOnlyRises) {
   older.connected = false;
   older.address.reset();
   older.path.reset();
-  older.head_number = 4;
-  older.head = to_bytes("four");
+  older.head_number.reset();
   older.sealed = {{stream(), 8}};
   stranger.id = node_id(8);
   stranger.sealed.clear();
@@ -516,6 +515,104 @@ TEST_P(StoreConformance, WhatWasSeenOnlyRises) {
   apply({batch(stream(), 12)});
   EXPECT_EQ(store_->streams(node_id(1)).value()[0].sealed, 12u);
   EXPECT_EQ(store_->nodes().value().size(), 1u) << "a stranger is skipped";
+}
+
+TEST_P(StoreConformance, AHeadThatComesAgainChangesNothing) {
+  ASSERT_TRUE(store_->save_node(a_node("a.example", 1, Standing::approved), std::nullopt));
+  Store::Seen seen;
+  seen.id = node_id(1);
+  seen.time = wall_from_ms(100);
+  seen.path = {"gw1"};
+  seen.head_number = 5;
+  seen.head = to_bytes("five");
+  ASSERT_EQ(store_->seen(std::span(&seen, 1)).value(), 1u);
+  const Node before = store_->node(node_id(1)).value().value();
+  Store::Seen again = seen;
+  again.time = wall_from_ms(900);
+  again.connected = true;
+  again.path = {"gw2"};
+  again.sealed = {{stream(), 9}};
+  EXPECT_EQ(store_->seen(std::span(&again, 1)).value(), 0u) << "counted as skipped";
+  EXPECT_EQ(store_->node(node_id(1)).value(), before);
+  EXPECT_TRUE(store_->streams(node_id(1)).value().empty());
+  again.head_number = 6;
+  EXPECT_EQ(store_->seen(std::span(&again, 1)).value(), 1u);
+  EXPECT_EQ(store_->node(node_id(1)).value()->last_seen, wall_from_ms(900));
+}
+
+TEST_P(StoreConformance, WhatSomebodyElseSaysDoesNotMoveLastSeenAndMayBeTiedToThePath) {
+  ASSERT_TRUE(store_->save_node(a_node("a.example", 1, Standing::approved), std::nullopt));
+  Store::Seen seen;
+  seen.id = node_id(1);
+  seen.address = "192.0.2.7";
+  ASSERT_TRUE(store_->seen(std::span(&seen, 1)));
+  EXPECT_EQ(store_->node(node_id(1)).value()->first_seen, std::nullopt);
+  seen.time = wall_from_ms(100);
+  seen.connected = true;
+  seen.path = {"gw1", "gw2"};
+  ASSERT_TRUE(store_->seen(std::span(&seen, 1)));
+
+  Store::Seen gone;
+  gone.id = node_id(1);
+  gone.connected = false;
+  gone.through = "gw3";
+  EXPECT_EQ(store_->seen(std::span(&gone, 1)).value(), 0u);
+  EXPECT_TRUE(store_->node(node_id(1)).value()->connected) << "not through that gateway";
+  gone.through = "gw2";
+  EXPECT_EQ(store_->seen(std::span(&gone, 1)).value(), 1u);
+  const Node node = store_->node(node_id(1)).value().value();
+  EXPECT_FALSE(node.connected);
+  EXPECT_EQ(node.last_seen, wall_from_ms(100));
+  EXPECT_EQ(node.address, "192.0.2.7");
+}
+
+TEST_P(StoreConformance, EpochsOfANodeAreBoundedAndThoseThatAreKnownGoOn) {
+  std::vector<Apply> batches;
+  for (std::uint32_t n = 1; n <= kEpochsPerNodeMax; ++n)
+    batches.push_back(batch(stream(wire::Lane::metric, {n, 7}), 1));
+  const auto outcomes = apply(batches);
+  EXPECT_EQ(std::ranges::count(outcomes, applied), static_cast<std::ptrdiff_t>(kEpochsPerNodeMax));
+  const wire::Epoch one_more{kEpochsPerNodeMax + 1, 7};
+  Effects of_one_more = gap(2, 4);
+  of_one_more.gap->stream.epoch = one_more;
+  EXPECT_EQ(apply({batch(stream(wire::Lane::metric, one_more), 1),
+                   batch(stream(wire::Lane::state), 1, of_one_more),
+                   batch(stream(wire::Lane::state), 1), batch(stream(), 2)}),
+            (std::vector{too_many_epochs, too_many_epochs, applied, applied}));
+
+  ASSERT_TRUE(store_->save_node(a_node("a.example", 1, Standing::approved), std::nullopt));
+  Store::Seen seen;
+  seen.id = node_id(1);
+  seen.sealed = {{stream(wire::Lane::metric, one_more), 9}, {stream(), 9}};
+  ASSERT_TRUE(store_->seen(std::span(&seen, 1)));
+  const auto rows = store_->streams(node_id(1)).value();
+  EXPECT_EQ(rows.size(), kEpochsPerNodeMax + 1) << "and the state lane of the first";
+  EXPECT_EQ(std::ranges::count(rows, 9u, &StreamRow::sealed), 1);
+  Apply of_another = batch(stream(wire::Lane::metric, one_more), 1);
+  of_another.header.stream.node = node_id(2);
+  EXPECT_EQ(apply({of_another}), std::vector{applied}) << "each node has its own";
+}
+
+TEST_P(StoreConformance, ANodeAndItsDocumentsAreSavedTogetherOrNotAtAll) {
+  ASSERT_TRUE(store_->save_document({2, std::nullopt, 1, 5, to_bytes("deny list")}));
+  const AuditEntry entry{wall_from_ms(7), "uid 0", "remove", "a.example", ""};
+  const std::vector<StoredDocument> good = {{3, node_id(1), 1, 1, to_bytes("approval")},
+                                            {2, std::nullopt, 1, 6, to_bytes("next deny list")}};
+  std::vector<StoredDocument> bad = good;
+  bad[1] = {2, std::nullopt, 1, 5, to_bytes("another deny list")};
+  EXPECT_FALSE(store_->save_node(a_node("a.example", 1, Standing::approved), entry, bad));
+  reopen();
+  EXPECT_TRUE(store_->nodes().value().empty());
+  EXPECT_TRUE(store_->audit_log(10).value().empty());
+  EXPECT_TRUE(store_->documents(3).value().empty());
+  EXPECT_EQ(store_->next_document_number(3).value(), 1u);
+
+  ASSERT_TRUE(store_->save_node(a_node("a.example", 1, Standing::approved), entry, good));
+  reopen();
+  EXPECT_EQ(store_->nodes().value().size(), 1u);
+  EXPECT_EQ(store_->audit_log(10).value().size(), 1u);
+  EXPECT_EQ(store_->documents(3).value()[0].document, good[0].document);
+  EXPECT_EQ(store_->documents(2).value()[0].document, good[1].document);
 }
 
 TEST_P(StoreConformance, DocumentNumbersAreNeverHandedOutTwice) {

@@ -1,0 +1,89 @@
+#include "server/sightings.h"
+
+#include <cstring>
+
+namespace postern {
+namespace {
+
+/// nullopt: not a head of a member, or not as it signed it.
+std::optional<store::Store::Seen> verify_head(const Sighting& sighting, const Registry& registry,
+                                              const node::Self& self, const Log& log) {
+  const wire::pb::Signed& message = sighting.head->message;
+  wire::pb::Head head;
+  Signature signature{};
+  if (!head.ParseFromString(message.body()) || message.signature().size() != signature.size())
+    return std::nullopt;
+  std::memcpy(signature.data(), message.signature().data(), signature.size());
+  const NodeId id = node::node_id_of_field(head.node_id());
+  const Registry::Member* member = registry.member(id);
+  if (member == nullptr || member->removed) return std::nullopt;
+  if (!member->key.verifies(node::kHeadContext, as_bytes(message.body()), signature)) {
+    log.error("a head of {} is not as it signed it; it came by {}", member->name,
+              sighting.head->by.hex());
+    return std::nullopt;
+  }
+  store::Store::Seen seen;
+  seen.id = id;
+  seen.time = sighting.seen.time;
+  seen.connected = true;
+  seen.software = head.software();
+  if (head.tls_not_after_ms() != 0)
+    seen.certificate_not_after = wall_from_ms(head.tls_not_after_ms());
+  seen.head_number = head.number();
+  seen.head = to_bytes(std::string_view(message.SerializeAsString()));
+  // The first stamp is the node itself, as its parent saw it; the others are the hops above it.
+  const std::vector<wire::Stamp>& stamps = sighting.head->stamps;
+  std::vector<std::string> path;
+  for (std::size_t i = 1; i < stamps.size(); ++i)
+    if (const auto* hop = registry.member(stamps[i].from)) path.push_back(hop->name);
+  if (!stamps.empty())
+    if (const auto* hop = registry.member(sighting.head->by)) path.push_back(hop->name);
+  path.push_back(self.name);
+  seen.path = std::move(path);
+  for (const auto& stream : head.streams()) {
+    if (stream.lane() > 0xff || !wire::is_lane(static_cast<std::uint8_t>(stream.lane()))) continue;
+    seen.sealed.emplace_back(wire::StreamKey{id,
+                                             {stream.epoch_ordinal(), stream.epoch_random()},
+                                             static_cast<wire::Lane>(stream.lane())},
+                             stream.sealed());
+  }
+  if (head.spool_bytes_max() != 0 && !head.pinned_root_sha256().empty() &&
+      node::digest_of_field(head.pinned_root_sha256()) != self.root_sha256)
+    log.error("{} has pinned another group root than ours", member->name);
+  return seen;
+}
+
+}  // namespace
+
+void Sightings::add(Sighting sighting) {
+  const bool own = sighting.bytes == 0;
+  if (waiting_.size() >= (own ? kOwnSightingsMax : kSightingsMax) ||
+      bytes_ + sighting.bytes > kSightingBytesMax) {
+    ++dropped_;
+    return;
+  }
+  bytes_ += sighting.bytes;
+  waiting_.push_back(std::move(sighting));
+}
+
+std::vector<Sighting> Sightings::take() {
+  bytes_ = 0;
+  return std::exchange(waiting_, {});
+}
+
+Result<std::size_t> note_sightings(const std::vector<Sighting>& sightings, store::Store& store,
+                                   const Registry& registry, const node::Self& self,
+                                   const Log& log) {
+  std::vector<store::Store::Seen> all;
+  for (const Sighting& sighting : sightings) {
+    if (!sighting.head)
+      all.push_back(sighting.seen);
+    else if (auto seen = verify_head(sighting, registry, self, log))
+      all.push_back(std::move(*seen));
+  }
+  auto noted = store.seen(all);
+  if (!noted) return noted;
+  return sightings.size() - *noted;
+}
+
+}  // namespace postern

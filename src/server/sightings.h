@@ -1,0 +1,53 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/log.h"
+#include "server/registry.h"
+#include "store/store.h"
+#include "wire/batch.h"
+#include "wire/channel.pb.h"
+
+namespace postern {
+
+inline constexpr std::size_t kSightingsMax = 20'000;         // waiting for the store
+inline constexpr std::size_t kSightingBytesMax = 16u << 20;  // likewise
+inline constexpr std::size_t kPresenceBytesMax = 4096;       // a larger one is not read
+inline constexpr std::size_t kOwnSightingsMax = 2 * kSightingsMax;
+
+/// Something that was seen of a node: by ourselves, or a head that is still to be verified.
+struct Sighting {
+  store::Store::Seen seen;
+  struct Head {
+    wire::pb::Signed message;
+    std::vector<wire::Stamp> stamps;
+    NodeId by;  // the child that handed it over
+  };
+  std::optional<Head> head;  // then only seen.time counts
+  std::size_t bytes = 0;     // of the message it came in; 0: our own word
+};
+
+/// Sightings on their way to the store, in order. Belongs to the core loop. What comes beyond the
+/// limits is dropped and counted: the next head says the same and more. Our own word, who came and
+/// who went, has more room, so that children cannot crowd it out.
+class Sightings {
+ public:
+  void add(Sighting sighting);
+  std::vector<Sighting> take();
+  std::uint64_t dropped() const { return dropped_; }
+
+ private:
+  std::vector<Sighting> waiting_;
+  std::size_t bytes_ = 0;
+  std::uint64_t dropped_ = 0;
+};
+
+/// Commits them in one transaction; a head only when its node has signed it. Returns how many
+/// changed nothing: of strangers, of heads that came again, of gateways a node is not behind.
+/// Blocking; on the store thread.
+Result<std::size_t> note_sightings(const std::vector<Sighting>& sightings, store::Store& store,
+                                   const Registry& registry, const node::Self& self,
+                                   const Log& log);
+
+}  // namespace postern
