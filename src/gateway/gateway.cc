@@ -171,10 +171,18 @@ void Gateway::on_child(node::Child& child, const node::Candidate& candidate) {
   presence.set_since_ms(to_ms(around_.clock.wall()));
   presence.set_address(candidate.address);
   presences_[child.who().id] = {child.who().id, presence};
-  node_->uplink().send(message_of(wire::Type::presence, presence));
+  // Told above behind its first head: only that shows the server that its way leads through here.
+  awaiting_head_.insert(child.who().id);
+}
+
+void Gateway::announce(const NodeId& id) {
+  const auto known = presences_.find(id);
+  if (awaiting_head_.erase(id) == 0 || known == presences_.end()) return;
+  node_->uplink().send(message_of(wire::Type::presence, known->second.second));
 }
 
 void Gateway::on_child_gone(const node::Child& child, const std::string&) {
+  awaiting_head_.erase(child.who().id);
   wire::pb::Presence presence = presences_[child.who().id].second;
   presence.set_node_id(node::field_of(child.who().id.bytes));
   presence.set_connected(false);
@@ -361,6 +369,7 @@ void Gateway::on_head(node::Child& child, const wire::Message& message) {
   if (!approval) {
     // Its key is not known here, so nothing is decided by its number: the server will judge.
     node_->uplink().send(std::move(up));
+    announce(id);
     return;
   }
   auto key = PublicKey::from_spki(as_bytes(approval->approval.identity_key()));
@@ -382,6 +391,7 @@ void Gateway::on_head(node::Child& child, const wire::Message& message) {
   }
   heads_[id] = {head.number(), up};
   node_->uplink().send(std::move(up));
+  announce(id);
 }
 
 void Gateway::on_presence(node::Child& child, wire::pb::Presence presence) {
@@ -400,10 +410,10 @@ void Gateway::on_presence(node::Child& child, wire::pb::Presence presence) {
 }
 
 void Gateway::on_attached() {
-  // The new parent knows nothing of what is below us.
+  // The new parent knows nothing of what is below us; heads first, they show the way.
+  for (const auto& [node, entry] : heads_) node_->uplink().send(entry.second);
   for (const auto& [node, entry] : presences_)
     node_->uplink().send(message_of(wire::Type::presence, entry.second));
-  for (const auto& [node, entry] : heads_) node_->uplink().send(entry.second);
   on_path_changed();
 }
 

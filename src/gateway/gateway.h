@@ -56,6 +56,7 @@ class Gateway final : node::Node::Listener, node::Children::Owner {
   std::optional<node::Decision> decide_here(const node::Candidate& candidate);
   void ask_upwards(const node::Candidate& candidate, std::function<void(node::Decision)> decided);
   void answer_with_coverage(const wire::StreamKey& stream);
+  void announce(const NodeId& id);
   void flush_answers();
   void send_stored(node::Child& child, std::span<const wire::Coverage> list);
   wire::pb::Hop hop_of(const node::Neighbour& who) const;
@@ -79,6 +80,7 @@ class Gateway final : node::Node::Listener, node::Children::Owner {
   std::map<NodeId, std::pair<NodeId, wire::pb::Presence>>
       presences_;  // by node: the child it came by, what it said
   std::set<wire::StreamKey> to_answer_;
+  std::set<NodeId> awaiting_head_;  // children that attached and have not sent a head yet
   bool flush_posted_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // shared with late posts
   std::uint64_t batches_taken_ = 0, batches_refused_ = 0, heads_dropped_ = 0;
