@@ -521,22 +521,4 @@ std::vector<Measurement> Gateway::own_health() {
           measure("postern.port.garbage", "{connection}", port.garbage + port.not_tls)};
 }
 
-void Gateway::on_http(HttpRequest request, Respond respond) {
-  HttpResponse response;
-  if (request.method != "GET") {
-    response.status = 405;
-    response.body = "only GET\n";
-  } else if (request.target == "/livez") {
-    response.body = "alive\n";
-  } else if (request.target == "/readyz" && request.loopback) {
-    const bool ready = node_->uplink().attached();
-    response.status = ready ? 200 : 503;
-    response.body = ready ? "ready\n" : "no parent is attached\n";
-  } else {
-    response.status = 404;
-    response.body = "not here\n";
-  }
-  respond(std::move(response));
-}
-
 }  // namespace postern

@@ -48,7 +48,9 @@ class Gateway final : node::Node::Listener, node::Children::Owner {
                 SharedBytes message) override;
   void on_offer(node::Child& child, const std::vector<wire::Coverage>& offers) override;
   void on_child_message(node::Child& child, const wire::Message& message) override;
-  void on_http(HttpRequest request, Respond respond) override;
+  std::string not_ready() override {
+    return node_->uplink().attached() ? "" : "no parent is attached";
+  }
 
   void on_head(node::Child& child, const wire::Message& message);
   void on_presence(node::Child& child, wire::pb::Presence presence);

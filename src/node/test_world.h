@@ -97,7 +97,7 @@ class TestParent final : public node::Children::Owner {
     messages.push_back(message);
     changed_();
   }
-  void on_http(HttpRequest, Respond) override {}
+  std::string not_ready() override { return ""; }
 
   struct Batch {
     wire::BatchHeader header;

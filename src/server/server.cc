@@ -726,20 +726,4 @@ void Server::put(SharedBytes message) {
   apply_next();
 }
 
-void Server::on_http(HttpRequest request, Respond respond) {
-  HttpResponse response;
-  if (request.method != "GET") {
-    response.status = 405;
-    response.body = "only GET\n";
-  } else if (request.target == "/livez") {
-    response.body = "alive\n";
-  } else if (request.target == "/readyz" && request.loopback) {
-    response.body = "ready\n";
-  } else {
-    response.status = 404;
-    response.body = "not here\n";
-  }
-  respond(std::move(response));
-}
-
 }  // namespace postern

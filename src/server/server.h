@@ -55,7 +55,7 @@ class Server final : node::Children::Owner {
                 SharedBytes message) override;
   void on_offer(node::Child& child, const std::vector<wire::Coverage>& offers) override;
   void on_child_message(node::Child& child, const wire::Message& message) override;
-  void on_http(HttpRequest request, Respond respond) override;
+  std::string not_ready() override { return ""; }
 
   void on_head(node::Child& child, const wire::Message& message);
   void on_presence(node::Child& child, const wire::Message& message);

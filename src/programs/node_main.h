@@ -1,0 +1,68 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <string>
+
+#include "node/program.h"
+
+namespace postern {
+
+/// What an agent's and a gateway's command line differ in.
+struct NodeMain {
+  std::string program;      // "postern-agent"
+  std::string description;  // first line of --help
+  std::string config;       // default configuration file
+  NodeRole role = NodeRole::agent;
+  std::size_t threads = 0;  // loops for connections besides the core loop
+};
+
+/// `run` and `check-config` of a node. Product is Agent or Gateway: open(), reload(), stop().
+template <typename Product>
+int node_main(int argc, char** argv, const NodeMain& what) {
+  CLI::App app{what.description};
+  app.require_subcommand(1);
+  app.set_version_flag("--version", node::kSoftware);
+  app.footer("Example: " + what.program + " check-config --config " + what.config);
+  std::string config = what.config;
+  auto* run =
+      app.add_subcommand("run", "Run until SIGTERM; SIGHUP reloads configuration and certificate");
+  auto* check = app.add_subcommand("check-config",
+                                   "Say what is wrong with the configuration; exit status 0 or 1");
+  for (CLI::App* verb : {run, check})
+    verb->add_option("--config", config, "Configuration file")->capture_default_str();
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+
+  PosixDisk disk;
+  const auto load = [&] { return load_node_settings(disk, config, what.role); };
+  auto settings = load();
+  if (!settings) {
+    fmt::print(stderr, "{}: {}\n", what.program, settings.error().message);
+    return 1;
+  }
+  if (check->parsed()) {
+    fmt::print("{} is good\n", config);
+    return 0;
+  }
+  return node::run_program(
+      settings->log_level, what.threads, [&](node::Surroundings around) -> Result<node::Running> {
+        auto opened = Product::open(around, *settings);
+        if (!opened) return std::unexpected(opened.error());
+        std::shared_ptr<Product> product = std::move(*opened);
+        const auto reload = [&log = around.log, load, product = product.get()] {
+          if (auto again = load())
+            product->reload(*again);
+          else
+            log.error("nothing is reloaded: {}", again.error().message);
+        };
+        return node::Running{product, reload, [product = product.get()](const std::string& why) {
+                               product->stop(why);
+                             }};
+      });
+}
+
+}  // namespace postern
