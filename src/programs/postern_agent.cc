@@ -2,10 +2,9 @@
 #include "programs/node_main.h"
 
 int main(int argc, char** argv) {
-  using namespace postern;
-  return node_main<Agent>(
+  return postern::node_main<postern::Agent>(
       argc, argv,
       {"postern-agent",
        "The Postern agent: measures this machine and reports to a gateway or management server.",
-       "/etc/postern/agent.yaml", NodeRole::agent, 0});
+       "/etc/postern/agent.yaml", postern::NodeRole::agent, 0});
 }

@@ -5,11 +5,11 @@
 #include "programs/node_main.h"
 
 int main(int argc, char** argv) {
-  using namespace postern;
-  return node_main<Gateway>(argc, argv,
-                            {"postern-gateway",
-                             "The Postern gateway: takes what agents and gateways report, keeps it "
-                             "on disk, and hands it on.",
-                             "/etc/postern/gateway.yaml", NodeRole::gateway,
-                             std::max(1u, std::thread::hardware_concurrency())});
+  return postern::node_main<postern::Gateway>(
+      argc, argv,
+      {"postern-gateway",
+       "The Postern gateway: takes what agents and gateways report, keeps it "
+       "on disk, and hands it on.",
+       "/etc/postern/gateway.yaml", postern::NodeRole::gateway,
+       std::max(1u, std::thread::hardware_concurrency())});
 }

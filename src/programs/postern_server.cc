@@ -4,9 +4,8 @@
 #include "node/program.h"
 #include "server/server.h"
 
+namespace postern {
 namespace {
-
-using namespace postern;
 
 int init(const InitRequest& request) {
   PosixDisk disk;
@@ -29,9 +28,7 @@ int init(const InitRequest& request) {
   return 0;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int server_main(int argc, char** argv) {
   CLI::App app{
       "The Postern management server: applies what the group reports, and decides who belongs to "
       "it."};
@@ -90,3 +87,8 @@ int main(int argc, char** argv) {
             shared, reload, [server = shared.get()](const std::string& why) { server->stop(why); }};
       });
 }
+
+}  // namespace
+}  // namespace postern
+
+int main(int argc, char** argv) { return postern::server_main(argc, argv); }
