@@ -147,10 +147,40 @@ Result<GapRecord> decode_gap(ByteView payload) {
   if (!in.exhausted()) return fail(Errc::invalid, "a gap record of {} bytes", payload.size());
   if (gap.first == 0 || gap.last < gap.first)
     return fail(Errc::invalid, "a gap record from {} to {}", gap.first, gap.last);
-  if (reason < 1 || reason > 4)
-    return fail(Errc::invalid, "a gap record with reason {}; known are 1 to 4", reason);
+  if (reason < 1 || reason > 5)
+    return fail(Errc::invalid, "a gap record with reason {}; known are 1 to 5", reason);
   gap.reason = static_cast<GapRecord::Reason>(reason);
   return gap;
+}
+
+const char* to_string(GapRecord::Reason reason) {
+  static constexpr const char* kWords[] = {"unknown",    "shed for space", "node removed",
+                                           "unreadable", "export",         "state folder set back"};
+  const auto index = static_cast<std::size_t>(reason);
+  return index < std::size(kWords) ? kWords[index] : kWords[0];
+}
+
+Bytes encode(const ReleaseRecord& release) {
+  Writer out;
+  release.stream.write(out);
+  out.u64(release.first).u64(release.last).bytes(release.at_last).bytes(release.parent.bytes);
+  return out.take();
+}
+
+Result<ReleaseRecord> decode_release(ByteView payload) {
+  Reader in(payload);
+  auto stream = StreamKey::read(in);
+  if (!stream) return std::unexpected(stream.error());
+  ReleaseRecord release;
+  release.stream = *stream;
+  release.first = in.u64();
+  release.last = in.u64();
+  release.at_last = in.array<32>();
+  release.parent.bytes = in.array<16>();
+  if (!in.exhausted()) return fail(Errc::invalid, "a release record of {} bytes", payload.size());
+  if (release.first == 0 || release.last < release.first)
+    return fail(Errc::invalid, "a release record from {} to {}", release.first, release.last);
+  return release;
 }
 
 Bytes encode(const EpochOpening& opening) {

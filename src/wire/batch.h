@@ -13,7 +13,8 @@ enum class PayloadKind : std::uint8_t {
   logs = 2,
   gap = 3,
   epoch_opening = 4,
-  probe = 5
+  probe = 5,
+  release = 6
 };
 enum class Compression : std::uint8_t { none = 0, zstd = 1 };
 
@@ -77,7 +78,13 @@ Result<Bytes> add_stamp(ByteView message, const Stamp& stamp);
 
 /// Gap record (B20): these batches do not exist any more, by the word of their origin.
 struct GapRecord {
-  enum class Reason : std::uint8_t { shed = 1, removed = 2, unreadable = 3, exported = 4 };
+  enum class Reason : std::uint8_t {
+    shed = 1,
+    removed = 2,
+    unreadable = 3,
+    exported = 4,
+    set_back = 5
+  };
   StreamKey stream;
   std::uint64_t first = 0, last = 0;
   Digest before{}, at_last{};
@@ -88,6 +95,21 @@ struct GapRecord {
 };
 Bytes encode(const GapRecord& gap);
 Result<GapRecord> decode_gap(ByteView payload);
+const char* to_string(GapRecord::Reason reason);  // "shed for space"
+
+/// Release record (B25): of these batches the origin has no copy any more; `parent` has stored
+/// them.
+struct ReleaseRecord {
+  StreamKey stream;
+  std::uint64_t first = 0, last = 0;
+  Digest at_last{};
+  NodeId parent;
+  bool operator==(const ReleaseRecord&) const = default;
+};
+Bytes encode(const ReleaseRecord& release);
+Result<ReleaseRecord> decode_release(ByteView payload);
+
+inline constexpr std::size_t kProbeIdBytes = 16;  // payload of a trace probe (B27)
 
 /// Epoch opening (B24).
 struct EpochOpening {
