@@ -121,6 +121,25 @@ TEST(Gap, RoundTripsAndRefusesNonsense) {
   EXPECT_FALSE(decode_gap(as_bytes("short")));
 }
 
+TEST(Gap, SaysWhyInWords) {
+  EXPECT_STREQ(to_string(GapRecord::Reason::shed), "shed for space");
+  EXPECT_STREQ(to_string(GapRecord::Reason::set_back), "state folder set back");
+  EXPECT_STREQ(to_string(static_cast<GapRecord::Reason>(77)), "unknown");
+}
+
+TEST(Release, RoundTripsAndRefusesNonsense) {
+  ReleaseRecord release{a_stream(), 5, 9, digest_of(4), {}};
+  release.parent.bytes.fill(std::byte{0x1c});
+  EXPECT_EQ(decode_release(encode(release)), release);
+  release.first = 0;
+  EXPECT_FALSE(decode_release(encode(release)));
+  release.first = 10;
+  EXPECT_FALSE(decode_release(encode(release)));
+  Bytes longer = encode(ReleaseRecord{a_stream(), 5, 9, digest_of(4), {}});
+  longer.push_back(std::byte{0});
+  EXPECT_FALSE(decode_release(longer));
+}
+
 TEST(EpochOpening, RoundTrips) {
   EpochOpening opening;
   opening.previous = {2, 99};
