@@ -1,6 +1,7 @@
 #include "gateway/gateway.h"
 
 #include "node/admission.h"
+#include "node/signed.h"
 
 namespace postern {
 namespace {
@@ -373,11 +374,7 @@ void Gateway::on_head(node::Child& child, const wire::Message& message) {
     return;
   }
   auto key = PublicKey::from_spki(as_bytes(approval->approval.identity_key()));
-  Signature signature{};
-  const bool fits = signed_head.signature().size() == signature.size();
-  if (fits) std::memcpy(signature.data(), signed_head.signature().data(), signature.size());
-  if (!key || !fits ||
-      !key->verifies(node::kHeadContext, as_bytes(signed_head.body()), signature)) {
+  if (!key || !node::verifies(*key, node::kHeadContext, signed_head)) {
     if (heads_dropped_++ % 100 == 0)
       log_.error("a head of {} that came by {} is not as it signed it", approval->approval.name(),
                  child.who().name);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "identity/certificate.h"
+#include "node/signed.h"
 
 namespace postern::node {
 namespace {
@@ -43,13 +44,9 @@ std::expected<Neighbour, Refusal> verify(const Message& m, bool dialled, const D
   if (!key) return std::unexpected(bad_proof(m.name(), "its identity key cannot be read"));
 
   wire::pb::Statement statement;
-  Signature signature{};
-  const auto& signed_statement = m.statement();
-  if (signed_statement.signature().size() != signature.size() ||
-      !statement.ParseFromString(signed_statement.body()))
+  if (!statement.ParseFromString(m.statement().body()))
     return std::unexpected(bad_proof(m.name(), "its statement cannot be read"));
-  std::memcpy(signature.data(), signed_statement.signature().data(), signature.size());
-  if (!key->verifies(kStatementContext, as_bytes(signed_statement.body()), signature))
+  if (!verifies(*key, kStatementContext, m.statement()))
     return std::unexpected(bad_proof(m.name(), "its statement is signed by another key"));
   if (statement.name() != m.name())
     return std::unexpected(bad_proof(m.name(), "its statement is for another name"));
@@ -64,6 +61,7 @@ std::expected<Neighbour, Refusal> verify(const Message& m, bool dialled, const D
                             m.name(), self.group),
                 std::chrono::minutes(5)});
 
+  Signature signature{};
   if (m.proof().size() != signature.size())
     return std::unexpected(bad_proof(m.name(), "its proof is missing"));
   std::memcpy(signature.data(), m.proof().data(), signature.size());
@@ -97,10 +95,7 @@ wire::pb::Signed Self::statement(const Digest& tls_key, WallTime now) const {
   statement.set_name(name);
   statement.set_tls_key_sha256(field_of(tls_key));
   statement.set_issued_ms(to_ms(now));
-  wire::pb::Signed result;
-  result.set_body(statement.SerializeAsString());
-  result.set_signature(field_of(identity.sign(kStatementContext, as_bytes(result.body()))));
-  return result;
+  return sign(identity, kStatementContext, statement.SerializeAsString());
 }
 
 std::string Self::proof(const Exporter& exporter, bool dialled) const {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "node/signed.h"
+
 namespace postern::node {
 namespace {
 
@@ -13,15 +15,6 @@ const char* name_of(std::uint32_t type) {
   static constexpr const char* kNames[] = {"unknown", "delegation",    "successor", "approval",
                                            "deny",    "configuration", "tick",      "task"};
   return type < std::size(kNames) ? kNames[type] : kNames[0];
-}
-
-Result<Signature> signature_of(const wire::pb::Signed& document) {
-  Signature signature;
-  if (document.signature().size() != signature.size())
-    return fail(Errc::invalid, "a signature of {} bytes; it has 64", document.signature().size());
-  const ByteView bytes = as_bytes(document.signature());
-  std::copy(bytes.begin(), bytes.end(), signature.begin());
-  return signature;
 }
 
 NodeId node_id_from(std::string_view bytes) {
@@ -100,9 +93,7 @@ Result<Trust::Taken> Trust::verify_and_keep(const wire::pb::Signed& document, Wa
     return fail(Errc::denied, "a {} that is not signed by the group root", name_of(body.type()));
   auto key = signer(document.signer(), scope_of(body.type()), now);
   if (!key) return std::unexpected(key.error());
-  auto signature = signature_of(document);
-  if (!signature) return std::unexpected(signature.error());
-  if (!(*key)->verifies(kDocumentContext, as_bytes(document.body()), *signature))
+  if (!verifies(**key, kDocumentContext, document))
     return fail(Errc::denied, "a {} document whose signature does not verify",
                 name_of(body.type()));
   if (body.expires_ms() != 0 && body.expires_ms() < to_ms(now))
@@ -200,6 +191,15 @@ Result<> Trust::believe(const wire::SettledView& view, WallTime now) const {
   return {};
 }
 
+Result<> Trust::believe(const wire::pb::Signed& message, std::string_view context, Scope scope,
+                        WallTime now) const {
+  auto key = signer(message.signer(), scope, now);
+  if (!key) return std::unexpected(key.error());
+  if (!verifies(**key, context, message))
+    return fail(Errc::denied, "a message ({}) whose signature does not verify", context);
+  return {};
+}
+
 std::optional<Trust::Denied> Trust::denied(const NodeId& id, const Digest& tls_key) const {
   if (const auto node = denied_nodes_.find(id); node != denied_nodes_.end())
     return Denied{node->second};
@@ -253,12 +253,7 @@ std::filesystem::path Trust::file_of(const wire::pb::DocumentBody& body) const {
 
 wire::pb::Signed sign_document(const wire::pb::DocumentBody& body, const PrivateKey& key,
                                std::uint64_t number) {
-  wire::pb::Signed document;
-  document.set_body(body.SerializeAsString());
-  const Signature signature = key.sign(kDocumentContext, as_bytes(document.body()));
-  document.set_signature(signature.data(), signature.size());
-  document.set_signer(number);
-  return document;
+  return sign(key, kDocumentContext, body.SerializeAsString(), number);
 }
 
 }  // namespace postern::node

@@ -32,6 +32,9 @@ enum class DocumentType : std::uint32_t {
   tick,
   task
 };
+inline constexpr std::string_view kHoleContext = "postern hole v1";    // channel.md#W52
+inline constexpr std::string_view kTraceContext = "postern trace v1";  // channel.md#W54
+
 enum class Scope : std::uint32_t { documents = 1, settled = 2, ticks = 3, authority = 4 };
 
 /// What this node believes of the group (rule T4): the pinned root, delegations under it, the
@@ -62,6 +65,10 @@ class Trust {
 
   /// document.md and batch.md#B41: group, delegation, scope, time, signature.
   Result<> believe(const wire::SettledView& settled, WallTime now) const;
+
+  /// A message of the group that is no document: signed under a delegation with `scope`.
+  Result<> believe(const wire::pb::Signed& message, std::string_view context, Scope scope,
+                   WallTime now) const;
 
   struct Denied {
     std::uint32_t reason = 0;  // document.md#G13
