@@ -6,11 +6,11 @@
 
 namespace postern {
 
-Worker::Worker(const std::string& name) : thread_([this] { run(); }) {
+ThreadWorker::ThreadWorker(const std::string& name) : thread_([this] { run(); }) {
   pthread_setname_np(thread_.native_handle(), name.substr(0, 15).c_str());
 }
 
-Worker::~Worker() {
+ThreadWorker::~ThreadWorker() {
   {
     const std::lock_guard lock(mutex_);
     ending_ = true;
@@ -19,7 +19,7 @@ Worker::~Worker() {
   thread_.join();
 }
 
-void Worker::post(std::move_only_function<void()> task) {
+void ThreadWorker::post(std::move_only_function<void()> task) {
   {
     const std::lock_guard lock(mutex_);
     tasks_.push_back(std::move(task));
@@ -27,7 +27,7 @@ void Worker::post(std::move_only_function<void()> task) {
   changed_.notify_one();
 }
 
-void Worker::run() {
+void ThreadWorker::run() {
   std::unique_lock lock(mutex_);
   while (true) {
     changed_.wait(lock, [this] { return ending_ || !tasks_.empty(); });
@@ -39,6 +39,10 @@ void Worker::run() {
     task = nullptr;  // what it owned ends outside of the lock
     lock.lock();
   }
+}
+
+std::unique_ptr<Worker> ThreadWorkers::start(const std::string& name) {
+  return std::make_unique<ThreadWorker>(name);
 }
 
 }  // namespace postern

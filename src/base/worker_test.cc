@@ -10,8 +10,9 @@ namespace {
 TEST(Worker, RunsEverythingInOrderBeforeItEnds) {
   std::vector<int> ran;
   {
-    Worker worker("test");
-    for (int i = 0; i < 100; ++i) worker.post([&ran, i] { ran.push_back(i); });
+    ThreadWorkers workers;
+    const auto worker = workers.start("test");
+    for (int i = 0; i < 100; ++i) worker->post([&ran, i] { ran.push_back(i); });
   }
   ASSERT_EQ(ran.size(), 100u);
   for (int i = 0; i < 100; ++i) EXPECT_EQ(ran[static_cast<std::size_t>(i)], i);
