@@ -9,7 +9,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "spool/segment.h"
@@ -63,8 +62,8 @@ struct Spool::Impl {
   std::uint64_t active = 0;  // number of the segment being written; 0: none
   std::unique_ptr<File> active_file;
 
-  std::unordered_map<wire::StreamKey, Location> settled;   // the newest on the disk
-  std::unordered_map<wire::StreamKey, SharedBytes> noted;  // newer, not written yet
+  std::map<wire::StreamKey, Location> settled;   // the newest on the disk
+  std::map<wire::StreamKey, SharedBytes> noted;  // newer, not written yet
 
   Usage counted;  // bytes_max and file sizes are filled in by usage()
   bool space_to_reclaim = false;

@@ -1,27 +1,23 @@
 #include "spool/spool_thread.h"
 
-#include <pthread.h>
-
 #include <utility>
 
 #include "base/invariant.h"
 
 namespace postern::spool {
 
-SpoolThread::SpoolThread(std::unique_ptr<Spool> spool, Post post, std::size_t queue_bytes_max)
+SpoolThread::SpoolThread(std::unique_ptr<Spool> spool, std::unique_ptr<Worker> worker, Post post,
+                         std::size_t queue_bytes_max)
     : spool_(std::move(spool)),
       post_(std::move(post)),
       queue_bytes_max_(queue_bytes_max),
       usage_(spool_->usage()),
-      thread_([this] { run(); }) {}
+      worker_(std::move(worker)) {}
 
 SpoolThread::~SpoolThread() {
-  {
-    const std::scoped_lock lock(mutex_);
-    stopping_ = true;
-  }
-  work_waits_.notify_one();
-  thread_.join();
+  // Behind all work: it writes what was noted, and the disk belongs to the worker.
+  worker_->post([this] { spool_.reset(); });
+  worker_.reset();
 }
 
 bool SpoolThread::has_room(std::size_t bytes) const {
@@ -39,7 +35,7 @@ void SpoolThread::append(Spool::Append batch, std::function<void(Result<Location
     if (waiting + bytes <= queue_bytes_max_) {
       queued_bytes_ += bytes;
       queue_.appends.push_back({std::move(batch), std::move(done)});
-      work_waits_.notify_one();
+      wake();
       return;
     }
   }
@@ -52,19 +48,19 @@ void SpoolThread::append(Spool::Append batch, std::function<void(Result<Location
 void SpoolThread::read(const Location& location, std::function<void(Result<Bytes>)> done) {
   const std::scoped_lock lock(mutex_);
   queue_.reads.push_back({location, std::move(done)});
-  work_waits_.notify_one();
+  wake();
 }
 
 void SpoolThread::release(std::vector<Location> locations) {
   const std::scoped_lock lock(mutex_);
   queue_.released.insert(queue_.released.end(), locations.begin(), locations.end());
-  work_waits_.notify_one();
+  wake();
 }
 
 void SpoolThread::note_settled(const wire::StreamKey& stream, SharedBytes settled_message) {
   const std::scoped_lock lock(mutex_);
   queue_.settled.push_back({stream, std::move(settled_message)});
-  work_waits_.notify_one();
+  wake();
 }
 
 Usage SpoolThread::usage() const {
@@ -72,18 +68,20 @@ Usage SpoolThread::usage() const {
   return usage_;
 }
 
-void SpoolThread::run() {
-  ::pthread_setname_np(::pthread_self(), "spool");
-  while (auto work = wait_for_work()) do_work(std::move(*work));
-  spool_.reset();  // writes what was noted; the disk belongs to this thread
+/// With the lock held. What is queued while a piece of work runs shares the next one.
+void SpoolThread::wake() {
+  if (std::exchange(posted_, true)) return;
+  worker_->post([this] { work_off(); });
 }
 
-/// Everything that waits; nothing once the owner is gone and all is done.
-std::optional<SpoolThread::Work> SpoolThread::wait_for_work() {
-  std::unique_lock lock(mutex_);
-  work_waits_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
-  if (queue_.empty()) return std::nullopt;
-  return std::exchange(queue_, Work());
+void SpoolThread::work_off() {
+  Work work;
+  {
+    const std::scoped_lock lock(mutex_);
+    posted_ = false;
+    work = std::exchange(queue_, Work());
+  }
+  do_work(std::move(work));
 }
 
 /// Reads first, because somebody's connection waits for them and a release behind them may delete

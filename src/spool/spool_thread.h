@@ -1,13 +1,11 @@
 #pragma once
 
-#include <condition_variable>
 #include <functional>
 #include <memory>
 #include <mutex>
-#include <optional>
-#include <thread>
 #include <vector>
 
+#include "base/worker.h"
 #include "spool/spool.h"
 
 namespace postern::spool {
@@ -15,7 +13,7 @@ namespace postern::spool {
 inline constexpr std::size_t kQueueBytesMax = 64u << 20;  // messages waiting for their sync
 inline constexpr std::size_t kGroupBytesMax = 8u << 20;   // messages in one append of the spool
 
-/// Runs a Spool on a thread of its own, named "spool", so that no event loop waits for a disk.
+/// Runs a Spool on a worker of its own, so that no event loop waits for a disk.
 ///
 /// Group commit: whatever waits when the previous sync returned goes into the next one (up to
 /// kGroupBytesMax); there is no timer. All functions may be called from any thread and return at
@@ -25,9 +23,11 @@ inline constexpr std::size_t kGroupBytesMax = 8u << 20;   // messages in one app
 class SpoolThread {
  public:
   using Post = std::function<void(std::function<void()>)>;
-  SpoolThread(std::unique_ptr<Spool> spool, Post post,
+  /// The worker has nothing else to do.
+  SpoolThread(std::unique_ptr<Spool> spool, std::unique_ptr<Worker> worker, Post post,
               std::size_t queue_bytes_max = kQueueBytesMax);
-  /// Finishes what is queued, then joins. It takes as long as the disk does.
+  /// Finishes what is queued, then ends the spool and the worker. It takes as long as the disk
+  /// does.
   ~SpoolThread();
   SpoolThread(const SpoolThread&) = delete;
   SpoolThread& operator=(const SpoolThread&) = delete;
@@ -42,7 +42,7 @@ class SpoolThread {
   void release(std::vector<Location> locations);
   void note_settled(const wire::StreamKey& stream, SharedBytes settled_message);
 
-  Usage usage() const;  // as of the last time the thread finished something
+  Usage usage() const;  // as of the last time the worker finished something
 
  private:
   struct PendingAppend {
@@ -62,29 +62,25 @@ class SpoolThread {
     std::vector<PendingRead> reads;
     std::vector<PendingSettled> settled;
     std::vector<Location> released;
-    bool empty() const {
-      return appends.empty() && reads.empty() && settled.empty() && released.empty();
-    }
   };
 
-  void run();
-  std::optional<Work> wait_for_work();
+  void wake();
+  void work_off();
   void do_work(Work work);
   void do_appends(std::span<PendingAppend> group);
   void finish(std::vector<std::function<void()>> completions, std::size_t appended_bytes);
 
-  std::unique_ptr<Spool> spool_;  // the thread's alone once it runs
+  std::unique_ptr<Spool> spool_;  // the worker's alone once something was posted to it
   const Post post_;
   const std::size_t queue_bytes_max_;
 
-  mutable std::mutex mutex_;  // guards the five below
-  std::condition_variable work_waits_;
+  mutable std::mutex mutex_;  // guards the four below
   Work queue_;
   std::size_t queued_bytes_ = 0;  // of appends without a result
   Usage usage_;
-  bool stopping_ = false;
+  bool posted_ = false;  // a piece of work waits for the worker and will take all that is queued
 
-  std::thread thread_;  // last: it uses all the others
+  std::unique_ptr<Worker> worker_;  // last: it uses all the others
 };
 
 }  // namespace postern::spool

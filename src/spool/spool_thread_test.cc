@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <condition_variable>
 #include <deque>
 
 #include "base/fake_disk.h"
@@ -88,7 +89,8 @@ struct Fixture {
     ASSERT_TRUE(opened);
     entries = std::move(opened->entries);
     settled = std::move(opened->settled);
-    thread = std::make_unique<SpoolThread>(std::move(opened->spool), loop.post(), queue_bytes_max);
+    thread = std::make_unique<SpoolThread>(std::move(opened->spool), workers.start("spool"),
+                                           loop.post(), queue_bytes_max);
   }
   void append(Spool::Append one) {
     thread->append(std::move(one),
@@ -102,6 +104,7 @@ struct Fixture {
   FakeDisk disk;
   Log log{Level::error};
   Loop loop;
+  ThreadWorkers workers;
   std::vector<Entry> entries;
   std::map<wire::StreamKey, SharedBytes> settled;
   std::vector<Result<Location>> results;
