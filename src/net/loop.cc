@@ -59,7 +59,7 @@ struct Loop::Parts {
     std::shared_ptr<Watcher> watcher;
   };
 
-  int epoll = -1, wake = -1, alarm = -1;
+  int epoll = -1, wake = -1, alarm = -1;  // made when first needed: run_ready() needs none
   std::unordered_map<int, Watched> watched;
   std::uint32_t generation = 0;
   std::shared_ptr<Timer::Table> timers = std::make_shared<Timer::Table>();
@@ -67,10 +67,22 @@ struct Loop::Parts {
   std::vector<int> signal_descriptors;
   std::vector<std::byte> scratch;
 
-  std::mutex mutex;  // guards the two below: the one place where threads meet
+  std::mutex mutex;  // guards the two below and the making of `wake`: where threads meet
   std::vector<Task> posted;
   bool stopping = false;
   std::atomic<std::thread::id> thread{};
+
+  /// Whoever posts either sees `wake` or has posted before the loop looks, so no wake-up is lost.
+  void open() {
+    if (epoll >= 0) return;
+    const std::lock_guard lock(mutex);
+    epoll = epoll_create1(EPOLL_CLOEXEC);
+    wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    alarm = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
+    invariant(epoll >= 0 && wake >= 0 && alarm >= 0, "descriptors for a loop");
+    add(wake);
+    add(alarm);
+  }
 
   void add(int descriptor) {
     epoll_event event{};
@@ -91,10 +103,11 @@ struct Loop::Parts {
     entry.events = events;
   }
 
-  void ring() {
+  static void ring(int bell) {
+    if (bell < 0) return;  // it has never run, and looks before it first sleeps
     const std::uint64_t one = 1;
     [[maybe_unused]] const ssize_t written =
-        ::write(wake, &one, sizeof one);  // full: it rings already
+        ::write(bell, &one, sizeof one);  // full: it rings already
   }
 
   void arm_alarm(TimePoint now) {
@@ -151,6 +164,11 @@ struct Loop::Parts {
     return !tasks.empty();
   }
 
+  bool has_tasks() {
+    const std::lock_guard lock(mutex);
+    return !posted.empty();
+  }
+
   bool has_posted() {
     const std::lock_guard lock(mutex);
     return !posted.empty() || stopping;
@@ -177,13 +195,6 @@ Loop::Loop(std::string name, const Clock& clock)
     : name_(std::move(name)), clock_(clock), parts_(std::make_unique<Parts>()) {
   // A peer that is gone is an error of write(), never the end of the process.
   std::signal(SIGPIPE, SIG_IGN);
-  parts_->epoll = epoll_create1(EPOLL_CLOEXEC);
-  parts_->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  parts_->alarm = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
-  invariant(parts_->epoll >= 0 && parts_->wake >= 0 && parts_->alarm >= 0,
-            "descriptors for a loop");
-  parts_->add(parts_->wake);
-  parts_->add(parts_->alarm);
 }
 
 Loop::~Loop() {
@@ -197,10 +208,12 @@ Loop::~Loop() {
   while (parts_->drop_posted()) {
   }
   for (int descriptor : parts_->signal_descriptors) ::close(descriptor);
-  for (int descriptor : {parts_->alarm, parts_->wake, parts_->epoll}) ::close(descriptor);
+  for (int descriptor : {parts_->alarm, parts_->wake, parts_->epoll})
+    if (descriptor >= 0) ::close(descriptor);
 }
 
 void Loop::run() {
+  parts_->open();
   parts_->thread = std::this_thread::get_id();
   std::array<epoll_event, kEventsPerTurn> events;
   for (bool go_on = true; go_on;) {
@@ -217,23 +230,44 @@ void Loop::run() {
   parts_->thread = std::thread::id();
 }
 
+std::optional<TimePoint> Loop::run_ready() {
+  struct Here {  // also when a task throws
+    explicit Here(Parts& loop) : parts(loop) { parts.thread = std::this_thread::get_id(); }
+    ~Here() { parts.thread = std::thread::id(); }
+    Parts& parts;
+  };
+  invariant(!here(), "a loop's tasks do not run the loop");
+  const Here mark(*parts_);
+  const auto& armed = parts_->timers->armed;
+  do {
+    parts_->run_due(now());
+    parts_->run_posted();
+  } while (parts_->has_tasks() || (!armed.empty() && armed.begin()->first.first <= now()));
+  if (armed.empty()) return std::nullopt;
+  return armed.begin()->first.first;
+}
+
 void Loop::stop() {
+  int bell = -1;
   {
     const std::lock_guard lock(parts_->mutex);
     parts_->stopping = true;
+    bell = parts_->wake;
   }
-  parts_->ring();
+  Parts::ring(bell);
 }
 
 void Loop::post(Task task) {
   bool first = false;
+  int bell = -1;
   {
     const std::lock_guard lock(parts_->mutex);
     first = parts_->posted.empty();
     parts_->posted.push_back(std::move(task));
+    bell = parts_->wake;
   }
   // Our own thread looks before it sleeps; only the first of others has to wake it.
-  if (first && !here()) parts_->ring();
+  if (first && !here()) Parts::ring(bell);
 }
 
 Loop::Timer Loop::after(Duration delay, Task task) {
@@ -248,6 +282,7 @@ Loop::Timer Loop::after(Duration delay, Task task) {
 bool Loop::here() const { return parts_->thread.load() == std::this_thread::get_id(); }
 
 void Loop::watch(int descriptor, bool readable, bool writable, std::shared_ptr<Watcher> watcher) {
+  parts_->open();
   auto [at, inserted] = parts_->watched.try_emplace(descriptor);
   invariant(inserted, "a descriptor is watched once");
   at->second.generation = ++parts_->generation;

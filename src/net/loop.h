@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <thread>
@@ -23,7 +24,8 @@ using Task = std::move_only_function<void()>;
 /// It is written straight on epoll because connections change loops (rule C2), timers count while
 /// the machine sleeps, and an idle connection must cost no more than its descriptor's table entry.
 /// Everything but post(), stop() and here() is for the loop's own thread, or for any one thread
-/// while run() is not running. Constructing one makes the process ignore SIGPIPE.
+/// while run() is not running. Constructing one makes the process ignore SIGPIPE; its descriptors
+/// are made when it first runs or watches.
 class Loop {
  public:
   /// Gets told about a descriptor. Called on the loop's thread.
@@ -60,6 +62,13 @@ class Loop {
   /// May be called again.
   void run();
   void stop();  // any thread
+
+  /// For a driver with a clock of its own, in place of run(): runs what was posted, in the order of
+  /// posting, and the timers that are due by clock(), by due time and then in the order of arming,
+  /// until neither is left. Looks at no descriptor and never waits; stop() means nothing to it. A
+  /// clock that stands still and a timer that always arms itself for now keep it for ever. Returns
+  /// when the next timer is due; nothing when none is armed.
+  std::optional<TimePoint> run_ready();
 
   /// Runs `task` on the loop's thread, in the order of posting, never inside post(). Any thread.
   /// Unbounded by itself: whoever posts for a peer has a bound of its own.

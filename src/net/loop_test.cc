@@ -126,5 +126,47 @@ TEST_F(LoopTest, TheCoreIsTheOnlyLoopWhenThereAreNoThreads) {
   EXPECT_NE(loops.new_id(), loops.new_id());
 }
 
+TEST(LoopOnAFakeClock, RunsWhatIsPostedAndDueAndSaysWhenToComeBack) {
+  FakeClock clock;
+  Loop loop("virtual", clock);
+  EXPECT_EQ(loop.run_ready(), std::nullopt) << "nothing is armed";
+  std::string seen;
+  const TimePoint start = clock.now();
+  auto late = loop.after(std::chrono::seconds(2), [&] { seen += "d"; });
+  auto same = loop.after(std::chrono::seconds(1), [&] { seen += "a"; });
+  auto after_it = loop.after(std::chrono::seconds(1), [&] {
+    EXPECT_TRUE(loop.here());
+    seen += "b";
+    loop.post([&] { seen += "c"; });
+  });
+  loop.post([&] {
+    seen += "1";
+    loop.post([&] { seen += "3"; });
+  });
+  loop.post([&] { seen += "2"; });
+  EXPECT_EQ(loop.run_ready(), start + std::chrono::seconds(1));
+  EXPECT_EQ(seen, "123") << "what is posted meanwhile too, in order";
+  EXPECT_FALSE(loop.here());
+  clock.advance(std::chrono::seconds(1));
+  EXPECT_EQ(loop.run_ready(), start + std::chrono::seconds(2));
+  EXPECT_EQ(seen, "123abc");
+  clock.advance(std::chrono::hours(1));
+  EXPECT_EQ(loop.run_ready(), std::nullopt);
+  EXPECT_EQ(seen, "123abcd");
+}
+
+TEST(LoopOnAFakeClock, ATimerArmedForNowFiresInTheSameCall) {
+  FakeClock clock;
+  Loop loop("virtual", clock);
+  Loop::Timer timer;
+  int fired = 0;
+  std::function<void()> again = [&] {
+    if (++fired < 3) timer = loop.after(Duration(0), [&] { again(); });
+  };
+  loop.post([&] { again(); });
+  EXPECT_EQ(loop.run_ready(), std::nullopt);
+  EXPECT_EQ(fired, 3);
+}
+
 }  // namespace
 }  // namespace postern
