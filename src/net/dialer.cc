@@ -233,7 +233,7 @@ const char* to_string(DialFailure::Stage stage) {
   return "unknown";
 }
 
-class Dialer::Parts final : public std::enable_shared_from_this<Parts> {
+class SocketDialer::Parts final : public std::enable_shared_from_this<Parts> {
  public:
   explicit Parts(Loops& loops) : loops_(loops) {}
 
@@ -339,9 +339,9 @@ class Dialer::Parts final : public std::enable_shared_from_this<Parts> {
       std::make_shared<Resolving>();  // shared with threads
 };
 
-Dialer::Dialer(Loops& loops) : parts_(std::make_shared<Parts>(loops)) {}
-Dialer::~Dialer() { parts_->forget_all(); }
-void Dialer::dial(DialRequest request, std::function<void(const DialResult&)> done) {
+SocketDialer::SocketDialer(Loops& loops) : parts_(std::make_shared<Parts>(loops)) {}
+SocketDialer::~SocketDialer() { parts_->forget_all(); }
+void SocketDialer::dial(DialRequest request, std::function<void(const DialResult&)> done) {
   parts_->dial(std::move(request), std::move(done));
 }
 

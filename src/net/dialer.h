@@ -36,20 +36,27 @@ const char* to_string(DialFailure::Stage stage);
 
 using DialResult = std::expected<std::shared_ptr<Channel>, DialFailure>;
 
-/// Opens channels. Made, used and ended on the core loop, before `loops` ends; ending it forgets
-/// the dials under way, without a callback.
+/// Opens channels. Made, used and ended on the core loop; ending it forgets the dials under way,
+/// without a callback.
 ///
 /// That the other side objects to *our* certificate shows only after our own handshake ended: the
 /// dial succeeds, then the channel's on_refused says so (rule C8).
 class Dialer {
  public:
-  explicit Dialer(Loops& loops);
-  ~Dialer();
-  Dialer(const Dialer&) = delete;
-  Dialer& operator=(const Dialer&) = delete;
-
+  virtual ~Dialer() = default;
   /// `done` is called once, on the core loop, never inside this call. Call set_handler() in it.
-  void dial(DialRequest request, std::function<void(const DialResult&)> done);
+  virtual void dial(DialRequest request, std::function<void(const DialResult&)> done) = 0;
+};
+
+/// Over TCP and TLS. Ends before `loops` does.
+class SocketDialer final : public Dialer {
+ public:
+  explicit SocketDialer(Loops& loops);
+  ~SocketDialer() override;
+  SocketDialer(const SocketDialer&) = delete;
+  SocketDialer& operator=(const SocketDialer&) = delete;
+
+  void dial(DialRequest request, std::function<void(const DialResult&)> done) override;
 
  private:
   class Parts;

@@ -46,7 +46,7 @@ Result<Descriptor> listening_socket(const SocketAddress& address) {
 
 }  // namespace
 
-class Port::Parts final : public std::enable_shared_from_this<Parts> {
+class SocketPort::Parts final : public std::enable_shared_from_this<Parts> {
  public:
   Parts(Loops& loops_in, PortHandler& handler, std::shared_ptr<const TlsContext> tls)
       : loops(loops_in), gate_loop(loops_in.at(0)), handler_(&handler), tls_(std::move(tls)) {}
@@ -209,9 +209,9 @@ class Port::Parts final : public std::enable_shared_from_this<Parts> {
   std::shared_ptr<const TlsContext> tls_;
 };
 
-Result<std::unique_ptr<Port>> Port::listen(Loops& loops, const Log& log,
-                                           std::shared_ptr<const TlsContext> tls,
-                                           PortHandler& handler, PortOptions options) {
+Result<std::unique_ptr<Port>> SocketPort::listen(Loops& loops, const Log& log,
+                                                 std::shared_ptr<const TlsContext> tls,
+                                                 PortHandler& handler, PortOptions options) {
   invariant(tls != nullptr && tls->for_accepting() != nullptr, "a port has a credential");
   const auto address = SocketAddress::parse(options.address, options.port);
   if (!address)
@@ -238,34 +238,34 @@ Result<std::unique_ptr<Port>> Port::listen(Loops& loops, const Log& log,
     return alive ? alive->begin(id, std::move(descriptor), from, std::move(ticket)) : Gate::Cut();
   });
   parts->gate_loop.post([gate = parts->gate] { gate->start(); });
-  return std::unique_ptr<Port>(new Port(std::move(parts)));
+  return std::unique_ptr<Port>(new SocketPort(std::move(parts)));
 }
 
-Port::Port(std::shared_ptr<Parts> parts) : parts_(std::move(parts)) {}
+SocketPort::SocketPort(std::shared_ptr<Parts> parts) : parts_(std::move(parts)) {}
 
-Port::~Port() {
+SocketPort::~SocketPort() {
   parts_->forget_handler();
   parts_->gate->close();
   ::shutdown(parts_->listener, SHUT_RDWR);  // at once; the gate closes it on its own loop
   parts_->gate_loop.post([parts = parts_] { parts->gate->stop(); });
 }
 
-std::uint16_t Port::port() const { return parts_->port; }
-void Port::set_tls(std::shared_ptr<const TlsContext> tls) {
+std::uint16_t SocketPort::port() const { return parts_->port; }
+void SocketPort::set_tls(std::shared_ptr<const TlsContext> tls) {
   invariant(tls != nullptr && tls->for_accepting() != nullptr, "a port has a credential");
   parts_->set_tls(std::move(tls));
 }
 
-void Port::authenticated(const Channel& channel) {
+void SocketPort::authenticated(const Channel& channel) {
   parts_->gate_loop.post([gate = parts_->gate, id = channel.id()] { gate->authenticated(id); });
 }
 
-void Port::extend(const Channel& channel, Duration from_now) {
+void SocketPort::extend(const Channel& channel, Duration from_now) {
   parts_->gate_loop.post([gate = parts_->gate, id = channel.id(),
                           until = parts_->gate_loop.now() + from_now] { gate->extend(id, until); });
 }
 
-PortCounters Port::counters() const {
+PortCounters SocketPort::counters() const {
   const AtomicPortCounters& now = *parts_->counters;
   PortCounters copy;
   copy.accepted = now.accepted;

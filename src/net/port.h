@@ -73,33 +73,46 @@ struct PortOptions {
 };
 
 /// The one port: accepts, shakes hands, judges certificates, and hands over channels and HTTP
-/// requests. Made, used and ended on the core loop, before `loops` ends; then it listens no more
-/// and unauthenticated connections are cut, while authenticated channels live on.
-///
-/// `log` outlives `loops`. Accepting happens on loops.at(0) and is never delayed; handshakes go
-/// round all loops. Strangers' mistakes are counted each and logged at a bounded rate.
+/// requests. Made, used and ended on the core loop; then it listens no more and unauthenticated
+/// connections are cut, while authenticated channels live on.
 class Port {
+ public:
+  virtual ~Port() = default;
+
+  virtual std::uint16_t port() const = 0;
+  /// For handshakes that begin from now on. The context has a credential.
+  virtual void set_tls(std::shared_ptr<const TlsContext> tls) = 0;
+
+  /// The product has sent welcome: no deadline and no eviction any more, and its source is trusted.
+  virtual void authenticated(const Channel& channel) = 0;
+  /// The product needs longer, e.g. asks up the chain for an approval (W20): the deadline is now
+  /// `from_now` away.
+  virtual void extend(const Channel& channel, Duration from_now) = 0;
+
+  virtual PortCounters counters() const = 0;
+};
+
+/// A TCP port. Ends before `loops` does, which `log` outlives. Accepting happens on loops.at(0) and
+/// is never delayed; handshakes go round all loops. Strangers' mistakes are counted each and logged
+/// at a bounded rate.
+class SocketPort final : public Port {
  public:
   static Result<std::unique_ptr<Port>> listen(Loops& loops, const Log& log,
                                               std::shared_ptr<const TlsContext> tls,
                                               PortHandler& handler, PortOptions options = {});
-  ~Port();
+  ~SocketPort() override;
+  SocketPort(const SocketPort&) = delete;
+  SocketPort& operator=(const SocketPort&) = delete;
 
-  std::uint16_t port() const;
-  /// For handshakes that begin from now on. The context has a credential.
-  void set_tls(std::shared_ptr<const TlsContext> tls);
-
-  /// The product has sent welcome: no deadline and no eviction any more, and its source is trusted.
-  void authenticated(const Channel& channel);
-  /// The product needs longer, e.g. asks up the chain for an approval (W20): the deadline is now
-  /// `from_now` away.
-  void extend(const Channel& channel, Duration from_now);
-
-  PortCounters counters() const;
+  std::uint16_t port() const override;
+  void set_tls(std::shared_ptr<const TlsContext> tls) override;
+  void authenticated(const Channel& channel) override;
+  void extend(const Channel& channel, Duration from_now) override;
+  PortCounters counters() const override;
 
  private:
   class Parts;
-  explicit Port(std::shared_ptr<Parts> parts);
+  explicit SocketPort(std::shared_ptr<Parts> parts);
   std::shared_ptr<Parts> parts_;  // shared with the loops, whose tasks may run a little longer
 };
 

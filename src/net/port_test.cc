@@ -271,15 +271,14 @@ TEST_F(PortTest, SaysWhyItCannotListen) {
   PortOptions options;
   options.address = "127.0.0.1";
   options.port = port_->port();
-  auto second = Port::listen(loops_, log_, context(leaf_recipe(kClient)), server_, options);
+  auto second = network_.listen(context(leaf_recipe(kClient)), server_, options);
   ASSERT_FALSE(second.has_value());
   EXPECT_EQ(second.error().code, Errc::unavailable);
   EXPECT_NE(second.error().message.find("another process has this port"), std::string::npos)
       << second.error().message;
   options.address = "gw1.site.example";
-  EXPECT_EQ(
-      Port::listen(loops_, log_, context(leaf_recipe(kClient)), server_, options).error().code,
-      Errc::invalid);
+  EXPECT_EQ(network_.listen(context(leaf_recipe(kClient)), server_, options).error().code,
+            Errc::invalid);
 }
 
 TEST_F(PortTest, EndsItsStrangersAndKeepsItsChannels) {

@@ -11,8 +11,7 @@
 
 #include "identity/test_certificates.h"
 #include "net/channel.h"
-#include "net/dialer.h"
-#include "net/port.h"
+#include "net/network.h"
 #include "net/socket.h"
 
 namespace postern::testing_support {
@@ -99,8 +98,8 @@ class World : public ::testing::Test {
     TlsContext::Options options;
     options.now = [] { return kNow; };
     options.accept_any_certificate_for_canary_tests_only = canary;
-    auto made = TlsContext::create(std::move(credential),
-                                   *Anchors::from_certificates({root_.certificate}), options);
+    auto made = network_.make_tls(std::move(credential),
+                                  *Anchors::from_certificates({root_.certificate}), options);
     invariant(made.has_value(), "a test context");
     return *made;
   }
@@ -111,8 +110,7 @@ class World : public ::testing::Test {
   void listen(PortOptions options = {}, std::shared_ptr<const TlsContext> tls = nullptr) {
     options.address = "127.0.0.1";
     options.port = 0;
-    auto made =
-        Port::listen(loops_, log_, tls ? tls : context(leaf_recipe(kServer)), server_, options);
+    auto made = network_.listen(tls ? tls : context(leaf_recipe(kServer)), server_, options);
     ASSERT_TRUE(made.has_value()) << made.error().message;
     port_ = std::move(*made);
   }
@@ -177,12 +175,13 @@ class World : public ::testing::Test {
   const Issued root_ = make(authority_recipe("Test root"));
   Loop core_{"core", clock_};
   Loops loops_{core_, 2, clock_};
+  SocketNetwork network_{loops_, log_};
   Recorder server_{[this] { changed(); }};
   Recorder client_{[this] { changed(); }};
   std::optional<DialFailure> failure_;
   std::function<bool()> condition_;
   std::unique_ptr<Port> port_;
-  std::unique_ptr<Dialer> dialer_ = std::make_unique<Dialer>(loops_);
+  std::unique_ptr<Dialer> dialer_ = network_.make_dialer();
 };
 
 }  // namespace postern::testing_support

@@ -136,6 +136,13 @@ Result<std::shared_ptr<const TlsContext>> TlsContext::create(
   return made;
 }
 
+std::shared_ptr<const TlsContext> TlsContext::without_sockets(
+    std::optional<TlsCredential> credential, Anchors anchors, Options options) {
+  invariant(options.now != nullptr, "a TLS context knows the time");
+  return std::shared_ptr<TlsContext>(
+      new TlsContext(std::move(credential), std::move(anchors), std::move(options)));
+}
+
 TlsContext::~TlsContext() {
   SSL_CTX_free(client_);
   SSL_CTX_free(server_);

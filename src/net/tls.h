@@ -41,6 +41,10 @@ class TlsContext {
   /// credential it can dial (and will be refused with no_certificate), not listen.
   static Result<std::shared_ptr<const TlsContext>> create(std::optional<TlsCredential> credential,
                                                           Anchors anchors, Options options);
+  /// Without OpenSSL's contexts, for a network that has no sockets: it only knows who we are and
+  /// judges peers. No port and no dialer that shakes hands takes it.
+  static std::shared_ptr<const TlsContext> without_sockets(std::optional<TlsCredential> credential,
+                                                           Anchors anchors, Options options);
   ~TlsContext();
   TlsContext(const TlsContext&) = delete;
   TlsContext& operator=(const TlsContext&) = delete;
