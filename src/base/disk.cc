@@ -156,6 +156,35 @@ Result<std::uint64_t> PosixDisk::free_bytes(const std::filesystem::path& path) {
   return static_cast<std::uint64_t>(info.f_bavail) * info.f_frsize;
 }
 
+Result<FileStatus> PosixDisk::status(const std::filesystem::path& path) {
+  struct stat info {};
+  if (::stat(path.c_str(), &info) != 0) return errno_failure("stat", path);
+  return FileStatus{S_ISDIR(info.st_mode), S_ISREG(info.st_mode), info.st_mode & 07777, info.st_uid,
+                    info.st_gid};
+}
+
+Result<> PosixDisk::set_mode(const std::filesystem::path& path, unsigned mode) {
+  if (::chmod(path.c_str(), mode) != 0) return errno_failure("chmod", path);
+  return {};
+}
+
+Result<> PosixDisk::hand_over(const std::filesystem::path& path, unsigned user, unsigned group) {
+  if (::geteuid() != 0) return {};
+  const int fd = ::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0) return errno_failure("open", path);
+  struct stat info {};
+  const bool known = ::fstat(fd, &info) == 0;
+  const bool ours = known && (info.st_uid == 0 || info.st_uid == user) &&
+                    (S_ISDIR(info.st_mode) || (S_ISREG(info.st_mode) && info.st_nlink == 1));
+  const bool done = ours && ::fchown(fd, user, group) == 0;
+  const int why = errno;
+  ::close(fd);
+  errno = why;
+  if (!ours) return fail(Errc::denied, "{} was replaced while it was written", path.string());
+  if (!done) return errno_failure("chown", path);
+  return {};
+}
+
 Result<> PosixDisk::write_file(const std::filesystem::path& path, ByteView bytes, unsigned mode) {
   const std::filesystem::path temporary = path.string() + ".new";
   if (::unlink(temporary.c_str()) != 0 && errno != ENOENT)

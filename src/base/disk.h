@@ -24,6 +24,16 @@ class File {
   virtual Result<> truncate(std::uint64_t size) = 0;
 };
 
+/// What stands at a path (links are followed), whose it is and who may do what with it.
+struct FileStatus {
+  bool folder = false;
+  bool regular = false;  // an ordinary file: no folder, device, pipe ...
+  unsigned mode = 0;     // the permission bits, 0600
+  unsigned user = 0;
+  unsigned group = 0;
+  bool operator==(const FileStatus&) const = default;
+};
+
 /// The only door to files. Durations of calls are unbounded: never call it on an event loop
 /// except at start-up.
 class Disk {
@@ -41,6 +51,13 @@ class Disk {
   /// Makes creations, renames and removals in `path` durable.
   virtual Result<> sync_directory(const std::filesystem::path& path) = 0;
   virtual Result<std::uint64_t> free_bytes(const std::filesystem::path& path) = 0;
+  /// `unavailable` also when nothing stands there.
+  virtual Result<FileStatus> status(const std::filesystem::path& path) = 0;
+  virtual Result<> set_mode(const std::filesystem::path& path, unsigned mode) = 0;
+  /// Gives what we just made at `path` to somebody else; only root does anything. That somebody may
+  /// have put another thing in its place meanwhile: `denied`, as a link must not make root give
+  /// away a foreign file.
+  virtual Result<> hand_over(const std::filesystem::path& path, unsigned user, unsigned group) = 0;
 
   /// Whole small files. write_file is atomic and durable: temporary file, fdatasync, rename,
   /// directory sync; mode is applied before the first byte is written.
@@ -60,6 +77,9 @@ class PosixDisk final : public Disk {
   Result<std::vector<std::string>> list(const std::filesystem::path& path) override;
   Result<> sync_directory(const std::filesystem::path& path) override;
   Result<std::uint64_t> free_bytes(const std::filesystem::path& path) override;
+  Result<FileStatus> status(const std::filesystem::path& path) override;
+  Result<> set_mode(const std::filesystem::path& path, unsigned mode) override;
+  Result<> hand_over(const std::filesystem::path& path, unsigned user, unsigned group) override;
   Result<> write_file(const std::filesystem::path& path, ByteView bytes, unsigned mode) override;
 };
 

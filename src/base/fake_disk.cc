@@ -318,6 +318,24 @@ Result<bool> FakeDisk::exists(const std::filesystem::path& path) {
   return state_->names.contains(path) || state_->directories.contains(path);
 }
 
+Result<FileStatus> FakeDisk::status(const std::filesystem::path& path) {
+  const std::scoped_lock lock(state_->mutex);
+  if (auto usable = state_->count("stat", path); !usable) return std::unexpected(usable.error());
+  if (state_->directories.contains(path)) return FileStatus{true, false, 0700, 0, 0};
+  if (state_->names.contains(path)) return FileStatus{false, true, 0600, 0, 0};
+  return fail(Errc::unavailable, "stat {}: no such file", path.string());
+}
+
+Result<> FakeDisk::set_mode(const std::filesystem::path& path, unsigned) {
+  const std::scoped_lock lock(state_->mutex);
+  return state_->count("chmod", path);
+}
+
+Result<> FakeDisk::hand_over(const std::filesystem::path& path, unsigned, unsigned) {
+  const std::scoped_lock lock(state_->mutex);
+  return state_->count("chown", path);
+}
+
 Result<std::vector<std::string>> FakeDisk::list(const std::filesystem::path& path) {
   const std::scoped_lock lock(state_->mutex);
   if (auto usable = state_->count("list", path); !usable) return std::unexpected(usable.error());

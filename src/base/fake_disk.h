@@ -51,6 +51,10 @@ class FakeDisk final : public Disk {
   Result<std::vector<std::string>> list(const std::filesystem::path& path) override;
   Result<> sync_directory(const std::filesystem::path& path) override;
   Result<std::uint64_t> free_bytes(const std::filesystem::path& path) override;
+  /// It keeps no permissions: everything is root's and nobody else's.
+  Result<FileStatus> status(const std::filesystem::path& path) override;
+  Result<> set_mode(const std::filesystem::path& path, unsigned mode) override;
+  Result<> hand_over(const std::filesystem::path& path, unsigned user, unsigned group) override;
   Result<> write_file(const std::filesystem::path& path, ByteView bytes,
                       unsigned mode = 0640) override;
 

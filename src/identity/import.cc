@@ -123,14 +123,15 @@ Result<Surroundings> look_around(StateFolder& state, std::vector<std::string>& n
   return around;
 }
 
-void find_key(Candidate& candidate, const StoreContents& store, const Surroundings& around) {
+void find_key(Disk& disk, Candidate& candidate, const StoreContents& store,
+              const Surroundings& around) {
   const Certificate& certificate = candidate.certificate->what;
   std::optional<Finding> unsafe;
   for (const auto& key : store.keys) {
     if (!key.what.matches(certificate)) continue;
     candidate.key_file = key.file.string();
     candidate.key = key.what;
-    auto safe = check_private_file(key.file);
+    auto safe = check_private_file(disk, key.file);
     if (safe) {
       unsafe.reset();
       break;
@@ -155,8 +156,9 @@ void find_key(Candidate& candidate, const StoreContents& store, const Surroundin
       finding(Reason::ok, "key permissions", "only its owner can reach the private key")));
 }
 
-std::vector<Candidate> candidates_of(const StoreContents& store, const Surroundings& around,
-                                     const std::string& name, WallTime now) {
+std::vector<Candidate> candidates_of(Disk& disk, const StoreContents& store,
+                                     const Surroundings& around, const std::string& name,
+                                     WallTime now) {
   std::vector<Certificate> pool;
   for (const auto& found : store.certificates) pool.push_back(found.what);
   std::vector<Candidate> candidates;
@@ -165,7 +167,7 @@ std::vector<Candidate> candidates_of(const StoreContents& store, const Surroundi
     Candidate candidate{&found, std::nullopt, "", {}};
     candidate.findings =
         check_certificate(found.what, pool, around.anchors(), {.now = now, .name = name});
-    find_key(candidate, store, around);
+    find_key(disk, candidate, store, around);
     candidates.push_back(std::move(candidate));
   }
   return candidates;
@@ -255,7 +257,7 @@ Result<Examination> examine(Disk& disk, const ImportRequest& request) {
   auto around = look_around(state, report.notes);
   if (!around) return std::unexpected(around.error());
   auto group = check_group(*store, *around);
-  const auto candidates = candidates_of(*store, *around, *name, request.now);
+  const auto candidates = candidates_of(disk, *store, *around, *name, request.now);
   if (candidates.empty()) return nothing_found(*store, request, *name);
 
   const Candidate& chosen = best_of(candidates, request.now);

@@ -98,8 +98,7 @@ class PrivateKey {
 
 /// Passes when only its owner can read or write the file, and that owner is root, we, or
 /// `also_owner`. Otherwise `denied`: the message says why and the command that repairs it.
-/// Looks at the real file system (mode and owner are no matter of Disk).
-Result<> check_private_file(const std::filesystem::path& path,
+Result<> check_private_file(Disk& disk, const std::filesystem::path& path,
                             std::optional<unsigned> also_owner = std::nullopt);
 
 /// Reads the text of a key file after check_private_file(). The caller wipes it with wipe().

@@ -1,11 +1,6 @@
 #include "identity/state_folder.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
-
-#include <cerrno>
-#include <cstring>
 
 #include "base/invariant.h"
 
@@ -15,36 +10,15 @@ namespace {
 constexpr unsigned kSecretMode = 0600;
 constexpr unsigned kPublicMode = 0644;
 
-std::unexpected<Error> failed_call(const char* call, const std::filesystem::path& path) {
-  return fail(Errc::unavailable, "{} {}: {}", call, path.string(), std::strerror(errno));
-}
-
-/// Gives a file or folder that root made to the owner of the state folder. That owner may have put
-/// something else in its place meanwhile; a link must not make root give away a foreign file.
-Result<> hand_over(const std::filesystem::path& path, unsigned user, unsigned group) {
-  if (::geteuid() != 0) return {};
-  const int fd = ::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
-  if (fd < 0) return failed_call("open", path);
-  struct stat info {};
-  const bool known = ::fstat(fd, &info) == 0;
-  const bool ours = known && (info.st_uid == 0 || info.st_uid == user) &&
-                    (S_ISDIR(info.st_mode) || (S_ISREG(info.st_mode) && info.st_nlink == 1));
-  const bool done = ours && ::fchown(fd, user, group) == 0;
-  ::close(fd);
-  if (!ours) return fail(Errc::denied, "{} was replaced while it was written", path.string());
-  if (!done) return failed_call("chown", path);
-  return {};
-}
-
 }  // namespace
 
 StateFolder::StateFolder(Disk& disk, std::filesystem::path path)
     : disk_(disk), path_(std::move(path)) {}
 
 std::optional<StateFolder::Owner> StateFolder::owner() const {
-  struct stat info {};
-  if (::stat(path_.c_str(), &info) != 0) return std::nullopt;
-  return Owner{info.st_uid, info.st_gid};
+  const auto found = disk_.status(path_);
+  if (!found) return std::nullopt;
+  return Owner{found->user, found->group};
 }
 
 std::optional<unsigned> StateFolder::owner_user() const {
@@ -57,18 +31,17 @@ Result<> StateFolder::prepare() {
   if (!exists) return std::unexpected(exists.error());
   if (!*exists) {
     if (auto made = disk_.make_directories(path_); !made) return made;
-    if (::chmod(path_.c_str(), 0700) != 0) return failed_call("chmod", path_);
-    return {};
+    return disk_.set_mode(path_, 0700);
   }
-  struct stat info {};
-  if (::stat(path_.c_str(), &info) != 0) return failed_call("stat", path_);
-  if (!S_ISDIR(info.st_mode))
+  const auto found = disk_.status(path_);
+  if (!found) return std::unexpected(found.error());
+  if (!found->folder)
     return fail(Errc::denied, "{} is not a folder; the state needs one", path_.string());
-  if ((info.st_mode & 022) != 0)
+  if ((found->mode & 022) != 0)
     return fail(Errc::denied,
                 "{} has mode {:04o}: others than its owner can replace the node's keys; run: "
                 "chmod 700 {}",
-                path_.string(), info.st_mode & 07777, path_.string());
+                path_.string(), found->mode, path_.string());
   return {};
 }
 
@@ -156,9 +129,9 @@ Result<> StateFolder::make_folder(const std::filesystem::path& folder) {
   if (!exists) return std::unexpected(exists.error());
   if (*exists) return {};
   if (auto made = disk_.make_directories(folder); !made) return made;
-  if (::chmod(folder.c_str(), 0700) != 0) return failed_call("chmod", folder);
+  if (auto closed = disk_.set_mode(folder, 0700); !closed) return closed;
   if (const auto to = owner())
-    if (auto handed = hand_over(folder, to->user, to->group); !handed) return handed;
+    if (auto handed = disk_.hand_over(folder, to->user, to->group); !handed) return handed;
   return disk_.sync_directory(folder.parent_path());
 }
 
@@ -169,7 +142,7 @@ Result<> StateFolder::write(const std::filesystem::path& path, std::string_view 
   // The owner is set before the file gets its name, so the daemon never finds one it cannot read.
   const std::filesystem::path prepared = path.string() + ".prepared";
   if (auto wrote = disk_.write_file(prepared, as_bytes(text), mode); !wrote) return wrote;
-  if (auto handed = hand_over(prepared, to->user, to->group); !handed) return handed;
+  if (auto handed = disk_.hand_over(prepared, to->user, to->group); !handed) return handed;
   if (auto renamed = disk_.rename(prepared, path); !renamed) return renamed;
   return disk_.sync_directory(path.parent_path());
 }

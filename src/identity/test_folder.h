@@ -60,6 +60,15 @@ class DyingDisk final : public Disk {
   Result<std::vector<std::string>> list(const std::filesystem::path& path) override {
     return disk_.list(path);
   }
+  Result<FileStatus> status(const std::filesystem::path& path) override {
+    return disk_.status(path);
+  }
+  Result<> set_mode(const std::filesystem::path& path, unsigned mode) override {
+    return disk_.set_mode(path, mode);
+  }
+  Result<> hand_over(const std::filesystem::path& path, unsigned user, unsigned group) override {
+    return disk_.hand_over(path, user, group);
+  }
   Result<> sync_directory(const std::filesystem::path& path) override {
     return disk_.sync_directory(path);
   }
