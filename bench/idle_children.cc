@@ -173,7 +173,7 @@ class Crowd final : ChannelHandler {
   std::size_t count_, begun_ = 0, attached_ = 0, failed_ = 0;
   const Clock& clock_;
   Random& random_;
-  Dialer dialer_;
+  SocketDialer dialer_;
   std::vector<std::shared_ptr<Channel>> channels_;
 };
 

@@ -33,7 +33,8 @@ Result<std::unique_ptr<Gateway>> Gateway::open(node::Surroundings around, NodeSe
   node::Children::Owner& owner = *gateway;
   gateway->children_ =
       std::make_unique<node::Children>(around.loops, around.log, gateway->node_->self(), owner);
-  if (auto listening = gateway->children_->listen(gateway->node_->tls(), options); !listening)
+  if (auto listening = gateway->children_->listen(around.network, gateway->node_->tls(), options);
+      !listening)
     return std::unexpected(listening.error());
   around.log.info("gateway {} listens on {}:{}", gateway->node_->self().name, options.address,
                   gateway->children_->port());

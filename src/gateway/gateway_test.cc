@@ -139,7 +139,7 @@ class GatewayTest : public NodeWorld {
 
   TestNode self_ = group_.node(Role::gateway, "gw1.site.example");
   TestParent parent_{loops_, lines_.log, group_, "ms.home.example", [this] { changed(); }};
-  Dialer dialer_{loops_};
+  SocketDialer dialer_{loops_};
   TestChild agent_{group_.node(Role::agent, "agent1.site.example"), [this] { changed(); }};
   TestChild lower_{group_.node(Role::gateway, "gw2.site.example"), [this] { changed(); }};
   node::Outbox outbox_{agent_.node.self.identity, {1, 7}};

@@ -349,14 +349,15 @@ void Children::Session::on_closed(Channel&, const Error& why) {
 }
 
 Children::Children(Loops& loops, const Log& log, const Self& self, Owner& owner)
-    : loops_(loops), core_(loops.core()), log_(log), self_(self), owner_(owner) {
+    : core_(loops.core()), log_(log), self_(self), owner_(owner) {
   sweep_timer_ = core_.after(kSweep, [this] { sweep(); });
 }
 
 Children::~Children() = default;
 
-Result<> Children::listen(std::shared_ptr<const TlsContext> tls, const PortOptions& options) {
-  auto port = Port::listen(loops_, log_, std::move(tls), *this, options);
+Result<> Children::listen(Network& network, std::shared_ptr<const TlsContext> tls,
+                          const PortOptions& options) {
+  auto port = network.listen(std::move(tls), *this, options);
   if (!port) return std::unexpected(port.error());
   port_ = std::move(*port);
   return {};

@@ -11,7 +11,7 @@
 
 #include "base/log.h"
 #include "net/loop.h"
-#include "net/port.h"
+#include "net/network.h"
 #include "node/self.h"
 #include "wire/coverage.h"
 
@@ -88,7 +88,8 @@ class Children final : public PortHandler {
   ~Children() override;
 
   /// Without it, channels come only by on_channel(): so tests do without sockets.
-  Result<> listen(std::shared_ptr<const TlsContext> tls, const PortOptions& options);
+  Result<> listen(Network& network, std::shared_ptr<const TlsContext> tls,
+                  const PortOptions& options);
   void set_tls(std::shared_ptr<const TlsContext> tls) { port_->set_tls(std::move(tls)); }
   std::uint16_t port() const { return port_->port(); }
   PortCounters counters() const { return port_->counters(); }
@@ -125,7 +126,6 @@ class Children final : public PortHandler {
   void end_superseded(Session& newer);
   void sweep();
 
-  Loops& loops_;
   Loop& core_;
   const Log& log_;
   const Self& self_;

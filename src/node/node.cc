@@ -81,17 +81,18 @@ Node::Node(Surroundings around, NodeSettings settings, Identity identity, Listen
       settings_(std::move(settings)),
       identity_(std::move(identity)),
       listener_(listener),
-      files_("files"),
+      files_(around.workers.start("files")),
       trust_(around.log, identity_.root, settings_.state_dir / "documents",
              [this](std::filesystem::path path, Bytes bytes) {
-               files_.post([this, path = std::move(path), bytes = std::move(bytes)] {
+               files_->post([this, path = std::move(path), bytes = std::move(bytes)] {
                  auto made = around_.disk.make_directories(path.parent_path());
                  auto written = made ? around_.disk.write_file(path, bytes, 0640) : made;
                  if (!written) log_.warning("a document is not kept: {}", written.error().message);
                });
              }),
       relay_(identity_.self.id, {}),
-      uplink_(around.loops, around.log, around.random, identity_.self, relay_, *this) {}
+      uplink_(around.loops, around.network, around.log, around.random, identity_.self, relay_,
+              *this) {}
 
 Node::~Node() {
   *alive_ = false;  // what the spool still posts finds nobody
@@ -102,7 +103,7 @@ Result<std::shared_ptr<const TlsContext>> Node::make_tls(const TlsCredential& cr
                                                          const Anchors& anchors) {
   TlsContext::Options options;
   options.now = [&clock = around_.clock] { return clock.wall(); };
-  return TlsContext::create(credential, anchors, std::move(options));
+  return around_.network.make_tls(credential, anchors, std::move(options));
 }
 
 Result<> Node::open_spool() {
@@ -129,7 +130,8 @@ Result<> Node::open_spool() {
       released.push_back(location);
   }
   spool_ = std::make_unique<spool::SpoolThread>(
-      std::move(opened->spool), [&core = core_, alive = alive_](std::function<void()> task) {
+      std::move(opened->spool), around_.workers.start("spool"),
+      [&core = core_, alive = alive_](std::function<void()> task) {
         core.post([alive, task = std::move(task)] {
           if (*alive) task();
         });
@@ -149,7 +151,7 @@ Result<> Node::open_spool() {
 
 void Node::start() {
   uplink_.set_parents(settings_.parents);
-  sampler_.emplace(
+  sampler_ = around_.samplers.start(
       core_, log_, identity_.self, settings_.interval, [this] { return own_health(); },
       [this](Sampler::Sample sample) { on_sample(std::move(sample)); });
   beat_timer_ = core_.after(settings_.interval, [this] { beat(); });

@@ -13,6 +13,7 @@
 #include "base/worker.h"
 #include "identity/state_folder.h"
 #include "net/loop.h"
+#include "net/network.h"
 #include "node/outbox.h"
 #include "node/sampler.h"
 #include "node/self.h"
@@ -24,13 +25,16 @@
 
 namespace postern::node {
 
-/// What a program gives to the node it runs. All outlive it.
+/// What a program gives to the node it runs: every door to the outside. All outlive it.
 struct Surroundings {
   Loops& loops;
   const Log& log;
   const Clock& clock;
   Random& random;
   Disk& disk;
+  Network& network;
+  Workers& workers;
+  Samplers& samplers;
 };
 
 /// Who we are and whom we trust, as read from a state folder at the start.
@@ -120,14 +124,14 @@ class Node final : Uplink::Owner {
   NodeSettings settings_;
   Identity identity_;
   Listener& listener_;
-  Worker files_;  // documents are written here
+  std::unique_ptr<Worker> files_;  // documents are written here
   Trust trust_;
   relay::Relay relay_;
   std::shared_ptr<const TlsContext> tls_;
   std::unique_ptr<spool::SpoolThread> spool_;
   std::optional<Outbox> outbox_;
   Uplink uplink_;
-  std::optional<Sampler> sampler_;
+  std::unique_ptr<Sampler> sampler_;
 
   struct Queue {  // one a lane: metrics that find no room must not hold up state
     std::deque<Outbox::Sealed> sealed;  // not on disk yet, in order; the first may be under way

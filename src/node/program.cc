@@ -4,6 +4,8 @@
 #include <sys/stat.h>
 #include <csignal>
 
+#include "node/host_sampler.h"
+
 namespace postern::node {
 namespace {
 
@@ -42,7 +44,10 @@ int run_program(Level level, std::size_t threads,
   });
 
   Loops loops(core, threads, clock);
-  auto opened = open(Surroundings{loops, log, clock, random, disk});
+  SocketNetwork network(loops, log);
+  ThreadWorkers workers;
+  HostSamplers samplers(workers);
+  auto opened = open(Surroundings{loops, log, clock, random, disk, network, workers, samplers});
   if (!opened) {
     log.error("{}", opened.error().message);
     return 1;

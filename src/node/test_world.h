@@ -12,6 +12,8 @@
 #include "identity/test_folder.h"
 #include "node/children.h"
 #include "node/gated_disk.h"
+#include "node/host_sampler.h"
+#include "node/node.h"
 #include "node/test_group.h"
 
 namespace postern::testing_support {
@@ -41,12 +43,13 @@ class TestParent final : public node::Children::Owner {
         tls_(
             *TlsContext::create(node.credential(), group.anchors(), {.now = [] { return kWall; }})),
         changed_(std::move(changed)),
+        network_(loops, log),
         children_(loops, log, node.self, *this) {
     documents = {group.delegation()};
     PortOptions options;
     options.address = "127.0.0.1";
     options.port = 0;
-    auto listening = children_.listen(tls_, options);
+    auto listening = children_.listen(network_, tls_, options);
     invariant(listening.has_value(), "a test's port");
   }
 
@@ -131,6 +134,7 @@ class TestParent final : public node::Children::Owner {
  private:
   std::shared_ptr<const TlsContext> tls_;
   std::function<void()> changed_;
+  SocketNetwork network_;
   node::Children children_;
 };
 
@@ -155,7 +159,9 @@ class NodeWorld : public ::testing::Test {
     settings.parents = std::move(parents);
     return settings;
   }
-  node::Surroundings around() { return {loops_, lines_.log, clock_, random_, disk_}; }
+  node::Surroundings around() {
+    return {loops_, lines_.log, clock_, random_, disk_, network_, workers_, samplers_};
+  }
 
   /// Runs the core until the condition holds, which is asked again whenever something happens.
   void until(std::function<bool()> condition, const char* what) {
@@ -199,6 +205,9 @@ class NodeWorld : public ::testing::Test {
   GatedDisk disk_;
   Loop core_{"core", clock_};
   Loops loops_{core_, 0, clock_};
+  SocketNetwork network_{loops_, lines_.log};
+  ThreadWorkers workers_;
+  node::HostSamplers samplers_{workers_};
   std::function<bool()> condition_;
   Loop::Timer timer_;
 };

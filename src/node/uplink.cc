@@ -14,14 +14,14 @@ constexpr unsigned kRepeatLogEvery = 20;  // the same failure again: one line in
 
 }  // namespace
 
-Uplink::Uplink(Loops& loops, const Log& log, Random& random, const Self& self, relay::Relay& relay,
-               Owner& owner)
+Uplink::Uplink(Loops& loops, Network& network, const Log& log, Random& random, const Self& self,
+               relay::Relay& relay, Owner& owner)
     : core_(loops.core()),
       log_(log),
       self_(self),
       relay_(relay),
       owner_(owner),
-      dialer_(loops),
+      dialer_(network.make_dialer()),
       order_(random) {}
 
 Uplink::~Uplink() {
@@ -69,7 +69,7 @@ void Uplink::dial() {
   request.port = parent.dial.port;
   request.name = parent.name;
   request.tls = owner_.tls();
-  dialer_.dial(std::move(request), [this](DialResult result) { on_dialled(std::move(result)); });
+  dialer_->dial(std::move(request), [this](DialResult result) { on_dialled(std::move(result)); });
 }
 
 void Uplink::on_dialled(DialResult result) {

@@ -8,8 +8,8 @@
 
 #include "base/log.h"
 #include "base/random.h"
-#include "net/dialer.h"
 #include "net/loop.h"
+#include "net/network.h"
 #include "node/self.h"
 #include "relay/liveness.h"
 #include "relay/parents.h"
@@ -40,8 +40,8 @@ class Uplink final : ChannelHandler {
                             const std::string& words) = 0;
   };
 
-  Uplink(Loops& loops, const Log& log, Random& random, const Self& self, relay::Relay& relay,
-         Owner& owner);
+  Uplink(Loops& loops, Network& network, const Log& log, Random& random, const Self& self,
+         relay::Relay& relay, Owner& owner);
   ~Uplink() override;
 
   /// Begins to dial, or takes over a new list; a connection to a parent that is gone from the list
@@ -83,7 +83,7 @@ class Uplink final : ChannelHandler {
   const Self& self_;
   relay::Relay& relay_;
   Owner& owner_;
-  Dialer dialer_;
+  std::unique_ptr<Dialer> dialer_;
   relay::ParentOrder order_;
   std::vector<ParentSetting> parents_;
   ParentSetting current_;  // of the connection or dial under way; may be gone from the list

@@ -25,7 +25,8 @@ Refusal too_many_admissions(std::size_t waiting) {
 
 }  // namespace
 
-Result<std::unique_ptr<Server>> Server::open(node::Surroundings around, ServerSettings settings) {
+Result<std::unique_ptr<Server>> Server::open(node::Surroundings around, ServerSettings settings,
+                                             std::unique_ptr<store::Store> store) {
   auto identity = node::open_identity(around, settings.state_dir, node::Role::server,
                                       settings.group, settings.name);
   if (!identity) return std::unexpected(identity.error());
@@ -34,10 +35,13 @@ Result<std::unique_ptr<Server>> Server::open(node::Surroundings around, ServerSe
                 settings.state_dir.string());
   auto delegate = GroupFolder(around.disk, settings.state_dir).delegate();
   if (!delegate) return std::unexpected(delegate.error());
-  auto store = store::open_sqlite(settings.store.substr(std::string_view("sqlite:").size()));
-  if (!store) return std::unexpected(store.error());
+  if (!store) {
+    auto opened = store::open_sqlite(settings.store.substr(std::string_view("sqlite:").size()));
+    if (!opened) return std::unexpected(opened.error());
+    store = std::move(*opened);
+  }
   std::unique_ptr<Server> server(new Server(around, std::move(settings), std::move(*identity),
-                                            std::move(*delegate), std::move(*store)));
+                                            std::move(*delegate), std::move(store)));
   if (auto started = server->start(); !started) return std::unexpected(started.error());
   return server;
 }
@@ -74,7 +78,7 @@ Server::~Server() {
 Result<> Server::start() {
   TlsContext::Options options;
   options.now = [&clock = around_.clock] { return clock.wall(); };
-  auto tls = TlsContext::create(identity_.credential, identity_.anchors, options);
+  auto tls = around_.network.make_tls(identity_.credential, identity_.anchors, options);
   if (!tls) return std::unexpected(tls.error());
   tls_ = *tls;
 
@@ -106,8 +110,8 @@ Result<> Server::start() {
   PortOptions port;
   port.address = settings_.listen.host;
   port.port = settings_.listen.port;
-  store_thread_ = std::make_unique<Worker>("store");
-  if (auto listening = children_->listen(tls_, port); !listening) return listening;
+  store_thread_ = around_.workers.start("store");
+  if (auto listening = children_->listen(around_.network, tls_, port); !listening) return listening;
 
   ServerService::About about{settings_.group,
                              settings_.name,
@@ -121,31 +125,24 @@ Result<> Server::start() {
                              identity_.credential.chain.front().not_after(),
                              settings_.interval};
   service_.emplace(*store_, *registry_, folder_, around_.clock, around_.random, std::move(about));
-  auto api = UnixHttpServer::listen(
-      core_, log_, settings_.api_socket, [this](HttpRequest request, Respond respond) {
-        store_thread_->post([this, alive = alive_, request = std::move(request),
-                             respond = std::move(respond)]() mutable {
+  if (!settings_.api_socket.empty()) {
+    auto local = UnixHttpServer::listen(
+        core_, log_, settings_.api_socket, [this](HttpRequest request, Respond respond) {
           const UnixPeer peer = request.unix_peer.value_or(UnixPeer{65534, 65534, 0});
-          HttpResponse response =
-              api::handle(request, api::local_caller(peer.uid, peer.gid), *service_);
-          auto documents = registry_->take_documents();
-          core_.post([this, alive, response = std::move(response), respond = std::move(respond),
-                      documents = std::move(documents)]() mutable {
-            if (!*alive) return;
-            // First what was decided, then the word that it was: "removed" is true when it is said.
-            spread(std::move(documents));
-            respond(std::move(response));
-          });
+          // On the store thread, because it asks the user database.
+          answer(
+              std::move(request), [peer] { return api::local_caller(peer.uid, peer.gid); },
+              std::move(respond));
         });
-      });
-  if (!api) return std::unexpected(api.error());
-  api_ = std::move(*api);
+    if (!local) return std::unexpected(local.error());
+    api_ = std::move(*local);
+  }
 
   log_.info("management server {} of group {} listens on {}:{}", settings_.name, settings_.group,
             port.address, children_->port());
   tick();
   trim_timer_ = core_.after(kTrimInterval, [this] { trim(); });
-  sampler_.emplace(
+  sampler_ = around_.samplers.start(
       core_, log_, identity_.self, settings_.interval,
       [this] {
         const WallTime time = around_.clock.wall();
@@ -170,6 +167,26 @@ Result<> Server::start() {
   return {};
 }
 
+void Server::api(HttpRequest request, const api::Caller& caller, Respond respond) {
+  answer(
+      std::move(request), [caller] { return caller; }, std::move(respond));
+}
+
+void Server::answer(HttpRequest request, std::function<api::Caller()> caller, Respond respond) {
+  store_thread_->post([this, alive = alive_, request = std::move(request),
+                       caller = std::move(caller), respond = std::move(respond)]() mutable {
+    HttpResponse response = api::handle(request, caller(), *service_);
+    auto documents = registry_->take_documents();
+    core_.post([this, alive, response = std::move(response), respond = std::move(respond),
+                documents = std::move(documents)]() mutable {
+      if (!*alive) return;
+      // First what was decided, then the word that it was: "removed" is true when it is said.
+      spread(std::move(documents));
+      respond(std::move(response));
+    });
+  });
+}
+
 void Server::reload(const ServerSettings& settings) {
   StateFolder folder(around_.disk, settings_.state_dir);
   auto credential = folder.tls();
@@ -177,7 +194,7 @@ void Server::reload(const ServerSettings& settings) {
   TlsContext::Options options;
   options.now = [&clock = around_.clock] { return clock.wall(); };
   auto tls = credential && anchors
-                 ? TlsContext::create(*credential, *anchors, options)
+                 ? around_.network.make_tls(*credential, *anchors, options)
                  : std::unexpected(credential ? anchors.error() : credential.error());
   if (tls) {
     tls_ = *tls;
@@ -423,15 +440,17 @@ void Server::on_ingested(Ingested ingested) {
     own_timer_ = core_.after(kOwnRetry, [this] {
       for (SharedBytes& message : std::exchange(own_again_, {})) put(std::move(message));
     });
-  std::map<node::Child*, std::vector<wire::Coverage>> stored;
+  std::map<std::uint64_t, std::vector<wire::Coverage>> stored;  // by channel
   for (wire::Coverage& coverage : ingested.coverages) {
-    children_->for_each_of(coverage.stream,
-                           [&](node::Child& child) { stored[&child].push_back(coverage); });
+    children_->for_each_of(coverage.stream, [&](node::Child& child) {
+      stored[child.channel_id()].push_back(coverage);
+    });
     settle(std::move(coverage));
   }
-  for (const auto& [child, list] : stored)
-    for (Bytes& body : wire::encode_coverage_messages(list))
-      child->send(wire::make_message(wire::Type::stored, std::move(body)));
+  for (const auto& [channel, list] : stored)
+    if (node::Child* child = children_->by_channel(channel))
+      for (Bytes& body : wire::encode_coverage_messages(list))
+        child->send(wire::make_message(wire::Type::stored, std::move(body)));
 }
 
 void Server::on_offer(node::Child& child, const std::vector<wire::Coverage>& offers) {

@@ -5,6 +5,7 @@
 #include <set>
 #include <vector>
 
+#include "api/service.h"
 #include "base/worker.h"
 #include "net/unix_http.h"
 #include "node/children.h"
@@ -32,11 +33,18 @@ inline constexpr Duration kSettleInterval =
 /// store thread with everything that blocks (store, registry, ingest, API). They exchange values.
 class Server final : node::Children::Owner {
  public:
-  static Result<std::unique_ptr<Server>> open(node::Surroundings around, ServerSettings settings);
+  /// Without a `store`, the one that the settings name is opened. Without an api_socket in the
+  /// settings, the API is reached by api() only.
+  static Result<std::unique_ptr<Server>> open(node::Surroundings around, ServerSettings settings,
+                                              std::unique_ptr<store::Store> store = nullptr);
   ~Server() override;
 
   void reload(const ServerSettings& settings);
   void stop(const std::string& why);
+
+  /// One request of the API, on the core loop: answered there too, later, after what it decided has
+  /// been sent to the children. A server that ends first does not answer.
+  void api(HttpRequest request, const api::Caller& caller, Respond respond);
 
  private:
   Server(node::Surroundings around, ServerSettings settings, node::Identity identity,
@@ -56,6 +64,9 @@ class Server final : node::Children::Owner {
   void on_offer(node::Child& child, const std::vector<wire::Coverage>& offers) override;
   void on_child_message(node::Child& child, const wire::Message& message) override;
   std::string not_ready() override { return ""; }
+
+  /// `caller` is asked on the store thread.
+  void answer(HttpRequest request, std::function<api::Caller()> caller, Respond respond);
 
   void on_head(node::Child& child, const wire::Message& message);
   void on_presence(node::Child& child, const wire::Message& message);
@@ -92,7 +103,7 @@ class Server final : node::Children::Owner {
   std::unique_ptr<node::Children> children_;
   std::unique_ptr<UnixHttpServer> api_;
   std::optional<node::Outbox> outbox_;
-  std::optional<node::Sampler> sampler_;
+  std::unique_ptr<node::Sampler> sampler_;
 
   std::vector<Arrived> arrived_;
   std::size_t arrived_bytes_ = 0;

@@ -1,4 +1,4 @@
-#include "node/sampler.h"
+#include "node/host_sampler.h"
 
 namespace postern::node {
 namespace {
@@ -14,8 +14,8 @@ Resource resource_of(const Self& self) {
 
 }  // namespace
 
-Sampler::Sampler(Loop& core, const Log& log, const Self& self, Duration interval,
-                 OwnHealth own_health, Done done)
+HostSampler::HostSampler(Loop& core, const Log& log, const Self& self, Duration interval,
+                         OwnHealth own_health, Done done, std::unique_ptr<Worker> worker)
     : core_(core),
       log_(log),
       self_(self),
@@ -24,18 +24,18 @@ Sampler::Sampler(Loop& core, const Log& log, const Self& self, Duration interval
       done_(std::move(done)),
       host_(source_, core.clock()),
       resource_(resource_of(self)),
-      worker_("probe") {
+      worker_(std::move(worker)) {
   begin();
 }
 
-Sampler::~Sampler() { *alive_ = false; }
+HostSampler::~HostSampler() { *alive_ = false; }
 
-void Sampler::set_interval(Duration interval) {
+void HostSampler::set_interval(Duration interval) {
   interval_ = interval;
   timer_ = core_.after(interval_, [this] { begin(); });
 }
 
-void Sampler::begin() {
+void HostSampler::begin() {
   timer_ = core_.after(interval_, [this] { begin(); });
   if (under_way_) {
     log_.warning("the measurements take longer than the interval of {} ms; one round is left out",
@@ -43,7 +43,7 @@ void Sampler::begin() {
     return;
   }
   under_way_ = true;
-  worker_.post([this, alive = alive_, health = own_health_()]() mutable {
+  worker_->post([this, alive = alive_, health = own_health_()]() mutable {
     Sample sample = collect(std::move(health));
     core_.post([this, alive, sample = std::move(sample)]() mutable {
       if (!*alive) return;
@@ -53,7 +53,7 @@ void Sampler::begin() {
   });
 }
 
-Sampler::Sample Sampler::collect(std::vector<Measurement> own_health) {
+Sampler::Sample HostSampler::collect(std::vector<Measurement> own_health) {
   Sample sample;
   Collected collected = host_.collect();
   if (collected.problems != last_problems_) {
@@ -86,6 +86,13 @@ Sampler::Sample Sampler::collect(std::vector<Measurement> own_health) {
   inventory_due_ = core_.now() + kInventoryInterval;
   sample.inventory.push_back(std::move(*payload));
   return sample;
+}
+
+std::unique_ptr<Sampler> HostSamplers::start(Loop& core, const Log& log, const Self& self,
+                                             Duration interval, Sampler::OwnHealth own_health,
+                                             Sampler::Done done) {
+  return std::make_unique<HostSampler>(core, log, self, interval, std::move(own_health),
+                                       std::move(done), workers_.start("probe"));
 }
 
 }  // namespace postern::node
