@@ -95,6 +95,8 @@ Result<store::Effects> effects_of(const wire::BatchView& batch) {
     }
     case wire::PayloadKind::probe:
       return store::Effects{};
+    case wire::PayloadKind::release:
+      break;  // not applied by this version
   }
   return fail(Errc::invalid, "payload kind {}; this version knows 1 to 5",
               static_cast<unsigned>(batch.header.kind));
