@@ -1,7 +1,6 @@
 #include "relay/relay.h"
 
 #include <algorithm>
-#include <limits>
 #include <utility>
 
 #include "base/invariant.h"
@@ -9,15 +8,17 @@
 namespace postern::relay {
 namespace {
 
-/// The interval of `coverage` that holds `sequence`, or nullptr.
-const wire::Interval* interval_with(const wire::Coverage& coverage, std::uint64_t sequence) {
-  for (const wire::Interval& interval : coverage.intervals)
-    if (sequence >= interval.first && sequence <= interval.last) return &interval;
-  return nullptr;
+/// The interval of `intervals` that holds `sequence`, or nullptr.
+const wire::Interval* interval_with(const std::vector<wire::Interval>& intervals,
+                                    std::uint64_t sequence) {
+  const auto at =
+      std::lower_bound(intervals.begin(), intervals.end(), sequence,
+                       [](const wire::Interval& i, std::uint64_t s) { return i.last < s; });
+  return at == intervals.end() || at->first > sequence ? nullptr : &*at;
 }
 
 /// Adds one batch at the end, or a whole interval, merging what touches.
-void append(std::vector<wire::Interval>& intervals, wire::Interval next) {
+void append(std::vector<wire::Interval>& intervals, const wire::Interval& next) {
   if (!intervals.empty() && next.first <= intervals.back().last + 1) {
     if (next.last > intervals.back().last) {
       intervals.back().last = next.last;
@@ -28,6 +29,24 @@ void append(std::vector<wire::Interval>& intervals, wire::Interval next) {
   intervals.push_back(next);
 }
 
+std::vector<wire::Interval> joined(const std::vector<wire::Interval>& a,
+                                   const std::vector<wire::Interval>& b) {
+  std::vector<wire::Interval> all = a;
+  all.insert(all.end(), b.begin(), b.end());
+  std::sort(all.begin(), all.end(), [](const auto& x, const auto& y) {
+    return x.first != y.first ? x.first < y.first : x.last < y.last;
+  });
+  std::vector<wire::Interval> result;
+  for (const wire::Interval& interval : all) append(result, interval);
+  return result;
+}
+
+/// Whether `said` names all of `all`, as far as the 64 intervals of a message reach (B32).
+bool says_all(const std::vector<wire::Interval>& said, std::vector<wire::Interval> all) {
+  if (said.size() == wire::kIntervalsMax && all.size() > said.size()) all.resize(said.size());
+  return said == all;
+}
+
 }  // namespace
 
 Relay::Arrival Relay::classify(const wire::StreamKey& key, std::uint64_t sequence,
@@ -35,15 +54,22 @@ Relay::Arrival Relay::classify(const wire::StreamKey& key, std::uint64_t sequenc
   const auto found = streams_.find(key);
   if (found == streams_.end()) return Arrival::fresh;
   const Stream& stream = found->second;
+  const auto judge = [&](const Digest& known, Arrival same) {
+    return known == hash ? same : Arrival::equivocation;
+  };
   if (const auto slot = stream.slots.find(sequence); slot != stream.slots.end())
-    return slot->second.held.hash == hash ? Arrival::held : Arrival::equivocation;
+    return judge(slot->second.held.hash, Arrival::held);
   if (const auto write = stream.writing.find(sequence); write != stream.writing.end())
-    return write->second == hash ? Arrival::held : Arrival::equivocation;
+    return judge(write->second, Arrival::held);
+  if (const auto tail = stream.tails.find(sequence); tail != stream.tails.end())
+    return judge(tail->second.held.hash, Arrival::settled);
+  if (const auto range = stream.released.lower_bound(sequence);
+      range != stream.released.end() && range->second.first <= sequence && range->second.named)
+    return range->first == sequence ? judge(range->second.at_last, Arrival::held) : Arrival::held;
   if (!stream.settled) return Arrival::fresh;
-  const wire::Interval* interval = interval_with(stream.settled->coverage, sequence);
+  const auto* interval = interval_with(stream.settled->coverage.intervals, sequence);
   if (interval == nullptr) return Arrival::fresh;
-  if (interval->last == sequence && interval->hash != hash) return Arrival::equivocation;
-  return Arrival::settled;
+  return interval->last == sequence ? judge(interval->hash, Arrival::settled) : Arrival::settled;
 }
 
 Relay::Stream& Relay::stream_of(const wire::StreamKey& key) {
@@ -52,38 +78,41 @@ Relay::Stream& Relay::stream_of(const wire::StreamKey& key) {
   return found->second;
 }
 
+Relay::Slot* Relay::find(const wire::StreamKey& key, std::uint64_t sequence) {
+  const auto stream = streams_.find(key);
+  if (stream == streams_.end()) return nullptr;
+  const auto slot = stream->second.slots.find(sequence);
+  return slot == stream->second.slots.end() ? nullptr : &slot->second;
+}
+
 bool Relay::has_room_for(const wire::StreamKey& key) const {
   if (streams_.contains(key)) return true;
   const auto count = streams_of_node_.find(key.node);
   return count == streams_of_node_.end() || count->second < limits_.streams_per_node_max;
 }
 
-void Relay::add_run(Stream& stream, std::uint64_t sequence) {
-  auto next = stream.runs.upper_bound(sequence);
-  const bool joins_next = next != stream.runs.end() && next->first == sequence + 1;
-  const bool joins_previous =
-      next != stream.runs.begin() && std::prev(next)->second + 1 == sequence;
-  const std::uint64_t last = joins_next ? next->second : sequence;
-  if (joins_next) next = stream.runs.erase(next);
-  if (joins_previous)
-    std::prev(next)->second = last;
-  else
-    stream.runs.emplace_hint(next, sequence, last);
+const Digest* Relay::hash_in_hand(const Stream& stream, std::uint64_t sequence) {
+  if (const auto slot = stream.slots.find(sequence); slot != stream.slots.end())
+    return &slot->second.held.hash;
+  const auto tail = stream.tails.find(sequence);
+  return tail == stream.tails.end() ? nullptr : &tail->second.held.hash;
 }
 
-void Relay::remove_run(Stream& stream, std::uint64_t first, std::uint64_t last) {
-  auto run = stream.runs.upper_bound(first);
-  if (run != stream.runs.begin()) --run;
-  while (run != stream.runs.end() && run->first <= last) {
-    const auto [from, to] = *run;
-    if (to < first) {
-      ++run;
-      continue;
-    }
-    run = stream.runs.erase(run);
-    if (from < first) stream.runs.emplace(from, first - 1);
-    if (to > last) stream.runs.emplace(last + 1, to);
-  }
+/// The hash of a batch that we hold or, at the edge of what we had, once held; else nullptr.
+const Digest* Relay::known_hash(const Stream& stream, std::uint64_t sequence) {
+  if (const Digest* hash = hash_in_hand(stream, sequence)) return hash;
+  if (const auto range = stream.released.find(sequence); range != stream.released.end())
+    return &range->second.at_last;
+  if (const auto gap = stream.shed_ends.find(sequence); gap != stream.shed_ends.end())
+    return &gap->second;
+  if (stream.last.first == sequence && sequence != 0) return &stream.last.second;
+  if (!stream.settled) return nullptr;
+  const auto* interval = interval_with(stream.settled->coverage.intervals, sequence);
+  return interval != nullptr && interval->last == sequence ? &interval->hash : nullptr;
+}
+
+void Relay::raise_last(Stream& stream, std::uint64_t sequence, const Digest& hash) {
+  if (sequence > stream.last.first) stream.last = {sequence, hash};
 }
 
 void Relay::writing(const wire::StreamKey& key, std::uint64_t sequence, const Digest& hash) {
@@ -97,22 +126,68 @@ void Relay::write_failed(const wire::StreamKey& key, std::uint64_t sequence) {
 void Relay::added(Held held) {
   Stream& stream = stream_of(held.stream);
   stream.writing.erase(held.sequence);
-  ++counts_.held;
-  counts_.held_bytes += held.location.bytes;
   if (held.message) {
-    if (cached_bytes_ + held.message->size() > limits_.cached_bytes_max)
+    // What lies waiting is soon backlog, which must leave memory to live data.
+    const std::size_t limit = attached_ ? limits_.cached_bytes_max : limits_.cached_bytes_max / 2;
+    if (cached_bytes_ + held.message->size() > limit)
       held.message = nullptr;  // the spool has it
     else
       cached_bytes_ += held.message->size();
   }
-  const wire::StreamKey key = held.stream;
+  invariant(!stream.tails.contains(held.sequence), "what is settled is not added again");
+  const std::uint64_t newest_before = stream.last.first;
+  raise_last(stream, held.sequence, held.hash);
+  insert(stream, std::move(held));
+  // The newest of an own stream is never given up; the one before it may be from now on.
+  if (const auto before = stream.slots.find(newest_before); before != stream.slots.end())
+    index(stream, before->second);
+}
+
+Relay::Slot& Relay::insert(Stream& stream, Held held) {
   const std::uint64_t sequence = held.sequence;
-  const auto [slot, is_new] =
-      stream.slots.try_emplace(sequence, Slot{std::move(held), false, false, false, {}});
+  const auto [at, is_new] = stream.slots.try_emplace(sequence);
   invariant(is_new, "a batch is added to the relay once");
-  add_run(stream, sequence);
-  stream.to_send.insert(sequence);
-  ready_[wire::index_of(key.lane)].insert(key);
+  Slot& slot = at->second;
+  slot.held = std::move(held);
+  slot.order = next_order_++;
+  slot.part = sequence <= stream.backlog_up_to ? backlog : live;
+  stream.runs.add(sequence);
+  stream.pending.insert(sequence);
+  ++counts_.held;
+  counts_.held_bytes += slot.held.location.bytes;
+  const NodeId& neighbour = neighbour_of(slot.held);
+  Share& share = shares_[neighbour];
+  largest_.erase({share.bytes, neighbour});
+  share.bytes += slot.held.location.bytes;
+  ++share.batches;
+  largest_.emplace(share.bytes, neighbour);
+  if (attached_ && !stream.offered)
+    to_offer_.emplace(wire::index_of(slot.held.stream.lane), slot.held.stream);
+  move(stream, slot, Where::queued);
+  return slot;
+}
+
+/// Out of all books; what is returned carries no message.
+Held Relay::take_out(Stream& stream, std::uint64_t sequence) {
+  Slot& slot = stream.slots.at(sequence);
+  leave(stream, slot);
+  drop_message(slot);
+  refresh(slot.held.stream, stream, slot.part);
+  stream.pending.erase(sequence);
+  stream.runs.remove(sequence);
+  --counts_.held;
+  counts_.held_bytes -= slot.held.location.bytes;
+  const NodeId neighbour = neighbour_of(slot.held);
+  Share& share = shares_.at(neighbour);
+  largest_.erase({share.bytes, neighbour});
+  share.bytes -= slot.held.location.bytes;
+  if (--share.batches > 0)
+    largest_.emplace(share.bytes, neighbour);
+  else
+    shares_.erase(neighbour);
+  Held held = std::move(slot.held);
+  stream.slots.erase(sequence);
+  return held;
 }
 
 wire::Coverage Relay::coverage(const wire::StreamKey& key,
@@ -125,75 +200,168 @@ wire::Coverage Relay::coverage(const wire::StreamKey& key,
   const auto& settled = stream.settled ? stream.settled->coverage.intervals : kNone;
   auto next_settled = settled.begin();
   auto run = stream.runs.begin();
-  // Two ascending sequences, merged by their first number; more than the wire takes is not needed.
-  while ((next_settled != settled.end() || run != stream.runs.end()) &&
-         result.intervals.size() <= wire::kIntervalsMax) {
-    const bool take_settled = run == stream.runs.end() ||
-                              (next_settled != settled.end() && next_settled->first <= run->first);
-    wire::Interval next = take_settled ? *next_settled++
-                                       : wire::Interval{run->first, run->second,
-                                                        stream.slots.at(run->second).held.hash};
-    if (!take_settled) ++run;
-    if (up_to && next.first > *up_to) break;
-    append(result.intervals, next);
+  auto released = stream.released.begin();
+  // Three ascending sequences, merged by their first number; more than the wire takes is not
+  // needed.
+  constexpr std::uint64_t kEnd = std::numeric_limits<std::uint64_t>::max();
+  while (result.intervals.size() <= wire::kIntervalsMax) {
+    while (released != stream.released.end() && !released->second.named) ++released;
+    const std::uint64_t of_settled = next_settled == settled.end() ? kEnd : next_settled->first;
+    const std::uint64_t of_runs = run == stream.runs.end() ? kEnd : run->first;
+    const std::uint64_t of_released =
+        released == stream.released.end() ? kEnd : released->second.first;
+    const std::uint64_t lowest = std::min({of_settled, of_runs, of_released});
+    if (lowest == kEnd || (up_to && lowest > *up_to)) break;
+    if (lowest == of_settled) {
+      append(result.intervals, *next_settled++);
+    } else if (lowest == of_runs) {
+      append(result.intervals, {run->first, run->second, stream.slots.at(run->second).held.hash});
+      ++run;
+    } else {
+      append(result.intervals, {released->second.first, released->first, released->second.at_last});
+      ++released;
+    }
   }
   if (up_to && !result.intervals.empty() && result.intervals.back().last > *up_to) {
-    // Only a held batch's hash is known inside an interval; without it nothing can be said about
-    // the cut.
-    wire::Interval& last = result.intervals.back();
-    const auto at = stream.slots.find(*up_to);
-    if (at == stream.slots.end()) return result;
-    last.last = *up_to;
-    last.hash = at->second.held.hash;
+    // Inside an interval only the hash of what is in hand is known; without it nothing can be said
+    // about the cut.
+    const Digest* at = known_hash(stream, *up_to);
+    if (at == nullptr) return result;
+    result.intervals.back().last = *up_to;
+    result.intervals.back().hash = *at;
   }
   return result;
 }
 
-Relay::Release Relay::on_settled(const wire::Settled& settled, SharedBytes message) {
+/// Whether it ends with a batch of our own stream that we never made.
+bool Relay::never_made(const Stream& stream, const wire::Interval& interval) const {
+  const auto write = stream.writing.find(interval.last);
+  if (write != stream.writing.end()) return write->second != interval.hash;
+  if (interval.last > stream.last.first) return true;
+  const Digest* known = known_hash(stream, interval.last);
+  return known != nullptr && *known != interval.hash;
+}
+
+Relay::Verdict Relay::on_settled(const wire::Settled& settled, SharedBytes message, TimePoint now) {
   const wire::StreamKey& key = settled.coverage.stream;
+  const auto& said = settled.coverage.intervals;
+  Verdict verdict;
+  if (settled.generation < generation_) return verdict;
+  const auto known_stream = streams_.find(key);
+  static const Stream kNone;
+  const Stream& known = known_stream == streams_.end() ? kNone : known_stream->second;
+  for (const wire::Interval& interval : said) {
+    const Digest* hash = hash_in_hand(known, interval.last);
+    verdict.set_back = is_own(key) && never_made(known, interval);
+    if (!verdict.set_back && (hash == nullptr || *hash == interval.hash)) continue;
+    ++counts_.mismatches;
+    return verdict;
+  }
+  verdict.rewound = open_generation(settled.generation);
   Stream& stream = stream_of(key);
-  Release release;
-  if (stream.settled && settled.generation < stream.settled->generation) return release;
-  bool contradicts = false;
-  wire::Settled believed = settled;
-  believed.coverage.intervals.clear();
-  for (const wire::Interval& interval : settled.coverage.intervals) {
-    const auto at_last = stream.slots.find(interval.last);
-    if (at_last != stream.slots.end() && at_last->second.held.hash != interval.hash) {
-      ++counts_.mismatches;
-      contradicts = true;
-      continue;
-    }
-    believed.coverage.intervals.push_back(interval);
+  static const std::vector<wire::Interval> kNothing;
+  const auto& before = stream.settled ? stream.settled->coverage.intervals : kNothing;
+  // Within a generation it only grows (B42), and by what it covers, not by its time: a clock that
+  // was ahead must not hold up later words.
+  std::vector<wire::Interval> all = joined(said, before);
+  const bool cut = !before.empty() && (said.empty() || said.back().last < before.back().last);
+  // The position of an own stream rests on the message that is kept: it must not lose its end.
+  const bool whole = says_all(said, all);
+  verdict.accepted = whole && !(cut && is_own(key));
+  if (!verdict.accepted) {
+    verdict.behind =
+        !whole && stream.settled_message != nullptr && !std::exchange(stream.shown, true);
+    return verdict;
+  }
+  stream.settled = settled;
+  stream.settled->coverage.intervals = std::move(all);
+  stream.settled_message = std::move(message);
+  for (const wire::Interval& interval : said) {
     // Without `last` in our hands the chain cannot be checked. The signature is enough for a hop,
     // whose copy is one of several; the origin's is the last one.
-    if (at_last == stream.slots.end() && key.node == self_) continue;
-    for (auto slot = stream.slots.lower_bound(interval.first);
-         slot != stream.slots.end() && slot->first <= interval.last;) {
-      release.locations.push_back(slot->second.held.location);
-      count_out(stream, slot->first);
-      slot = stream.slots.erase(slot);
-      ++counts_.settled;
+    if (is_own(key) && known_hash(stream, interval.last) == nullptr) continue;
+    settle(key, stream, interval, now);
+  }
+  return verdict;
+}
+
+void Relay::restored(const wire::Settled& settled, SharedBytes message, TimePoint now) {
+  const wire::StreamKey& key = settled.coverage.stream;
+  const auto& said = settled.coverage.intervals;
+  Stream& stream = stream_of(key);
+  if (!said.empty()) raise_last(stream, said.back().last, said.back().hash);
+  if (settled.generation < generation_) return;  // it keeps the position, and is no word any more
+  open_generation(settled.generation);
+  stream.settled = settled;
+  stream.settled_message = std::move(message);
+  for (const wire::Interval& interval : said) {
+    const auto at_last = stream.slots.find(interval.last);
+    if (at_last != stream.slots.end() && at_last->second.held.hash != interval.hash)
+      ++counts_.mismatches;
+    else
+      settle(key, stream, interval, now);
+  }
+}
+
+/// What a believed interval covers becomes tail.
+void Relay::settle(const wire::StreamKey& key, Stream& stream, const wire::Interval& interval,
+                   TimePoint now) {
+  raise_last(stream, interval.last, interval.hash);
+  auto slot = stream.slots.lower_bound(interval.first);
+  while (slot != stream.slots.end() && slot->first <= interval.last) {
+    const std::uint64_t sequence = slot->first;
+    ++slot;
+    Tail tail{take_out(stream, sequence), next_order_++};
+    ++counts_.settled;
+    ++counts_.tails;
+    counts_.tail_bytes += tail.held.location.bytes;
+    tails_[tail.order] = {now, key, sequence};
+    stream.tails.emplace(sequence, std::move(tail));
+  }
+  auto released = stream.released.lower_bound(interval.first);
+  while (released != stream.released.end() && released->first <= interval.last) {
+    if (released->second.first >= interval.first)
+      released = stream.released.erase(released);
+    else
+      ++released;
+  }
+  if (released != stream.released.end() && released->second.first >= interval.first &&
+      released->second.first <= interval.last)
+    released->second.first = interval.last + 1;
+  stream.shed_ends.erase(stream.shed_ends.lower_bound(interval.first),
+                         stream.shed_ends.upper_bound(interval.last));
+}
+
+/// A higher one takes back what all lower ones settled (rule D10). True when it was higher, and
+/// there was one before.
+bool Relay::open_generation(std::uint32_t generation) {
+  if (generation <= generation_) return false;
+  const bool rewinds = generation_ != 0;
+  generation_ = generation;
+  if (!rewinds) return false;
+  ++counts_.rewinds;
+  for (auto& [key, stream] : streams_) {
+    stream.settled.reset();
+    stream.settled_message = nullptr;
+    stream.shown = false;
+    // Who released it to whom is known no better than what is settled: children send theirs. The
+    // origin has nothing to send, and its record stands.
+    if (!is_own(key)) stream.released.clear();
+    if (stream.tails.empty() && stream.slots.empty()) continue;
+    for (auto& [sequence, tail] : std::exchange(stream.tails, {})) {
+      tails_.erase(tail.order);
+      --counts_.tails;
+      counts_.tail_bytes -= tail.held.location.bytes;
+      stream.backlog_up_to = std::max(stream.backlog_up_to, sequence);
+      insert(stream, std::move(tail.held));
     }
-    remove_run(stream, interval.first, interval.last);
+    // The parent says again what it has, and gets what it has not.
+    stream.offered = stream.answered = false;
+    if (attached_) to_offer_.emplace(wire::index_of(key.lane), key);
+    refresh(key, stream, live);
+    refresh(key, stream, backlog);
   }
-  // Within a generation it only grows (B42): the union of what was known and what is new.
-  std::vector<wire::Interval> all = believed.coverage.intervals;
-  if (stream.settled && settled.generation == stream.settled->generation) {
-    const auto& known = stream.settled->coverage.intervals;
-    all.insert(all.end(), known.begin(), known.end());
-    std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) {
-      return a.first != b.first ? a.first < b.first : a.last < b.last;
-    });
-  }
-  std::vector<wire::Interval> joined;
-  for (const wire::Interval& interval : all) append(joined, interval);
-  // By what it covers and not by its time: a clock that was ahead must not hold up later words.
-  release.accepted = !contradicts && joined == settled.coverage.intervals;
-  if (release.accepted && message) stream.settled_message = std::move(message);
-  believed.coverage.intervals = std::move(joined);
-  stream.settled = std::move(believed);
-  return release;
+  return true;
 }
 
 const wire::Settled* Relay::settled(const wire::StreamKey& key) const {
@@ -207,9 +375,9 @@ SharedBytes Relay::settled_message(const wire::StreamKey& key) const {
 }
 
 std::optional<std::pair<std::uint64_t, Digest>> Relay::last_of(const wire::StreamKey& key) const {
-  const wire::Coverage all = coverage(key);
-  if (all.intervals.empty()) return std::nullopt;
-  return std::pair(all.intervals.back().last, all.intervals.back().hash);
+  const auto found = streams_.find(key);
+  if (found == streams_.end() || found->second.last.first == 0) return std::nullopt;
+  return found->second.last;
 }
 
 std::vector<wire::StreamKey> Relay::streams() const {
@@ -218,224 +386,11 @@ std::vector<wire::StreamKey> Relay::streams() const {
   return keys;
 }
 
-void Relay::on_attached() {
-  on_detached();
-  attached_ = true;
-}
-
-void Relay::on_detached() {
-  attached_ = false;
-  credit_ = {};
-  sent_bytes_ = {};
-  in_flight_bytes_ = 0;
-  wake_at_ = TimePoint::max();
-  for (auto& [key, stream] : streams_) {
-    stream.offered = stream.answered = false;
-    stream.to_send.clear();
-    for (auto& [sequence, slot] : stream.slots) {
-      slot.stored_by_parent = slot.in_flight = false;
-      slot.retry_at = {};
-      stream.to_send.insert(sequence);
-    }
-    if (!stream.to_send.empty()) ready_[wire::index_of(key.lane)].insert(key);
-  }
-}
-
-std::vector<wire::Coverage> Relay::take_offers(std::size_t max) {
-  std::vector<wire::Coverage> offers;
-  if (!attached_) return offers;
-  for (const auto& lane : ready_) {
-    for (const wire::StreamKey& key : lane) {
-      if (offers.size() == max) return offers;
-      Stream& stream = streams_[key];
-      if (stream.offered) continue;
-      stream.offered = true;
-      offers.push_back(coverage(key));
-    }
-  }
-  return offers;
-}
-
-void Relay::mark_stored(Stream& stream, Slot& slot) {
-  if (slot.in_flight)
-    in_flight_bytes_ -= std::min<std::size_t>(in_flight_bytes_, slot.held.location.bytes);
-  slot.in_flight = false;
-  slot.stored_by_parent = true;
-  if (std::exchange(slot.loading, false)) loading_bytes_ -= slot.held.location.bytes;
-  stream.to_send.erase(slot.held.sequence);
-  if (slot.held.message) {
-    cached_bytes_ -= std::min(cached_bytes_, slot.held.message->size());
-    slot.held.message = nullptr;
-  }
-}
-
-/// Takes a slot out of the books, before it is erased.
-void Relay::count_out(Stream& stream, std::uint64_t sequence) {
-  Slot& slot = stream.slots.at(sequence);
-  mark_stored(stream, slot);
-  --counts_.held;
-  counts_.held_bytes -= slot.held.location.bytes;
-}
-
-/// The parent has lost it: it goes again.
-void Relay::mark_lost(const wire::StreamKey& key, Stream& stream, Slot& slot) {
-  slot.stored_by_parent = false;
-  stream.to_send.insert(slot.held.sequence);
-  ready_[wire::index_of(key.lane)].insert(key);
-}
-
-void Relay::on_stored(const wire::Coverage& coverage) {
-  const auto found = streams_.find(coverage.stream);
-  if (found == streams_.end()) return;
-  Stream& stream = found->second;
-  const bool first_answer = !stream.answered;
-  stream.answered = true;
-  auto unnamed = stream.slots.begin();  // the first slot behind the intervals seen so far
-  const auto lost_before = [&](std::uint64_t sequence) {
-    for (; unnamed != stream.slots.end() && unnamed->first < sequence; ++unnamed)
-      if (unnamed->second.stored_by_parent) mark_lost(coverage.stream, stream, unnamed->second);
-  };
-  for (const wire::Interval& interval : coverage.intervals) {
-    lost_before(interval.first);
-    unnamed = stream.slots.upper_bound(interval.last);
-    const auto at_last = stream.slots.find(interval.last);
-    if (at_last == stream.slots.end()) continue;
-    if (at_last->second.held.hash != interval.hash) {
-      ++counts_.mismatches;
-      continue;
-    }
-    for (auto slot = stream.slots.lower_bound(interval.first);
-         slot != stream.slots.end() && slot->first <= interval.last; ++slot)
-      mark_stored(stream, slot->second);
-  }
-  // It replaces what was said before (B33), except behind the 64th interval, where it says nothing.
-  if (coverage.intervals.size() < wire::kIntervalsMax)
-    lost_before(std::numeric_limits<std::uint64_t>::max());
-  if (first_answer && !stream.to_send.empty())
-    ready_[wire::index_of(coverage.stream.lane)].insert(coverage.stream);
-}
-
-void Relay::on_credit(const std::array<std::uint64_t, 3>& totals) {
-  for (std::size_t lane = 0; lane < 3; ++lane)
-    credit_[lane] = std::max(credit_[lane], totals[lane]);
-}
-
-Relay::Slot* Relay::find(const wire::StreamKey& key, std::uint64_t sequence) {
-  const auto stream = streams_.find(key);
-  if (stream == streams_.end()) return nullptr;
-  const auto slot = stream->second.slots.find(sequence);
-  return slot == stream->second.slots.end() ? nullptr : &slot->second;
-}
-
-void Relay::on_not_yet(const wire::StreamKey& key, std::uint64_t sequence, TimePoint retry_at) {
-  Slot* slot = find(key, sequence);
-  if (slot == nullptr || !slot->in_flight) return;
-  slot->in_flight = false;
-  in_flight_bytes_ -= std::min<std::size_t>(in_flight_bytes_, slot->held.location.bytes);
-  slot->retry_at = retry_at;
-  streams_[key].to_send.insert(sequence);
-  ready_[wire::index_of(key.lane)].insert(key);
-}
-
-std::optional<spool::Location> Relay::on_copy_refused(const wire::StreamKey& key,
-                                                      std::uint64_t sequence, const Digest& hash) {
-  Slot* slot = find(key, sequence);
-  if (slot == nullptr || slot->held.hash != hash) return std::nullopt;
-  const spool::Location location = slot->held.location;
-  Stream& stream = streams_[key];
-  count_out(stream, sequence);
-  stream.slots.erase(sequence);
-  remove_run(stream, sequence, sequence);
-  return location;
-}
-
-/// The first batch of the stream that may go now, or nullptr.
-Relay::Slot* Relay::sendable(const wire::StreamKey& key, Stream& stream, TimePoint now) {
-  if (!stream.answered) return nullptr;
-  const std::size_t lane = wire::index_of(key.lane);
-  for (const std::uint64_t sequence : stream.to_send) {
-    Slot& slot = stream.slots.at(sequence);
-    if (slot.loading) return nullptr;  // in order: what is being read goes first
-    if (slot.retry_at > now) {
-      wake_at_ = std::min(wake_at_, slot.retry_at);
-      continue;
-    }
-    if (sent_bytes_[lane] + slot.held.location.bytes > credit_[lane]) return nullptr;
-    return &slot;
-  }
-  return nullptr;
-}
-
-const Held* Relay::next(TimePoint now) {
-  wake_at_ = TimePoint::max();
-  if (!attached_) return nullptr;
-  for (std::size_t lane = 0; lane < 3; ++lane) {
-    auto& ready = ready_[lane];
-    // In turn: begin behind the stream that was served last, and go round once.
-    auto at = ready.upper_bound(last_served_[lane]);
-    for (std::size_t left = ready.size(); left > 0; --left) {
-      if (at == ready.end()) at = ready.begin();
-      const wire::StreamKey key = *at;
-      Stream& stream = streams_[key];
-      if (stream.to_send.empty()) {
-        at = ready.erase(at);
-        continue;
-      }
-      // The state lane is never held up by what is in flight on the others (rule C4).
-      const bool room = lane == 0 || in_flight_bytes_ < limits_.in_flight_bytes_max;
-      Slot* slot = room ? sendable(key, stream, now) : nullptr;
-      if (slot == nullptr) {
-        ++at;
-        continue;
-      }
-      last_served_[lane] = key;
-      if (!slot->held.message) {
-        const std::size_t in_memory = cached_bytes_ + loading_bytes_;
-        if (lane != 0 && in_memory > 0 &&
-            in_memory + slot->held.location.bytes > limits_.cached_bytes_max) {
-          ++at;
-          continue;
-        }
-        slot->loading = true;
-        loading_bytes_ += slot->held.location.bytes;
-        return &slot->held;
-      }
-      slot->in_flight = true;
-      in_flight_bytes_ += slot->held.location.bytes;
-      sent_bytes_[lane] += slot->held.location.bytes;
-      stream.to_send.erase(slot->held.sequence);
-      ++counts_.sent;
-      return &slot->held;
-    }
-  }
-  return nullptr;
-}
-
-void Relay::loaded(const wire::StreamKey& key, std::uint64_t sequence, SharedBytes message) {
-  Slot* slot = find(key, sequence);
-  if (slot == nullptr || !slot->loading) return;  // settled while it was read
-  slot->loading = false;
-  loading_bytes_ -= slot->held.location.bytes;
-  if (slot->stored_by_parent) return;
-  cached_bytes_ += message->size();
-  slot->held.message = std::move(message);
-}
-
-std::optional<spool::Location> Relay::unreadable(const wire::StreamKey& key,
-                                                 std::uint64_t sequence) {
-  // Not here any more: the parent will ask for the hole, and the origin has it (rule D5).
-  Slot* slot = find(key, sequence);
-  if (slot == nullptr) return std::nullopt;
-  if (std::exchange(slot->loading, false)) loading_bytes_ -= slot->held.location.bytes;
-  return on_copy_refused(key, sequence, Digest(slot->held.hash));
-}
-
-void Relay::read_failed(const wire::StreamKey& key, std::uint64_t sequence, TimePoint retry_at) {
-  Slot* slot = find(key, sequence);
-  if (slot == nullptr) return;
-  if (std::exchange(slot->loading, false)) loading_bytes_ -= slot->held.location.bytes;
-  slot->retry_at = retry_at;
-  wake_at_ = std::min(wake_at_, retry_at);
+std::vector<const Held*> Relay::held_of(const wire::StreamKey& key) const {
+  std::vector<const Held*> all;
+  if (const auto found = streams_.find(key); found != streams_.end())
+    for (const auto& [sequence, slot] : found->second.slots) all.push_back(&slot.held);
+  return all;
 }
 
 }  // namespace postern::relay

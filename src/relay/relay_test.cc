@@ -2,64 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include "relay/test_relay.h"
+
 namespace postern::relay {
 namespace {
-
-using wire::Lane;
-
-Digest hash_of(std::uint64_t sequence, std::uint8_t salt = 0) {
-  Digest digest{};
-  digest[0] = static_cast<std::byte>(sequence & 0xff);
-  digest[1] = static_cast<std::byte>(salt);
-  return digest;
-}
-
-wire::StreamKey stream(Lane lane, std::uint8_t node = 1) {
-  wire::StreamKey key;
-  key.node.bytes.fill(static_cast<std::byte>(node));
-  key.epoch = {1, 7};
-  key.lane = lane;
-  return key;
-}
-
-class RelayTest : public testing::Test {
- protected:
-  void add(const wire::StreamKey& key, std::uint64_t sequence, std::uint32_t bytes = 100) {
-    relay_.writing(key, sequence, hash_of(sequence));
-    relay_.added({key,
-                  sequence,
-                  hash_of(sequence),
-                  {1, sequence * 1000, bytes},
-                  std::make_shared<const Bytes>(bytes)});
-  }
-  void attach(std::uint64_t credit = 1'000'000) {
-    relay_.on_attached();
-    relay_.on_credit({credit, credit, credit});
-  }
-  void answer_offers(std::vector<wire::Interval> parent_has = {}) {
-    for (const wire::Coverage& offer : relay_.take_offers(100))
-      relay_.on_stored({offer.stream, parent_has});
-  }
-  std::vector<std::uint64_t> send_all() {
-    std::vector<std::uint64_t> sent;
-    while (const Held* held = relay_.next(now_)) {
-      if (!held->message) break;
-      sent.push_back(held->sequence);
-    }
-    return sent;
-  }
-  wire::Settled settled(const wire::StreamKey& key, std::vector<wire::Interval> intervals,
-                        std::uint32_t generation = 1) {
-    wire::Settled result;
-    result.generation = generation;
-    result.coverage = {key, std::move(intervals)};
-    return result;
-  }
-
-  Relay relay_{stream(Lane::state, 1).node, Relay::Limits{}};
-  TimePoint now_{std::chrono::hours(1)};
-  const wire::StreamKey metric_ = stream(Lane::metric);
-};
 
 TEST_F(RelayTest, SendsNothingBeforeTheParentSaidWhatItHolds) {
   add(metric_, 1);
@@ -86,7 +32,7 @@ TEST_F(RelayTest, BelievesNoAcknowledgementWithoutItsOwnHash) {
   attach();
   answer_offers({{1, 1, hash_of(1, 99)}});
   EXPECT_EQ(send_all(), std::vector<std::uint64_t>{1});
-  EXPECT_TRUE(relay_.on_settled(settled(metric_, {{1, 1, hash_of(1, 99)}})).locations.empty());
+  EXPECT_FALSE(settle(metric_, {{1, 1, hash_of(1, 99)}}).accepted);
   EXPECT_EQ(relay_.counts().mismatches, 2u);
   EXPECT_EQ(relay_.counts().held, 1u);
 }
@@ -98,10 +44,11 @@ TEST_F(RelayTest, ForgetsOnlyWhatIsSettled) {
   attach();
   answer_offers({{1, 2, hash_of(2)}});
   EXPECT_EQ(relay_.counts().held, 2u);
-  const auto released = relay_.on_settled(settled(metric_, {{1, 1, hash_of(1)}})).locations;
-  ASSERT_EQ(released.size(), 1u);
-  EXPECT_EQ(released[0].offset, 1000u);
+  settle(metric_, {{1, 1, hash_of(1)}});
   EXPECT_EQ(relay_.counts().held, 1u);
+  const auto gone = relay_.trim_tails(now_ + Relay::Limits{}.tail_age);
+  ASSERT_EQ(gone.size(), 1u);
+  EXPECT_EQ(gone[0].offset, 1000u);
 }
 
 // A parent that lost its disk says so at the attach, and gets everything again.
@@ -160,7 +107,7 @@ TEST_F(RelayTest, TellsDuplicatesFromEquivocation) {
   add(metric_, 1);
   EXPECT_EQ(relay_.classify(metric_, 1, hash_of(1)), Relay::Arrival::held);
   EXPECT_EQ(relay_.classify(metric_, 1, hash_of(1, 5)), Relay::Arrival::equivocation);
-  relay_.on_settled(settled(metric_, {{1, 1, hash_of(1)}}));
+  settle(metric_, {{1, 1, hash_of(1)}});
   EXPECT_EQ(relay_.classify(metric_, 1, hash_of(1)), Relay::Arrival::settled);
   EXPECT_EQ(relay_.classify(metric_, 1, hash_of(1, 5)), Relay::Arrival::equivocation);
 }
@@ -171,13 +118,15 @@ TEST_F(RelayTest, OnlyAHopBelievesAnEndThatItDoesNotHold) {
   const auto others = stream(Lane::metric, 2);
   add(metric_, 1);
   add(others, 1);
-  EXPECT_TRUE(relay_.on_settled(settled(metric_, {{1, 9, hash_of(9)}})).locations.empty());
-  EXPECT_EQ(relay_.on_settled(settled(others, {{1, 9, hash_of(9)}})).locations.size(), 1u);
+  settle(metric_, {{1, 9, hash_of(9)}});
+  EXPECT_EQ(relay_.counts().tails, 0u);
+  settle(others, {{1, 9, hash_of(9)}});
+  EXPECT_EQ(relay_.counts().tails, 1u);
 }
 
 TEST_F(RelayTest, CoverageJoinsSettledAndHeld) {
   for (std::uint64_t s : {1, 2, 3, 5}) add(metric_, s);
-  relay_.on_settled(settled(metric_, {{1, 2, hash_of(2)}}));
+  settle(metric_, {{1, 2, hash_of(2)}});
   EXPECT_EQ(relay_.coverage(metric_).intervals,
             (std::vector<wire::Interval>{{1, 3, hash_of(3)}, {5, 5, hash_of(5)}}));
   EXPECT_EQ(relay_.last_of(metric_)->first, 5u);
@@ -187,12 +136,12 @@ TEST_F(RelayTest, CoverageJoinsSettledAndHeld) {
 TEST_F(RelayTest, SettledGoesBackOnlyAcrossGenerations) {
   add(metric_, 1);
   add(metric_, 2);
-  relay_.on_settled(settled(metric_, {{1, 2, hash_of(2)}}, 2));
-  relay_.on_settled(settled(metric_, {{1, 1, hash_of(1)}}, 2));
+  settle(metric_, {{1, 2, hash_of(2)}}, 2);
+  settle(metric_, {{1, 1, hash_of(1)}}, 2);
   EXPECT_EQ(relay_.settled(metric_)->coverage.intervals[0].last, 2u);
-  relay_.on_settled(settled(metric_, {}, 1));
+  settle(metric_, {}, 1);
   EXPECT_EQ(relay_.settled(metric_)->coverage.intervals.size(), 1u);
-  relay_.on_settled(settled(metric_, {{1, 1, hash_of(1)}}, 3));
+  settle(metric_, {{1, 1, hash_of(1)}}, 3);
   EXPECT_EQ(relay_.settled(metric_)->coverage.intervals[0].last, 1u);
 }
 
@@ -222,10 +171,10 @@ TEST_F(RelayTest, SendsAgainWhatTheParentNoLongerNames) {
 // A replayed settled must not become the newest one that is kept and passed on.
 TEST_F(RelayTest, AcceptsNoSettledThatSaysLessOrContradicts) {
   for (std::uint64_t s : {1, 2, 3}) add(metric_, s);
-  EXPECT_TRUE(relay_.on_settled(settled(metric_, {{1, 2, hash_of(2)}})).accepted);
-  EXPECT_FALSE(relay_.on_settled(settled(metric_, {{1, 1, hash_of(1)}})).accepted);
-  EXPECT_FALSE(relay_.on_settled(settled(metric_, {{1, 3, hash_of(3, 9)}})).accepted);
-  EXPECT_TRUE(relay_.on_settled(settled(metric_, {{1, 3, hash_of(3)}})).accepted);
+  EXPECT_TRUE(settle(metric_, {{1, 2, hash_of(2)}}).accepted);
+  EXPECT_FALSE(settle(metric_, {{1, 1, hash_of(1)}}).accepted);
+  EXPECT_FALSE(settle(metric_, {{1, 3, hash_of(3, 9)}}).accepted);
+  EXPECT_TRUE(settle(metric_, {{1, 3, hash_of(3)}}).accepted);
 }
 
 TEST_F(RelayTest, CoverageFollowsHolesThatOpenAndClose) {
@@ -260,7 +209,156 @@ TEST_F(RelayTest, ReadsNoMoreIntoMemoryThanItsLimit) {
     ASSERT_EQ(held->message, nullptr);
     ++reads;
   }
-  EXPECT_EQ(reads, 4u);
+  EXPECT_EQ(reads, 2u) << "the backlog has half of the memory";
+}
+
+// ---- Tails, generations, evidence
+
+TEST_F(RelayTest, KeepsWhatIsSettledForAWhileOldestGoesFirst) {
+  add_all(theirs_, 1, 3);
+  settle(theirs_, {{1, 2, hash_of(2)}});
+  EXPECT_EQ(relay_.counts().held, 1u);
+  EXPECT_EQ(relay_.counts().tails, 2u);
+  now_ += std::chrono::minutes(5);
+  settle(theirs_, {{1, 3, hash_of(3)}});
+  EXPECT_TRUE(relay_.trim_tails(now_).empty());
+  const auto gone = relay_.trim_tails(now_ + std::chrono::minutes(5));
+  ASSERT_EQ(gone.size(), 2u);
+  EXPECT_EQ(gone[0].offset, 1000u);
+  EXPECT_EQ(gone[1].offset, 2000u);
+  EXPECT_EQ(relay_.trim_tails(now_ + std::chrono::minutes(10)).size(), 1u);
+  EXPECT_EQ(relay_.counts().tail_bytes, 0u);
+}
+
+TEST_F(RelayTest, KeepsNoMoreTailsThanItsLimit) {
+  Relay::Limits limits;
+  limits.tail_bytes_max = 250;
+  Relay small(metric_.node, limits);
+  for (std::uint64_t s : {1, 2, 3, 4}) small.added({metric_, s, hash_of(s), {1, s, 100}, nullptr});
+  small.on_settled(settled(metric_, {{1, 4, hash_of(4)}}), nullptr, now_);
+  EXPECT_EQ(small.trim_tails(now_).size(), 2u);
+}
+
+TEST_F(RelayTest, TailsAreNeitherOfferedNorSent) {
+  add_all(theirs_, 1, 2);
+  settle(theirs_, {{1, 2, hash_of(2)}});
+  attach();
+  EXPECT_TRUE(relay_.take_offers(10).empty());
+  add(theirs_, 3);
+  answer_offers();
+  EXPECT_EQ(send_all(), std::vector<std::uint64_t>{3});
+}
+
+TEST_F(RelayTest, WhatTheKeptSettledCoversIsTailAfterARestart) {
+  for (std::uint64_t s : {1, 2, 3}) add(metric_, s);
+  relay_.restored(settled(metric_, {{1, 2, hash_of(2)}}), nullptr, now_);
+  EXPECT_EQ(relay_.counts().held, 1u);
+  EXPECT_EQ(relay_.counts().tails, 2u);
+  EXPECT_EQ(relay_.trim_tails(now_ + std::chrono::minutes(10)).size(), 2u);
+}
+
+// The end of an own stream is known by the settled alone once its batches are gone: its numbers
+// must not be given a second time (rule D1).
+TEST_F(RelayTest, ARestoredSettledKeepsTheEndOfAnOwnStream) {
+  relay_.restored(settled(metric_, {{1, 9, hash_of(9)}}, 1), nullptr, now_);
+  EXPECT_EQ(relay_.last_of(metric_)->first, 9u);
+  relay_.restored(settled(theirs_, {{1, 1, hash_of(1)}}, 2), nullptr, now_);
+  EXPECT_EQ(relay_.last_of(metric_)->first, 9u) << "also across generations";
+  EXPECT_FALSE(settle(metric_, {{1, 9, hash_of(9)}}, 2).set_back);
+  EXPECT_TRUE(settle(metric_, {{1, 10, hash_of(10)}}, 2).set_back);
+}
+
+TEST_F(RelayTest, ANewGenerationBringsTailsBackToLife) {
+  add_all(theirs_, 1, 4);
+  settle(theirs_, {{1, 4, hash_of(4)}}, 1);
+  attach();
+  EXPECT_TRUE(relay_.take_offers(10).empty());
+  const auto verdict = settle(theirs_, {{1, 2, hash_of(2)}}, 2);
+  EXPECT_TRUE(verdict.accepted);
+  EXPECT_TRUE(verdict.rewound);
+  EXPECT_EQ(relay_.counts().held, 2u);
+  EXPECT_EQ(relay_.counts().tails, 2u);
+  answer_offers({{1, 2, hash_of(2)}});
+  relay_.loaded(theirs_, relay_.next(now_)->sequence, std::make_shared<const Bytes>(100));
+  EXPECT_EQ(send_all(), std::vector<std::uint64_t>{3});
+}
+
+// A generation is the store's, not a stream's: one word of it ends what the older ones said of all.
+TEST_F(RelayTest, ANewGenerationRewindsEveryStream) {
+  const auto others = stream(Lane::event, 3);
+  add_all(theirs_, 1, 2);
+  add_all(others, 1, 2);
+  settle(others, {{1, 2, hash_of(2)}}, 1);
+  attach();
+  answer_offers();
+  settle(theirs_, {{1, 2, hash_of(2)}}, 2);
+  EXPECT_EQ(relay_.settled(others), nullptr);
+  EXPECT_EQ(relay_.settled_message(others), nullptr);
+  EXPECT_EQ(relay_.counts().held, 2u);
+  const auto offers = relay_.take_offers(10);
+  ASSERT_EQ(offers.size(), 1u);
+  EXPECT_EQ(offers[0].stream, others);
+  EXPECT_FALSE(settle(others, {{1, 2, hash_of(2)}}, 1).accepted) << "lower ones are ignored";
+}
+
+TEST_F(RelayTest, AfterARewindAChildIsAskedForWhatIsNotHereAnyMore) {
+  add_all(theirs_, 1, 4);
+  settle(theirs_, {{1, 4, hash_of(4)}}, 1);
+  relay_.trim_tails(now_ + std::chrono::hours(1));
+  EXPECT_EQ(relay_.classify(theirs_, 3, hash_of(3)), Relay::Arrival::settled);
+  settle(theirs_, {{1, 2, hash_of(2)}}, 2);
+  EXPECT_EQ(covered(theirs_), (std::vector<wire::Interval>{{1, 2, hash_of(2)}}));
+  EXPECT_EQ(relay_.classify(theirs_, 3, hash_of(3)), Relay::Arrival::fresh);
+}
+
+// W34: to the server it proves that its store lost commits.
+TEST_F(RelayTest, ShowsWhatItKeepsWhenItIsToldLessOncePerConnection) {
+  add_all(theirs_, 1, 3);
+  attach();
+  settle(theirs_, {{1, 3, hash_of(3)}});
+  EXPECT_TRUE(settle(theirs_, {{1, 2, hash_of(2)}}).behind);
+  EXPECT_FALSE(settle(theirs_, {{1, 1, hash_of(1)}}).behind);
+  relay_.on_detached();
+  attach();
+  EXPECT_TRUE(settle(theirs_, {{1, 2, hash_of(2)}}).behind);
+  EXPECT_FALSE(settle(theirs_, {{1, 3, hash_of(3)}}).behind);
+  EXPECT_FALSE(settle(theirs_, {{1, 2, hash_of(2)}}, 2).behind) << "a new generation may";
+}
+
+// A restored or cloned folder (rule D1). Only what is signed shows it.
+TEST_F(RelayTest, ASettledThatNamesWhatWeNeverMadeShowsASetBack) {
+  add_all(metric_, 1, 3);
+  EXPECT_TRUE(settle(metric_, {{1, 4, hash_of(4)}}).set_back) << "behind our last";
+  EXPECT_TRUE(settle(metric_, {{1, 2, hash_of(2, 9)}}).set_back) << "another batch 2";
+  EXPECT_FALSE(settle(metric_, {{1, 3, hash_of(3)}}).set_back);
+  relay_.trim_tails(now_ + std::chrono::hours(1));
+  EXPECT_TRUE(settle(metric_, {{1, 3, hash_of(3, 9)}}).set_back) << "known at the edge";
+  EXPECT_FALSE(settle(theirs_, {{1, 4, hash_of(4)}}).set_back) << "that is for the origin to say";
+  auto elsewhere = metric_;
+  elsewhere.epoch.ordinal = 2;
+  EXPECT_TRUE(settle(elsewhere, {{1, 1, hash_of(1)}}).set_back) << "an epoch we never had";
+}
+
+TEST_F(RelayTest, AnUnsignedStoredShowsNoSetBackAndDeletesNothing) {
+  add_all(metric_, 1, 3);
+  attach();
+  relay_.take_offers(10);
+  relay_.on_stored({metric_, {{1, 3, hash_of(3, 9)}}});
+  EXPECT_EQ(relay_.counts().mismatches, 1u);
+  EXPECT_EQ(send_all(), (std::vector<std::uint64_t>{1, 2, 3}));
+}
+
+// Within the 64 intervals of a message a stream with many holes goes on (B32).
+TEST_F(RelayTest, ACutSettledStillCounts) {
+  std::vector<wire::Interval> holes;
+  for (std::uint64_t i = 0; i < wire::kIntervalsMax; ++i)
+    holes.push_back({i * 4 + 1, i * 4 + 1, hash_of(i * 4 + 1)});
+  EXPECT_TRUE(settle(theirs_, holes).accepted);
+  holes.insert(holes.begin() + 1, {3, 3, hash_of(3)});
+  holes.pop_back();
+  EXPECT_TRUE(settle(theirs_, holes).accepted);
+  EXPECT_EQ(relay_.classify(theirs_, 253, hash_of(253)), Relay::Arrival::settled)
+      << "what was known behind the cut stays";
 }
 
 }  // namespace
