@@ -7,8 +7,6 @@
 namespace postern::node {
 namespace {
 
-/// A child may have this much on its way per lane; `state` first (rule C4).
-constexpr std::array<std::uint64_t, 3> kCreditWindow{4u << 20, 4u << 20, 8u << 20};
 /// A child that does not read what it is told must not fill our memory.
 constexpr std::size_t kUnreadBytesMax = 8u << 20;
 constexpr std::uint32_t kDelegationType = 1;  // document.md#G10
@@ -34,13 +32,14 @@ class Children::Session final : public ChannelHandler, public Child {
   std::uint64_t channel_id() const override { return channel_->id(); }
   void send(wire::Message message) override;
   void taken(wire::Lane lane, std::size_t message_bytes) override;
+  void wants(wire::Lane lane) override;
   std::optional<std::uint64_t> highest(const wire::StreamKey& stream) const override {
     const auto found = highest_.find(stream);
     return found == highest_.end() ? std::nullopt : std::optional(found->second);
   }
   void answer(const wire::StreamKey& stream, std::uint64_t sequence, const Digest& hash,
               std::uint32_t verdict, const std::string& words,
-              std::chrono::milliseconds retry_after) override;
+              std::chrono::milliseconds retry_after, ByteView evidence) override;
 
   // ---- ChannelHandler
   void on_message(Channel& channel, wire::Message message) override;
@@ -48,6 +47,7 @@ class Children::Session final : public ChannelHandler, public Child {
   void on_closed(Channel& channel, const Error& why) override;
 
   void refuse(const Refusal& refusal);
+  void grant(const relay::CreditBook::Totals& totals);
   Channel& channel() { return *channel_; }
   const Candidate& candidate() const { return candidate_; }
   /// Only admission needs it; an idle child should not cost its memory.
@@ -71,7 +71,6 @@ class Children::Session final : public ChannelHandler, public Child {
   std::shared_ptr<Channel> channel_;
   State state_ = State::hello;
   Candidate candidate_;
-  std::array<std::uint64_t, 3> received_{}, taken_{}, granted_ = kCreditWindow;
   std::map<wire::StreamKey, std::uint64_t> highest_;
   std::optional<std::uint64_t> older_;
 };
@@ -114,6 +113,8 @@ void Children::Session::on_message(Channel&, wire::Message message) {
     case wire::Type::reply:
     case wire::Type::notice:
     case wire::Type::presence:
+    case wire::Type::settled:   // evidence (W34), believed by its signature alone
+    case wire::Type::document:  // likewise (W35)
       children_.owner_.on_child_message(*this, message);
       return;
     case wire::Type::credential:
@@ -226,7 +227,8 @@ void Children::Session::welcome(const Admitted& admitted) {
       std::chrono::duration_cast<std::chrono::milliseconds>(children_.owner_.head_interval())
           .count()));
   welcome.set_standby_proof_interval_ms(3'600'000);
-  for (const std::uint64_t window : kCreditWindow) welcome.add_credit(window);
+  for (const std::uint64_t total : children_.credit_.on_child(channel_->id()))
+    welcome.add_credit(total);
   // Welcome has room for little (W11): what may be large follows it.
   std::vector<const wire::pb::Signed*> afterwards;
   for (const auto& document : admitted.documents) {
@@ -250,18 +252,25 @@ void Children::Session::welcome(const Admitted& admitted) {
 }
 
 void Children::Session::taken(wire::Lane lane, std::size_t message_bytes) {
-  const std::size_t i = wire::index_of(lane);
-  taken_[i] += message_bytes;
-  if (taken_[i] + kCreditWindow[i] - granted_[i] < kCreditWindow[i] / 4) return;
-  granted_[i] = taken_[i] + kCreditWindow[i];
+  if (const auto totals = children_.credit_.on_taken(channel_->id(), lane, message_bytes))
+    grant(*totals);
+  children_.send_grants();
+}
+
+void Children::Session::wants(wire::Lane lane) {
+  children_.credit_.wants(channel_->id(), lane);
+  children_.send_grants();
+}
+
+void Children::Session::grant(const relay::CreditBook::Totals& totals) {
   Writer out;
-  for (const std::uint64_t total : granted_) out.u64(total);
+  for (const std::uint64_t total : totals) out.u64(total);
   channel_->send(wire::make_message(wire::Type::credit, out.take()));
 }
 
 void Children::Session::answer(const wire::StreamKey& stream, std::uint64_t sequence,
                                const Digest& hash, std::uint32_t verdict, const std::string& words,
-                               std::chrono::milliseconds retry_after) {
+                               std::chrono::milliseconds retry_after, ByteView evidence) {
   Writer key;
   stream.write(key);
   wire::pb::Answer answer;
@@ -271,6 +280,7 @@ void Children::Session::answer(const wire::StreamKey& stream, std::uint64_t sequ
   answer.set_verdict(verdict);
   answer.set_words(words);
   answer.set_retry_after_ms(static_cast<std::uint32_t>(retry_after.count()));
+  answer.set_evidence(field_of(evidence));
   channel_->send(message_of(wire::Type::answer, answer));
 }
 
@@ -303,16 +313,14 @@ void Children::Session::on_batch(const wire::Message& message) {
     return;
   }
   const wire::BatchHeader& header = batch->header;
-  const std::size_t lane = wire::index_of(header.stream.lane);
   if (static_cast<std::uint8_t>(header.stream.lane) != message.lane) {
     refuse({wire::Refusal::protocol, fmt::format("a batch of lane {} on lane {}",
                                                  to_string(header.stream.lane), message.lane)});
     return;
   }
-  received_[lane] += message.bytes().size();
-  if (received_[lane] > granted_[lane]) {
-    refuse({wire::Refusal::protocol, fmt::format("more than its credit of {} bytes on lane {}",
-                                                 granted_[lane], to_string(header.stream.lane))});
+  if (!children_.credit_.on_received(channel_->id(), header.stream.lane, message.bytes().size())) {
+    refuse({wire::Refusal::protocol,
+            fmt::format("more than its credit on lane {}", to_string(header.stream.lane))});
     return;
   }
   if (!note(header.stream, header.sequence)) return;
@@ -430,6 +438,7 @@ void Children::attached(Session& session) {
 
 void Children::closed(Session& session, const std::string& why) {
   const std::uint64_t channel = session.channel().id();
+  credit_.gone(channel);
   for (const auto& [stream, highest] : session.streams()) {
     const auto found = offered_.find(stream);
     if (found == offered_.end()) continue;
@@ -455,6 +464,7 @@ void Children::closed(Session& session, const std::string& why) {
     for (Session* newer = current->second; newer != nullptr; newer = session_of(newer->older()))
       if (newer->older() == channel) newer->supersedes(session.older());
   }
+  send_grants();
   // Not inside its own callback.
   auto keep = std::move(sessions_.at(channel));
   sessions_.erase(channel);
@@ -490,6 +500,18 @@ void Children::sweep() {
     if (!session->attached()) continue;
     if (core_.now() - session->channel().last_received() > kSilenceMax)
       session->channel().close("silent for 150 s");
+  }
+}
+
+void Children::set_full(bool full) {
+  credit_.set_full(full);
+  send_grants();
+}
+
+void Children::send_grants() {
+  for (const auto& grant : credit_.take_grants()) {
+    const auto session = sessions_.find(grant.channel);
+    if (session != sessions_.end()) session->second->grant(grant.totals);
   }
 }
 

@@ -13,6 +13,7 @@
 #include "net/loop.h"
 #include "net/network.h"
 #include "node/self.h"
+#include "relay/credit.h"
 #include "wire/coverage.h"
 
 namespace postern::node {
@@ -34,11 +35,13 @@ class Child {
 
   /// A batch of this size was taken off this child's hands: its credit may grow (rule C4).
   virtual void taken(wire::Lane lane, std::size_t message_bytes) = 0;
+  /// It has more to send than came: where windows are small it gets a whole batch in its turn.
+  virtual void wants(wire::Lane lane) = 0;
   /// The highest number of the stream that this child offered or sent here.
   virtual std::optional<std::uint64_t> highest(const wire::StreamKey& stream) const = 0;
   virtual void answer(const wire::StreamKey& stream, std::uint64_t sequence, const Digest& hash,
                       std::uint32_t verdict, const std::string& words,
-                      std::chrono::milliseconds retry_after) = 0;
+                      std::chrono::milliseconds retry_after, ByteView evidence = {}) = 0;
 };
 
 inline constexpr std::uint32_t kCopyRefused = 1, kRefusedForGood = 2,
@@ -78,7 +81,7 @@ class Children final : public PortHandler {
     virtual void on_batch(Child& child, const wire::Stamped& stamped, const wire::BatchView& batch,
                           SharedBytes message) = 0;
     virtual void on_offer(Child& child, const std::vector<wire::Coverage>& offers) = 0;
-    /// head, request, reply, notice, presence.
+    /// head, request, reply, notice, presence, settled (W34), document (W35).
     virtual void on_child_message(Child& child, const wire::Message& message) = 0;
     /// Why this node delivers nothing now, for /readyz; empty when it delivers.
     virtual std::string not_ready() = 0;
@@ -110,6 +113,8 @@ class Children final : public PortHandler {
     return refused_;
   }  // since the start, before or after the certificate
   void refuse(const NodeId& id, const Refusal& refusal);
+  /// The spool is full, or has room again: credit follows (rule C4).
+  void set_full(bool full);
   /// Tells every child why, closes the port.
   void stop(const std::string& why);
 
@@ -124,6 +129,7 @@ class Children final : public PortHandler {
   Session* session_of(std::optional<std::uint64_t> channel);
   Session* still_attached(std::optional<std::uint64_t> channel);
   void end_superseded(Session& newer);
+  void send_grants();
   void sweep();
 
   Loop& core_;
@@ -131,6 +137,7 @@ class Children final : public PortHandler {
   const Self& self_;
   Owner& owner_;
   std::unique_ptr<Port> port_;
+  relay::CreditBook credit_{{}};
   std::map<std::uint64_t, std::unique_ptr<Session>> sessions_;     // by channel id
   std::map<NodeId, Session*> attached_;                            // the newest of each node
   std::map<wire::StreamKey, std::vector<std::uint64_t>> offered_;  // by stream: channel ids

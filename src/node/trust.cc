@@ -243,6 +243,22 @@ std::vector<wire::pb::DocumentNumber> Trust::numbers() const {
   return numbers;
 }
 
+std::vector<wire::pb::Signed> Trust::newer_than(const wire::pb::DocumentBody& body) const {
+  std::vector<wire::pb::Signed> newer;
+  wire::pb::Tick tick;
+  if (!tick.ParseFromString(body.payload())) return newer;
+  std::map<std::uint32_t, std::pair<std::uint32_t, std::uint64_t>> known;
+  for (const auto& number : tick.numbers())
+    known[number.type()] = {number.generation(), number.number()};
+  for (const auto type : {DocumentType::deny, DocumentType::approval})
+    for (const auto& [key, kept] : kept_)
+      if (key.first == static_cast<std::uint32_t>(type) && newer.size() < kNewerShownMax &&
+          known.contains(key.first) &&
+          std::pair(kept.generation, kept.number) > known.at(key.first))
+        newer.push_back(kept.document);
+  return newer;
+}
+
 std::filesystem::path Trust::file_of(const wire::pb::DocumentBody& body) const {
   const bool delegation = body.type() == static_cast<std::uint32_t>(DocumentType::delegation);
   const std::string audience =

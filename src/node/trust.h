@@ -21,6 +21,7 @@ namespace postern::node {
 inline constexpr std::string_view kDocumentContext = "postern document v1";
 inline constexpr std::size_t kDocumentBodyMax = 256u << 10;  // document.md#G5
 inline constexpr std::size_t kDenyEntriesMax = 4096;         // document.md#G13
+inline constexpr std::size_t kNewerShownMax = 64;
 inline constexpr std::size_t kApprovalsKeptMax = 20'000;  // of children, for times without a server
 
 enum class DocumentType : std::uint32_t {
@@ -85,6 +86,9 @@ class Trust {
   /// What a child needs: delegations, deny list, newest tick.
   std::vector<wire::pb::Signed> for_children() const;
   std::vector<wire::pb::DocumentNumber> numbers() const;
+  /// Documents that are newer than what `tick` says is the newest of their type, the deny list
+  /// first; at most kNewerShownMax (channel.md#W35).
+  std::vector<wire::pb::Signed> newer_than(const wire::pb::DocumentBody& tick) const;
   std::optional<WallTime> newest_tick() const { return tick_time_; }
   std::uint32_t generation() const { return generation_; }
 

@@ -195,7 +195,7 @@ void Uplink::on_welcome(Channel& channel, const wire::Message& message) {
   last_words_.clear();
   same_words_ = 0;
   liveness_.start(core_.now());
-  relay_.on_attached();
+  relay_.on_attached(neighbour->id);
   std::array<std::uint64_t, 3> credit{};
   for (int i = 0; i < 3 && i < welcome.credit_size(); ++i)
     credit[static_cast<std::size_t>(i)] = welcome.credit(i);

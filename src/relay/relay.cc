@@ -49,6 +49,28 @@ bool says_all(const std::vector<wire::Interval>& said, std::vector<wire::Interva
 
 }  // namespace
 
+Held held_of(const wire::BatchHeader& header, const Digest& hash, SharedBytes message) {
+  Held held;
+  held.stream = header.stream;
+  held.sequence = header.sequence;
+  held.hash = hash;
+  held.message = std::move(message);
+  held.previous = header.previous;
+  held.first_time = header.first;
+  held.last_time = header.last;
+  held.records = header.records;
+  return held;
+}
+
+const Held* Relay::copy_of(const wire::StreamKey& key, std::uint64_t sequence) const {
+  const auto found = streams_.find(key);
+  if (found == streams_.end()) return nullptr;
+  const auto slot = found->second.slots.find(sequence);
+  if (slot != found->second.slots.end()) return &slot->second.held;
+  const auto tail = found->second.tails.find(sequence);
+  return tail == found->second.tails.end() ? nullptr : &tail->second.held;
+}
+
 Relay::Arrival Relay::classify(const wire::StreamKey& key, std::uint64_t sequence,
                                const Digest& hash) const {
   const auto found = streams_.find(key);

@@ -32,6 +32,9 @@ struct Held {
   std::uint32_t records = 0;
 };
 
+/// As its header says; where it lies and whom it came from are for the caller to add.
+Held held_of(const wire::BatchHeader& header, const Digest& hash, SharedBytes message);
+
 /// Decides what to send to the parent, what to answer to children, and what may be forgotten.
 ///
 /// Agents and gateways run the same class: an agent adds what it sealed itself, a gateway what its
@@ -110,6 +113,8 @@ class Relay {
   /// after a restart.
   std::optional<std::pair<std::uint64_t, Digest>> last_of(const wire::StreamKey& stream) const;
   std::vector<wire::StreamKey> streams() const;
+  /// Our copy of one batch, held or tail; nullptr when there is none.
+  const Held* copy_of(const wire::StreamKey& stream, std::uint64_t sequence) const;
   /// What is held of a stream, ascending: what is to be sealed again after a set-back (B26).
   std::vector<const Held*> held_of(const wire::StreamKey& stream) const;
   /// Whether a batch of this stream may be taken in: a node has a bounded number of streams here,
