@@ -1,5 +1,6 @@
 #include "gateway/gateway.h"
 
+#include "base/invariant.h"
 #include "node/admission.h"
 #include "node/signed.h"
 
@@ -13,8 +14,6 @@ using node::Refusal;
 constexpr std::size_t kHeadBytesMax = 8u << 10;
 constexpr std::size_t kPresenceBytesMax = 4u << 10;
 constexpr Duration kRequestWaitMax = std::chrono::seconds(10);
-constexpr std::chrono::seconds kDiskRetry{5};
-constexpr std::chrono::seconds kEquivocationRetry{60};
 
 std::string bytes_of(const google::protobuf::MessageLite& message) {
   return message.SerializeAsString();
@@ -31,8 +30,8 @@ Result<std::unique_ptr<Gateway>> Gateway::open(node::Surroundings around, NodeSe
   if (!opened) return std::unexpected(opened.error());
   gateway->node_ = std::move(*opened);
   node::Children::Owner& owner = *gateway;
-  gateway->children_ =
-      std::make_unique<node::Children>(around.loops, around.log, gateway->node_->self(), owner);
+  gateway->children_ = std::make_unique<node::Children>(
+      around.loops, around.log, gateway->node_->self(), owner, around.credit_limits);
   if (auto listening = gateway->children_->listen(around.network, gateway->node_->tls(), options);
       !listening)
     return std::unexpected(listening.error());
@@ -185,6 +184,7 @@ void Gateway::announce(const NodeId& id) {
 
 void Gateway::on_child_gone(const node::Child& child, const std::string&) {
   awaiting_head_.erase(child.who().id);
+  ways_.gone(child.channel_id());
   wire::pb::Presence presence = presences_[child.who().id].second;
   presence.set_node_id(node::field_of(child.who().id.bytes));
   presence.set_connected(false);
@@ -198,87 +198,100 @@ void Gateway::on_child_gone(const node::Child& child, const std::string&) {
 
 // ---- Batches
 
-void Gateway::on_batch(node::Child& child, const wire::Stamped&, const wire::BatchView& batch,
-                       SharedBytes message) {
-  using Arrival = relay::Relay::Arrival;
+void Gateway::on_batch(node::Child& child, const wire::Stamped& stamped,
+                       const wire::BatchView& batch, SharedBytes message) {
+  using Action = relay::Intake::Action;
   const wire::StreamKey stream = batch.header.stream;
   const std::uint64_t sequence = batch.header.sequence;
   const wire::Lane lane = stream.lane;
   const Digest hash = sha256(batch.signed_part);
   const std::size_t bytes = message->size();
 
-  if (!node_->relay().has_room_for(stream)) {
-    child.taken(lane, bytes);
-    child.answer(stream, sequence, hash, node::kNotYet,
-                 "this node has more epochs here than a gateway remembers", kEquivocationRetry);
-    return;
-  }
-  switch (node_->relay().classify(stream, sequence, hash)) {
-    case Arrival::held:
-    case Arrival::settled:
-      child.taken(lane, bytes);
-      if (auto settled = node_->relay().settled_message(stream)) {
-        wire::Message down = wire::make_message(wire::Type::settled, {});
-        down.body = std::move(settled);
-        child.send(std::move(down));
-      }
+  const relay::Intake intake =
+      take_in(node_->relay(), stream, sequence, hash, room_for(stamped, bytes));
+  if (intake.action != Action::store) child.taken(lane, bytes);
+  switch (intake.action) {
+    case Action::answer:
+      show_settled(child, stream);
       answer_with_coverage(stream);
       return;
-    case Arrival::equivocation:
+    case Action::not_yet:
+      ++batches_refused_;
+      child.answer(stream, sequence, hash, node::kNotYet, intake.words, intake.retry_after);
+      return;
+    case Action::equivocation:
       // Never a duplicate (rule D1): ours stays, the other one stays with the child, and it is said
       // aloud.
       ++equivocations_;
       log_.error("equivocation: {} sent another batch {} of {} than the one that is held here",
                  child.who().name, sequence, stream.text());
-      child.taken(lane, bytes);
-      child.answer(stream, sequence, hash, node::kNotYet,
-                   "another batch of this number is held here", kEquivocationRetry);
+      show_settled(child, stream);
+      answer_with_evidence(child.channel_id(), stream, sequence, hash, intake);
       return;
-    case Arrival::fresh:
+    case Action::store:
       break;
   }
 
-  auto stamped = wire::add_stamp(*message, {child.who().id, around_.clock.wall()});
-  if (!stamped || !node_->spool().has_room(bytes)) {
-    ++batches_refused_;
-    child.taken(lane, bytes);
-    child.answer(stream, sequence, hash, node::kNotYet,
-                 stamped ? "the spool writes slower than batches come" : stamped.error().message,
-                 kDiskRetry);
-    return;
-  }
-  auto shared = std::make_shared<const Bytes>(std::move(*stamped));
-  node_->relay().writing(stream, sequence, hash);
-  node_->spool().append(
-      {stream, sequence, hash, shared}, [this, channel = child.channel_id(), stream, sequence, hash,
-                                         lane, bytes, shared](Result<spool::Location> stored) {
-        node::Child* from = children_ ? children_->by_channel(channel) : nullptr;
-        if (from != nullptr) from->taken(lane, bytes);
-        if (!stored) {
-          node_->relay().write_failed(stream, sequence);
-          if (batches_refused_++ % 100 == 0)
-            log_.error("a batch cannot be stored: {}", stored.error().message);
-          // Whoever sent it again meanwhile on a newer connection waits for the same answer.
-          children_->for_each_of(stream, [&](node::Child& asker) {
-            asker.answer(stream, sequence, hash, node::kNotYet, stored.error().message, kDiskRetry);
-          });
-          return;
-        }
-        ++batches_taken_;
-        node_->relay().added({stream, sequence, hash, *stored, shared});
-        answer_with_coverage(stream);
-        node_->uplink().pump();
+  auto with_stamp = wire::add_stamp(*message, {child.who().id, around_.clock.wall()});
+  invariant(with_stamp.has_value(), "there is room for a stamp");
+  auto shared = std::make_shared<const Bytes>(std::move(*with_stamp));
+  relay::Held held = relay::held_of(batch.header, hash, shared);
+  held.from = child.who().id;
+  node_->store(std::move(held), [this, channel = child.channel_id(), stream, sequence, hash, lane,
+                                 bytes](const Result<>& stored) {
+    if (node::Child* from = children_ ? children_->by_channel(channel) : nullptr)
+      from->taken(lane, bytes);
+    if (stored) {
+      ++batches_taken_;
+      answer_with_coverage(stream);
+      return;
+    }
+    if (batches_refused_++ % 100 == 0)
+      log_.error("a batch cannot be stored: {}", stored.error().message);
+    if (!children_) return;
+    // Whoever sent it again meanwhile on a newer connection waits for the same answer.
+    children_->for_each_of(stream, [&](node::Child& asker) {
+      asker.answer(stream, sequence, hash, node::kNotYet, stored.error().message,
+                   relay::Intake::kSpoolRetry);
+    });
+  });
+}
+
+/// Whether a batch of `bytes` may come in now.
+Result<> Gateway::room_for(const wire::Stamped& stamped, std::size_t bytes) const {
+  if (stamped.stamps.size() >= wire::kStampsMax)
+    return fail(Errc::exhausted, "it has passed {} hops already; a chain has at most {}",
+                stamped.stamps.size(), wire::kStampsMax);
+  if (!node_->spool().has_room(bytes))
+    return fail(Errc::exhausted, "the spool writes slower than batches come");
+  return {};
+}
+
+/// The other batch's header and signature: the origin believes its own signature only (W32).
+void Gateway::answer_with_evidence(std::uint64_t channel, const wire::StreamKey& stream,
+                                   std::uint64_t sequence, const Digest& hash,
+                                   const relay::Intake& intake) {
+  node_->evidence_of(
+      stream, sequence, [this, channel, stream, sequence, hash, intake](const Bytes& evidence) {
+        if (node::Child* child = children_ ? children_->by_channel(channel) : nullptr)
+          child->answer(stream, sequence, hash, node::kNotYet, intake.words, intake.retry_after,
+                        evidence);
       });
+}
+
+void Gateway::show_settled(node::Child& child, const wire::StreamKey& stream) {
+  auto settled = node_->relay().settled_message(stream);
+  if (!settled) return;
+  wire::Message down = wire::make_message(wire::Type::settled, {});
+  down.body = std::move(settled);
+  child.send(std::move(down));
 }
 
 void Gateway::on_offer(node::Child& child, const std::vector<wire::Coverage>& offers) {
   std::vector<wire::Coverage> held;
   for (const wire::Coverage& offer : offers) {
-    if (auto settled = node_->relay().settled_message(offer.stream)) {
-      wire::Message down = wire::make_message(wire::Type::settled, {});
-      down.body = std::move(settled);
-      child.send(std::move(down));
-    }
+    show_settled(child, offer.stream);
+    node_->relay().on_child_offer(offer.stream, child.highest(offer.stream).value_or(0));
     held.push_back(node_->relay().coverage(offer.stream, child.highest(offer.stream)));
   }
   send_stored(child, held);
@@ -313,6 +326,22 @@ void Gateway::send_stored(node::Child& child, std::span<const wire::Coverage> li
 
 void Gateway::on_lost(const wire::StreamKey& stream) { answer_with_coverage(stream); }
 
+void Gateway::on_rewound() {
+  for (const wire::StreamKey& stream : node_->relay().streams()) answer_with_coverage(stream);
+}
+
+void Gateway::on_space(bool full) {
+  if (children_) children_->set_full(full);
+}
+
+/// Down the way that the node's heads came up (W53); without one it is dropped, the asker asks
+/// again.
+void Gateway::pass_down(const NodeId& target, const wire::pb::Request& request) {
+  const auto way = ways_.way_to(target);
+  node::Child* child = way && children_ ? children_->by_channel(*way) : nullptr;
+  if (child != nullptr) child->send(message_of(wire::Type::request, request));
+}
+
 void Gateway::on_settled(const wire::StreamKey& stream, SharedBytes message) {
   if (!children_) return;
   children_->for_each_of(stream, [&](node::Child& child) {
@@ -341,6 +370,18 @@ void Gateway::on_child_message(node::Child& child, const wire::Message& message)
       if (parse(request)) on_request(child, std::move(request));
       return;
     }
+    case wire::Type::notice: {
+      wire::pb::Notice notice;
+      if (parse(notice)) on_notice(child, std::move(notice));
+      return;
+    }
+    case wire::Type::document: {
+      wire::pb::Signed document;
+      if (parse(document)) on_shown(document);
+      return;
+    }
+    case wire::Type::settled:
+      return on_shown_settled(message);
     default:
       log_.debug("{} from {} is not used by this version", wire::to_string(message.type),
                  child.who().name);
@@ -370,6 +411,7 @@ void Gateway::on_head(node::Child& child, const wire::Message& message) {
   const auto approval = node_->trust().approval(id);
   if (!approval) {
     // Its key is not known here, so nothing is decided by its number: the server will judge.
+    if (!ways_.way_to(id)) ways_.learned(id, child.channel_id());
     node_->uplink().send(std::move(up));
     announce(id);
     return;
@@ -383,13 +425,46 @@ void Gateway::on_head(node::Child& child, const wire::Message& message) {
   }
   const auto known = heads_.find(id);
   if (known != heads_.end() && known->second.first >= head.number()) return;
+  ways_.learned(id, child.channel_id());
   if (known == heads_.end() && heads_.size() >= kHeadsKeptMax) {
     ++heads_dropped_;
     return;
   }
   heads_[id] = {head.number(), up};
+  for (const auto& stream : head.streams()) {
+    if (stream.lane() > 0xff || !wire::is_lane(static_cast<std::uint8_t>(stream.lane()))) continue;
+    const auto lane = static_cast<wire::Lane>(stream.lane());
+    const auto last =
+        node_->relay().last_of({id, {stream.epoch_ordinal(), stream.epoch_random()}, lane});
+    if (stream.sealed() > (last ? last->first : 0)) child.wants(lane);
+  }
   node_->uplink().send(std::move(up));
   announce(id);
+}
+
+/// It does not have these any more: passed up, believed by nobody as final (rule D5).
+void Gateway::on_notice(node::Child& child, wire::pb::Notice notice) {
+  if (child.who().role != node::Role::gateway || notice.ByteSizeLong() > kPresenceBytesMax ||
+      notice.path_size() >= static_cast<int>(wire::kStampsMax))
+    return;
+  *notice.add_path() = hop_of(child.who());
+  node_->uplink().send(message_of(wire::Type::notice, notice));
+}
+
+/// A child keeps a document that the newest tick does not know of (W35).
+void Gateway::on_shown(const wire::pb::Signed& document) {
+  auto taken = node_->trust().take(document, around_.clock.wall());
+  if (!taken) return;
+  if (taken->is_new) on_document(document, taken->body);
+  node_->uplink().send(message_of(wire::Type::document, document));
+}
+
+/// A child keeps a settled that says more than ours (W34). Ours is what we were told; what counts
+/// is the server's answer to it.
+void Gateway::on_shown_settled(const wire::Message& message) {
+  auto view = wire::read_settled(message.bytes());
+  if (!view || !node_->trust().believe(*view, around_.clock.wall())) return;
+  node_->uplink().send(message);
 }
 
 void Gateway::on_presence(node::Child& child, wire::pb::Presence presence) {

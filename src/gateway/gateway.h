@@ -6,6 +6,8 @@
 
 #include "node/children.h"
 #include "node/node.h"
+#include "relay/intake.h"
+#include "relay/ways.h"
 
 namespace postern {
 
@@ -31,6 +33,9 @@ class Gateway final : node::Node::Listener, node::Children::Owner {
   void on_attached() override;
   void on_path_changed() override;
   void on_lost(const wire::StreamKey& stream) override;
+  void on_rewound() override;
+  void on_space(bool full) override;
+  void pass_down(const NodeId& target, const wire::pb::Request& request) override;
   void on_settled(const wire::StreamKey& stream, SharedBytes message) override;
   void on_document(const wire::pb::Signed& document, const wire::pb::DocumentBody& body) override;
   void on_reply(const wire::pb::Reply& reply) override;
@@ -54,10 +59,18 @@ class Gateway final : node::Node::Listener, node::Children::Owner {
 
   void on_head(node::Child& child, const wire::Message& message);
   void on_presence(node::Child& child, wire::pb::Presence presence);
+  void on_notice(node::Child& child, wire::pb::Notice notice);
+  void on_shown(const wire::pb::Signed& document);
+  void on_shown_settled(const wire::Message& message);
   void on_request(node::Child& child, wire::pb::Request request);
   std::optional<node::Decision> decide_here(const node::Candidate& candidate);
   void ask_upwards(const node::Candidate& candidate, std::function<void(node::Decision)> decided);
+  Result<> room_for(const wire::Stamped& stamped, std::size_t bytes) const;
   void answer_with_coverage(const wire::StreamKey& stream);
+  void answer_with_evidence(std::uint64_t channel, const wire::StreamKey& stream,
+                            std::uint64_t sequence, const Digest& hash,
+                            const relay::Intake& intake);
+  void show_settled(node::Child& child, const wire::StreamKey& stream);
   void announce(const NodeId& id);
   void flush_answers();
   void send_stored(node::Child& child, std::span<const wire::Coverage> list);
@@ -81,6 +94,7 @@ class Gateway final : node::Node::Listener, node::Children::Owner {
       heads_;  // newest of each node below: number, message
   std::map<NodeId, std::pair<NodeId, wire::pb::Presence>>
       presences_;  // by node: the child it came by, what it said
+  relay::Ways ways_;
   std::set<wire::StreamKey> to_answer_;
   std::set<NodeId> awaiting_head_;  // children that attached and have not sent a head yet
   bool flush_posted_ = false;

@@ -356,8 +356,9 @@ void Children::Session::on_closed(Channel&, const Error& why) {
   children_.closed(*this, why.message);
 }
 
-Children::Children(Loops& loops, const Log& log, const Self& self, Owner& owner)
-    : core_(loops.core()), log_(log), self_(self), owner_(owner) {
+Children::Children(Loops& loops, const Log& log, const Self& self, Owner& owner,
+                   relay::CreditBook::Limits credit)
+    : core_(loops.core()), log_(log), self_(self), owner_(owner), credit_(credit) {
   sweep_timer_ = core_.after(kSweep, [this] { sweep(); });
 }
 

@@ -87,7 +87,8 @@ class Children final : public PortHandler {
     virtual std::string not_ready() = 0;
   };
 
-  Children(Loops& loops, const Log& log, const Self& self, Owner& owner);
+  Children(Loops& loops, const Log& log, const Self& self, Owner& owner,
+           relay::CreditBook::Limits credit = {});
   ~Children() override;
 
   /// Without it, channels come only by on_channel(): so tests do without sockets.
@@ -137,7 +138,7 @@ class Children final : public PortHandler {
   const Self& self_;
   Owner& owner_;
   std::unique_ptr<Port> port_;
-  relay::CreditBook credit_{{}};
+  relay::CreditBook credit_;
   std::map<std::uint64_t, std::unique_ptr<Session>> sessions_;     // by channel id
   std::map<NodeId, Session*> attached_;                            // the newest of each node
   std::map<wire::StreamKey, std::vector<std::uint64_t>> offered_;  // by stream: channel ids

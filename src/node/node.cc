@@ -3,14 +3,10 @@
 #include <algorithm>
 
 #include "base/quantity.h"
+#include "node/signed.h"
 
 namespace postern::node {
 namespace {
-
-constexpr Duration kDiskRetry = std::chrono::seconds(2);
-constexpr Duration kRepairRetry =
-    std::chrono::seconds(60);            // answers that mean "this cannot go on as it is"
-constexpr std::size_t kSealedMax = 256;  // batches that wait for a disk that does not write
 
 Measurement gauge(const char* name, const char* unit, std::int64_t value, WallTime now) {
   Measurement measurement;
@@ -90,7 +86,7 @@ Node::Node(Surroundings around, NodeSettings settings, Identity identity, Listen
                  if (!written) log_.warning("a document is not kept: {}", written.error().message);
                });
              }),
-      relay_(identity_.self.id, {}),
+      relay_(identity_.self.id, around.relay_limits),
       uplink_(around.loops, around.network, around.log, around.random, identity_.self, relay_,
               *this) {}
 
@@ -110,24 +106,26 @@ Result<> Node::open_spool() {
   trust_.load(around_.disk, around_.clock.wall());
   spool::Options options;
   options.bytes_max = settings_.spool_bytes_max;
+  options.segment_bytes = around_.spool_segment_bytes;
   auto opened = spool::Spool::open(around_.disk, log_, settings_.state_dir / "spool", options);
   if (!opened) return std::unexpected(opened.error());
   const std::uint64_t damaged = opened->spool->usage().quarantined;
-  const std::size_t entries = opened->entries.size();
+  std::vector<spool::Location> superfluous;
   for (const spool::Entry& entry : opened->entries) {
-    if (relay_.classify(entry.stream, entry.sequence, entry.hash) != relay::Relay::Arrival::fresh)
+    if (relay_.classify(entry.stream, entry.sequence, entry.hash) != relay::Relay::Arrival::fresh) {
+      superfluous.push_back(entry.location);
       continue;
-    relay_.added({entry.stream, entry.sequence, entry.hash, entry.location, nullptr});
+    }
+    relay::Held held{entry.stream, entry.sequence, entry.hash, entry.location, nullptr};
+    if (entry.stream.node == identity_.self.id) read_own_header(*opened->spool, held);
+    relay_.added(std::move(held));
   }
-  std::vector<spool::Location> released;
   for (const auto& [stream, message] : opened->settled) {
     // Believed when it was written down. Not asked again: with a delegation that has ended, or
     // documents that are lost, the end of our own streams would be forgotten and their numbers
     // given a second time (rule D1).
-    auto view = wire::read_settled(*message);
-    if (!view) continue;
-    for (const spool::Location& location : relay_.on_settled(view->settled, message).locations)
-      released.push_back(location);
+    if (auto view = wire::read_settled(*message))
+      relay_.restored(view->settled, message, core_.now());
   }
   spool_ = std::make_unique<spool::SpoolThread>(
       std::move(opened->spool), around_.workers.start("spool"),
@@ -136,17 +134,34 @@ Result<> Node::open_spool() {
           if (*alive) task();
         });
       });
-  const std::size_t live = entries - released.size();
-  spool_->release(std::move(released));
+  spool_->release(std::move(superfluous));
 
+  auto promised = read_head_number(around_.disk, settings_.state_dir);
+  if (!promised) return std::unexpected(promised.error());
+  head_numbers_ = HeadNumbers(*promised);
   auto choice = choose_epoch(around_.disk, settings_.state_dir, identity_.self.id, relay_, damaged,
                              around_.random);
   if (!choice) return std::unexpected(choice.error());
-  outbox_.emplace(identity_.self.identity, choice->epoch);
-  outbox_->resume(relay_);
-  log_.info("spool open: {} batches wait for the server, epoch {}", live, choice->epoch.ordinal);
-  if (choice->opening) queue(outbox_->seal_opening(*choice->opening, around_.clock.wall()));
+  const Origin::Holdings& holdings = *this;
+  origin_.emplace(identity_.self.identity, holdings, around_.random, std::move(*choice));
+  origin_->resume(relay_);
+  log_.info("spool open: {} batches wait for the server, epoch {}", relay_.counts().held,
+            origin_->epoch().ordinal);
+  drive();
   return {};
+}
+
+/// A gap record has to speak of what is in it, and an own batch may need one. Unreadable: it is
+/// noticed again when it is to be sent.
+void Node::read_own_header(const spool::Spool& spool, relay::Held& held) const {
+  auto message = spool.read(held.location);
+  if (!message) return;
+  auto stamped = wire::read_stamped(*message);
+  auto batch = stamped ? wire::read_batch(stamped->body) : std::unexpected(stamped.error());
+  if (!batch) return;
+  relay::Held known = relay::held_of(batch->header, held.hash, nullptr);
+  known.location = held.location;
+  held = std::move(known);
 }
 
 void Node::start() {
@@ -202,65 +217,13 @@ void Node::reload(const NodeSettings& settings) {
   log_.info("configuration reloaded");
 }
 
-// ---- What we make
-
-void Node::on_sample(Sampler::Sample sample) {
-  const std::size_t waiting =
-      queues_[0].sealed.size() + queues_[1].sealed.size() + queues_[2].sealed.size();
-  if (waiting >= kSealedMax) {
-    // Dropped before it had a number: no hole, but said aloud (rule D7).
-    if (samples_dropped_++ % 60 == 0)
-      log_.error("the disk takes nothing; measurements are not kept ({} rounds so far)",
-                 samples_dropped_);
-    return;
-  }
-  const WallTime now = around_.clock.wall();
-  for (const Payload& payload : sample.inventory)
-    queue(outbox_->seal(wire::Lane::state, wire::PayloadKind::logs, payload, now));
-  for (const Payload& payload : sample.metrics)
-    queue(outbox_->seal(wire::Lane::metric, wire::PayloadKind::metrics, payload, now));
-}
-
-void Node::queue(Outbox::Sealed sealed) {
-  const wire::Lane lane = sealed.stream.lane;
-  relay_.writing(sealed.stream, sealed.sequence, sealed.hash);
-  queues_[wire::index_of(lane)].sealed.push_back(std::move(sealed));
-  write_next(lane);
-}
-
-/// One at a time: a later batch must never be on disk before an earlier one of its lane (rule D1).
-void Node::write_next(wire::Lane lane) {
-  Queue& queue = queues_[wire::index_of(lane)];
-  if (queue.writing || queue.sealed.empty()) return;
-  queue.writing = true;
-  const Outbox::Sealed& front = queue.sealed.front();
-  spool_->append(
-      {front.stream, front.sequence, front.hash, front.message},
-      [this, lane](Result<spool::Location> stored) {
-        Queue& writer = queues_[wire::index_of(lane)];
-        writer.writing = false;
-        if (!stored) {
-          if (!disk_ails_)
-            log_.error("the spool does not take a batch, trying again: {}", stored.error().message);
-          disk_ails_ = true;
-          writer.retry = core_.after(kDiskRetry, [this, lane] { write_next(lane); });
-          return;
-        }
-        if (disk_ails_) log_.info("the spool takes batches again");
-        disk_ails_ = false;
-        Outbox::Sealed done = std::move(writer.sealed.front());
-        writer.sealed.pop_front();
-        relay_.added({done.stream, done.sequence, done.hash, *stored, std::move(done.message)});
-        uplink_.pump();
-        write_next(lane);
-      });
-}
-
 void Node::beat() {
   // As often as the parent asks, or more often.
   beat_timer_ =
       core_.after(std::min(settings_.interval, uplink_.head_interval()), [this] { beat(); });
   uplink_.send(head());
+  spool_->release(relay_.trim_tails(core_.now()));
+  look_at_space();
 }
 
 wire::Message Node::head() {
@@ -268,23 +231,25 @@ wire::Message Node::head() {
   const WallTime now = around_.clock.wall();
   wire::pb::Head head;
   head.set_node_id(field_of(self.id.bytes));
-  // Rises across restarts too, as long as the clock is not set back by more than the pause.
-  head_number_ = std::max(head_number_ + 1, static_cast<std::uint64_t>(to_ms(now)));
-  head.set_number(head_number_);
+  head.set_number(head_numbers_.next(now));
+  if (const auto promised = head_numbers_.to_promise())
+    files_->post([this, promised = *promised] {
+      if (auto kept = write_head_number(around_.disk, settings_.state_dir, promised); !kept)
+        log_.warning("the number of heads is not kept: {}", kept.error().message);
+    });
   head.set_issued_ms(to_ms(now));
   head.set_name(self.name);
   head.set_role(static_cast<std::uint32_t>(self.role));
   head.set_incarnation(self.incarnation);
   for (const wire::Lane lane : wire::kLanes) {
-    // What is on disk: a batch that only exists in memory is not sealed for anybody else.
-    const auto last = relay_.last_of(outbox_->stream(lane));
+    const auto last = origin_->position(lane);
     if (!last) continue;
     auto* stream = head.add_streams();
     stream->set_lane(static_cast<std::uint32_t>(lane));
-    stream->set_epoch_ordinal(outbox_->epoch().ordinal);
-    stream->set_epoch_random(outbox_->epoch().random);
-    stream->set_sealed(last->first);
-    stream->set_hash(field_of(last->second));
+    stream->set_epoch_ordinal(origin_->epoch().ordinal);
+    stream->set_epoch_random(origin_->epoch().random);
+    stream->set_sealed(last->sequence);
+    stream->set_hash(field_of(last->hash));
   }
   if (self.group_id) head.set_pinned_root_sha256(field_of(self.root_sha256));
   for (const auto& number : trust_.numbers()) *head.add_documents() = number;
@@ -296,10 +261,8 @@ wire::Message Node::head() {
   head.set_interval_ms(static_cast<std::uint32_t>(
       std::chrono::duration_cast<std::chrono::milliseconds>(settings_.interval).count()));
 
-  wire::pb::Signed message;
-  message.set_body(head.SerializeAsString());
-  message.set_signature(field_of(self.identity.sign(kHeadContext, as_bytes(message.body()))));
-  const std::string bytes = message.SerializeAsString();
+  const std::string bytes =
+      sign(self.identity, kHeadContext, head.SerializeAsString()).SerializeAsString();
   return wire::make_message(wire::Type::head, wire::write_stamped({}, as_bytes(bytes)));
 }
 
@@ -317,158 +280,17 @@ std::vector<Measurement> Node::own_health() {
                       static_cast<std::int64_t>(usage.quarantined), now));
   all.push_back(gauge("postern.relay.mismatches", "{interval}",
                       static_cast<std::int64_t>(counts.mismatches), now));
-  all.push_back(gauge("postern.samples.dropped", "{sample}",
-                      static_cast<std::int64_t>(samples_dropped_), now));
-  return all;
-}
-
-// ---- What the parent says
-
-std::optional<wire::pb::Signed> Node::own_approval() {
-  auto approval = trust_.approval(identity_.self.id);
-  if (!approval) return std::nullopt;
-  return approval->document;
-}
-
-void Node::take(const wire::pb::Signed& document) {
-  if (!trust_.pinned()) return;  // it obeys nothing; said at the start
-  auto taken = trust_.take(document, around_.clock.wall());
-  if (!taken) {
-    log_.warning("a document from {} is not believed: {}", uplink_.parent(), taken.error().message);
-    return;
-  }
-  if (taken->is_new) listener_.on_document(document, taken->body);
-}
-
-void Node::on_attached(const wire::pb::Welcome& welcome) {
-  // Delegations first: everything else is signed under them.
-  for (const bool delegations : {true, false})
-    for (const auto& document : welcome.documents()) {
-      wire::pb::DocumentBody body;
-      if (!body.ParseFromString(document.body())) continue;
-      if ((body.type() == static_cast<std::uint32_t>(DocumentType::delegation)) == delegations)
-        take(document);
-    }
-  uplink_.send(head());
-  listener_.on_attached();
-}
-
-void Node::on_detached(const std::string&) { listener_.on_path_changed(); }
-
-void Node::on_refused(const std::string&, wire::Refusal, const std::string&) {}
-
-void Node::on_parent_message(const wire::Message& message) {
-  const auto parse = [&](google::protobuf::MessageLite& into) {
-    return into.ParseFromArray(message.bytes().data(), static_cast<int>(message.bytes().size()));
+  const auto add = [&](const char* name, const char* unit, std::uint64_t value) {
+    all.push_back(gauge(name, unit, static_cast<std::int64_t>(value), now));
   };
-  switch (message.type) {
-    case wire::Type::stored:
-      return on_stored(message);
-    case wire::Type::settled:
-      return on_settled(message);
-    case wire::Type::answer:
-      return on_answer(message);
-    case wire::Type::document: {
-      wire::pb::Signed document;
-      if (parse(document)) take(document);
-      return;
-    }
-    case wire::Type::reply: {
-      wire::pb::Reply reply;
-      if (parse(reply)) listener_.on_reply(reply);
-      return;
-    }
-    case wire::Type::path: {
-      wire::pb::Path path;
-      if (!parse(path)) return;
-      uplink_.set_path({path.path().begin(), path.path().end()});
-      listener_.on_path_changed();
-      return;
-    }
-    default:
-      log_.debug("{} from the parent is not used by this version", wire::to_string(message.type));
-  }
-}
-
-void Node::on_stored(const wire::Message& message) {
-  auto list = wire::decode_coverages(message.bytes());
-  if (!list) {
-    log_.warning("a stored from {} cannot be read: {}", uplink_.parent(), list.error().message);
-    return;
-  }
-  for (const wire::Coverage& coverage : *list) relay_.on_stored(coverage);
-}
-
-void Node::on_settled(const wire::Message& message) {
-  auto view = wire::read_settled(message.bytes());
-  if (!view) {
-    log_.warning("a settled from {} cannot be read: {}", uplink_.parent(), view.error().message);
-    return;
-  }
-  if (auto believed = trust_.believe(*view, around_.clock.wall()); !believed) {
-    log_.warning("a settled from {} is not believed: {}", uplink_.parent(),
-                 believed.error().message);
-    return;
-  }
-  const wire::StreamKey stream = view->settled.coverage.stream;
-  relay::Relay::Release release = relay_.on_settled(view->settled, message.body);
-  spool_->release(std::move(release.locations));
-  // One that says less than what is known may be a replay: it is neither kept nor passed on.
-  if (!release.accepted) return;
-  spool_->note_settled(stream, message.body);
-  listener_.on_settled(stream, message.body);
-}
-
-void Node::on_answer(const wire::Message& message) {
-  wire::pb::Answer answer;
-  if (!answer.ParseFromArray(message.bytes().data(), static_cast<int>(message.bytes().size())))
-    return;
-  Reader in(as_bytes(answer.stream()));
-  auto stream = wire::StreamKey::read(in);
-  if (!stream || in.failed()) return;
-  const bool ours = stream->node == identity_.self.id;
-  switch (answer.verdict()) {
-    case 1:  // copy refused
-      log_.error("{} refuses our copy of batch {} of {}: {}", uplink_.parent(), answer.sequence(),
-                 stream->text(), answer.words());
-      if (ours) {
-        // The origin's copy is the last one: it stays, whatever a hop says (rule D3).
-        relay_.on_not_yet(*stream, answer.sequence(), core_.now() + kRepairRetry);
-      } else if (auto location = relay_.on_copy_refused(*stream, answer.sequence(),
-                                                        digest_of_field(answer.hash()))) {
-        spool_->release({*location});
-        listener_.on_lost(*stream);
-      }
-      return;
-    case 2:
-      log_.error("the management server refuses batch {} of {} for good: {}", answer.sequence(),
-                 stream->text(), answer.words());
-      return;  // it is settled as refused; the signed word releases it
-    default: {
-      const auto wait = std::clamp<Duration>(std::chrono::milliseconds(answer.retry_after_ms()),
-                                             std::chrono::seconds(1), kRepairRetry);
-      relay_.on_not_yet(*stream, answer.sequence(), core_.now() + wait);
-      log_.debug("batch {} of {} is to be sent again: {}", answer.sequence(), stream->text(),
-                 answer.words());
-    }
-  }
-}
-
-void Node::read_from_spool(const relay::Held& held) {
-  spool_->read(
-      held.location, [this, stream = held.stream, sequence = held.sequence](Result<Bytes> bytes) {
-        if (bytes) {
-          relay_.loaded(stream, sequence, std::make_shared<const Bytes>(std::move(*bytes)));
-        } else if (bytes.error().code == Errc::corrupt) {
-          log_.error("batch {} of {} cannot be read from the spool: {}", sequence, stream.text(),
-                     bytes.error().message);
-          if (auto location = relay_.unreadable(stream, sequence)) spool_->release({*location});
-          listener_.on_lost(stream);
-        } else {
-          relay_.read_failed(stream, sequence, core_.now() + kDiskRetry);
-        }
-        uplink_.pump();
-      });
+  add("postern.spool.tails", "By", counts.tail_bytes);
+  add("postern.relay.released", "{batch}", counts.released);
+  add("postern.relay.shed", "{batch}", counts.shed);
+  const Origin::Counts own = origin_->counts();
+  add("postern.samples.dropped", "{sample}", own.samples_dropped);
+  add("postern.origin.sealed_again", "{batch}", own.sealed_again);
+  add("postern.origin.evidence_refused", "{message}", own.evidence_refused);
+  return all;
 }
 
 }  // namespace postern::node

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <array>
-#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -14,16 +13,20 @@
 #include "identity/state_folder.h"
 #include "net/loop.h"
 #include "net/network.h"
-#include "node/outbox.h"
+#include "node/head_numbers.h"
+#include "node/origin.h"
 #include "node/sampler.h"
 #include "node/self.h"
 #include "node/trust.h"
 #include "node/uplink.h"
+#include "relay/credit.h"
 #include "relay/relay.h"
 #include "settings/settings.h"
 #include "spool/spool_thread.h"
 
 namespace postern::node {
+
+inline constexpr std::uint32_t kHoleRequest = 2, kTraceRequest = 3;  // channel.md#W52, W54
 
 /// What a program gives to the node it runs: every door to the outside. All outlive it.
 struct Surroundings {
@@ -35,6 +38,10 @@ struct Surroundings {
   Network& network;
   Workers& workers;
   Samplers& samplers;
+  /// Limits that a simulation makes tiny.
+  relay::Relay::Limits relay_limits{};
+  relay::CreditBook::Limits credit_limits{};
+  std::uint64_t spool_segment_bytes = spool::Options{}.segment_bytes;
 };
 
 /// Who we are and whom we trust, as read from a state folder at the start.
@@ -52,7 +59,7 @@ Result<Identity> open_identity(const Surroundings& around, const std::filesystem
 /// The engine of an agent and of a gateway: seals what it observes, keeps it and what its children
 /// sent on disk, hands it on, and forgets it when the management server has settled it. Belongs to
 /// the core loop.
-class Node final : Uplink::Owner {
+class Node final : Uplink::Owner, Origin::Holdings {
  public:
   /// What a gateway does besides.
   class Listener {
@@ -62,6 +69,14 @@ class Node final : Uplink::Owner {
     virtual void on_path_changed() {}
     /// A copy that was held here is gone: whoever gave it must hear that it is not stored any more.
     virtual void on_lost(const wire::StreamKey& stream) { (void)stream; }
+    /// A new generation (rule D10): children have to hear anew what is held.
+    virtual void on_rewound() {}
+    /// The spool is nearly full, or has room again.
+    virtual void on_space(bool full) { (void)full; }
+    /// A request for a node that is behind us.
+    virtual void pass_down(const NodeId& target, const wire::pb::Request& request) {
+      (void)target, (void)request;
+    }
     virtual void on_settled(const wire::StreamKey& stream, SharedBytes message) {
       (void)stream, (void)message;
     }
@@ -83,6 +98,13 @@ class Node final : Uplink::Owner {
   /// Stops measuring and dialling; what is sealed stays on disk.
   void stop(const std::string& why);
 
+  /// Writes a batch of somebody behind us. `done` is told when it is on stable storage, or why it
+  /// is not; on the core loop, never inside this call.
+  void store(relay::Held held, std::function<void(const Result<>&)> done);
+  /// Header and signature of our copy of a batch; nothing when it is not here any more.
+  void evidence_of(const wire::StreamKey& stream, std::uint64_t sequence,
+                   std::function<void(const Bytes&)> done);
+
   const Self& self() const { return identity_.self; }
   relay::Relay& relay() { return relay_; }
   Trust& trust() { return trust_; }
@@ -97,12 +119,36 @@ class Node final : Uplink::Owner {
   Result<std::shared_ptr<const TlsContext>> make_tls(const TlsCredential& credential,
                                                      const Anchors& anchors);
 
-  void on_sample(Sampler::Sample sample);
-  void queue(Outbox::Sealed sealed);
-  void write_next(wire::Lane lane);
+  void read_own_header(const spool::Spool& spool, relay::Held& held) const;
   void beat();
   wire::Message head();
   std::vector<Measurement> own_health();
+
+  // node_own.cc: what we make
+  void on_sample(Sampler::Sample sample);
+  void on_set_back(const wire::Coverage& coverage);
+  void on_evidence(const wire::StreamKey& stream, ByteView evidence);
+  void on_hole(const wire::StreamKey& stream, const wire::pb::HoleQuestion& hole);
+  void on_trace(const wire::pb::TraceQuestion& trace);
+  /// Does what the origin wants done; after anything it was told.
+  void drive();
+  void write_file(Bytes bytes);
+  void write_own(wire::Lane lane);
+  void read_again(wire::Lane lane, const Origin::Wanted& wanted);
+  void finish(const Origin::Done& done);
+  // Origin::Holdings
+  std::vector<Origin::Range> held(const wire::StreamKey& stream) const override;
+  std::vector<Origin::Range> settled(const wire::StreamKey& stream) const override;
+  std::vector<wire::ReleaseRecord> released(const wire::StreamKey& stream,
+                                            Origin::Range range) const override;
+  std::optional<Digest> hash(const wire::StreamKey& stream, std::uint64_t sequence) const override;
+
+  // node_space.cc: room on the disk
+  void look_at_space();
+  void make_room(std::uint64_t bytes);
+  void on_unreadable(const wire::StreamKey& stream, std::uint64_t sequence);
+  void notify(const wire::StreamKey& stream, relay::Range range, std::uint32_t reason,
+              const std::string& words);
 
   // Uplink::Owner
   std::optional<wire::pb::Signed> own_approval() override;
@@ -116,7 +162,9 @@ class Node final : Uplink::Owner {
   void on_stored(const wire::Message& message);
   void on_settled(const wire::Message& message);
   void on_answer(const wire::Message& message);
+  void on_request(const wire::pb::Request& request);
   void take(const wire::pb::Signed& document);
+  void show_newer(const wire::pb::DocumentBody& tick);
 
   Surroundings around_;
   Loop& core_;
@@ -129,19 +177,16 @@ class Node final : Uplink::Owner {
   relay::Relay relay_;
   std::shared_ptr<const TlsContext> tls_;
   std::unique_ptr<spool::SpoolThread> spool_;
-  std::optional<Outbox> outbox_;
+  std::optional<Origin> origin_;
   Uplink uplink_;
   std::unique_ptr<Sampler> sampler_;
 
-  struct Queue {  // one a lane: metrics that find no room must not hold up state
-    std::deque<Outbox::Sealed> sealed;  // not on disk yet, in order; the first may be under way
-    bool writing = false;
-    Loop::Timer retry;
-  };
-  std::array<Queue, 3> queues_;
+  std::array<Loop::Timer, 3> write_retries_, read_retries_;  // by lane
+  Loop::Timer file_retry_, space_timer_;
   bool disk_ails_ = false;
-  std::uint64_t samples_dropped_ = 0;
-  std::uint64_t head_number_ = 0;
+  bool full_ = false;
+  std::uint64_t promised_ = 0;  // bytes that come free when records about them are on disk
+  HeadNumbers head_numbers_;
   std::shared_ptr<bool> alive_ =
       std::make_shared<bool>(true);  // shared with the spool's posts that may come late
   Loop::Timer beat_timer_;

@@ -71,6 +71,41 @@ const Held* Relay::copy_of(const wire::StreamKey& key, std::uint64_t sequence) c
   return tail == found->second.tails.end() ? nullptr : &tail->second.held;
 }
 
+std::vector<Range> Relay::held_ranges(const wire::StreamKey& key) const {
+  std::vector<Range> ranges;
+  const auto found = streams_.find(key);
+  if (found == streams_.end()) return ranges;
+  for (const auto& [first, last] : found->second.runs) ranges.push_back({first, last});
+  return ranges;
+}
+
+std::optional<Digest> Relay::hash_of(const wire::StreamKey& key, std::uint64_t sequence) const {
+  const auto found = streams_.find(key);
+  if (found == streams_.end()) return std::nullopt;
+  if (const Digest* hash = known_hash(found->second, sequence)) return *hash;
+  const Held* next = copy_of(key, sequence + 1);
+  if (next == nullptr || (next->previous == Digest{} && sequence != 0)) return std::nullopt;
+  return next->previous;
+}
+
+std::vector<spool::Location> Relay::forget(const wire::StreamKey& key, Range range) {
+  std::vector<spool::Location> locations;
+  const auto found = streams_.find(key);
+  if (found == streams_.end()) return locations;
+  Stream& stream = found->second;
+  std::vector<std::uint64_t> numbers;
+  for (auto slot = stream.slots.lower_bound(range.first);
+       slot != stream.slots.end() && slot->first <= range.last; ++slot)
+    numbers.push_back(slot->first);
+  for (const std::uint64_t number : numbers) locations.push_back(take_out(stream, number).location);
+  std::vector<std::uint64_t> tails;
+  for (auto tail = stream.tails.lower_bound(range.first);
+       tail != stream.tails.end() && tail->first <= range.last; ++tail)
+    tails.push_back(tail->second.order);
+  for (const std::uint64_t order : tails) locations.push_back(take_tail(order));
+  return locations;
+}
+
 Relay::Arrival Relay::classify(const wire::StreamKey& key, std::uint64_t sequence,
                                const Digest& hash) const {
   const auto found = streams_.find(key);

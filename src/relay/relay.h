@@ -115,6 +115,12 @@ class Relay {
   std::vector<wire::StreamKey> streams() const;
   /// Our copy of one batch, held or tail; nullptr when there is none.
   const Held* copy_of(const wire::StreamKey& stream, std::uint64_t sequence) const;
+  std::vector<Range> held_ranges(const wire::StreamKey& stream) const;  // ascending
+  /// Our own hash of a number, as far as it is known: of a copy, of the predecessor that a copy
+  /// names, or at the end of what is settled.
+  std::optional<Digest> hash_of(const wire::StreamKey& stream, std::uint64_t sequence) const;
+  /// These are sealed again under other numbers: the copies go, held ones and tails.
+  std::vector<spool::Location> forget(const wire::StreamKey& stream, Range range);
   /// What is held of a stream, ascending: what is to be sealed again after a set-back (B26).
   std::vector<const Held*> held_of(const wire::StreamKey& stream) const;
   /// Whether a batch of this stream may be taken in: a node has a bounded number of streams here,

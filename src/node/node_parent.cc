@@ -1,0 +1,244 @@
+// What the parent says, and what we say to it on behalf of others.
+
+#include <algorithm>
+
+#include "node/node.h"
+
+namespace postern::node {
+namespace {
+
+constexpr Duration kDiskRetry = std::chrono::seconds(2);
+constexpr Duration kRepairRetry =
+    std::chrono::seconds(60);  // answers that mean "this cannot go on as it is"
+
+}  // namespace
+
+// ---- What the parent says
+
+std::optional<wire::pb::Signed> Node::own_approval() {
+  auto approval = trust_.approval(identity_.self.id);
+  if (!approval) return std::nullopt;
+  return approval->document;
+}
+
+void Node::take(const wire::pb::Signed& document) {
+  if (!trust_.pinned()) return;  // it obeys nothing; said at the start
+  auto taken = trust_.take(document, around_.clock.wall());
+  if (!taken) {
+    log_.warning("a document from {} is not believed: {}", uplink_.parent(), taken.error().message);
+    return;
+  }
+  if (static_cast<DocumentType>(taken->body.type()) == DocumentType::tick) show_newer(taken->body);
+  if (taken->is_new) listener_.on_document(document, taken->body);
+}
+
+/// What is kept here and a tick does not know of: the server may have lost it (W35).
+void Node::show_newer(const wire::pb::DocumentBody& tick) {
+  for (const wire::pb::Signed& document : trust_.newer_than(tick))
+    uplink_.send(message_of(wire::Type::document, document));
+}
+
+void Node::on_attached(const wire::pb::Welcome& welcome) {
+  // Delegations first: everything else is signed under them.
+  for (const bool delegations : {true, false})
+    for (const auto& document : welcome.documents()) {
+      wire::pb::DocumentBody body;
+      if (!body.ParseFromString(document.body())) continue;
+      if ((body.type() == static_cast<std::uint32_t>(DocumentType::delegation)) == delegations)
+        take(document);
+    }
+  uplink_.send(head());
+  listener_.on_attached();
+}
+
+void Node::on_detached(const std::string&) { listener_.on_path_changed(); }
+
+void Node::on_refused(const std::string&, wire::Refusal, const std::string&) {}
+
+void Node::on_parent_message(const wire::Message& message) {
+  const auto parse = [&](google::protobuf::MessageLite& into) {
+    return into.ParseFromArray(message.bytes().data(), static_cast<int>(message.bytes().size()));
+  };
+  switch (message.type) {
+    case wire::Type::stored:
+      return on_stored(message);
+    case wire::Type::settled:
+      return on_settled(message);
+    case wire::Type::answer:
+      return on_answer(message);
+    case wire::Type::document: {
+      wire::pb::Signed document;
+      if (parse(document)) take(document);
+      return;
+    }
+    case wire::Type::request: {
+      wire::pb::Request request;
+      if (parse(request)) on_request(request);
+      return;
+    }
+    case wire::Type::reply: {
+      wire::pb::Reply reply;
+      if (parse(reply)) listener_.on_reply(reply);
+      return;
+    }
+    case wire::Type::path: {
+      wire::pb::Path path;
+      if (!parse(path)) return;
+      uplink_.set_path({path.path().begin(), path.path().end()});
+      listener_.on_path_changed();
+      return;
+    }
+    default:
+      log_.debug("{} from the parent is not used by this version", wire::to_string(message.type));
+  }
+}
+
+void Node::on_stored(const wire::Message& message) {
+  auto list = wire::decode_coverages(message.bytes());
+  if (!list) {
+    log_.warning("a stored from {} cannot be read: {}", uplink_.parent(), list.error().message);
+    return;
+  }
+  for (const wire::Coverage& coverage : *list)
+    if (relay_.on_stored(coverage)) listener_.on_lost(coverage.stream);
+}
+
+void Node::on_settled(const wire::Message& message) {
+  auto view = wire::read_settled(message.bytes());
+  if (!view) {
+    log_.warning("a settled from {} cannot be read: {}", uplink_.parent(), view.error().message);
+    return;
+  }
+  if (auto believed = trust_.believe(*view, around_.clock.wall()); !believed) {
+    log_.warning("a settled from {} is not believed: {}", uplink_.parent(),
+                 believed.error().message);
+    return;
+  }
+  const wire::StreamKey stream = view->settled.coverage.stream;
+  const auto verdict = relay_.on_settled(view->settled, message.body, core_.now());
+  if (verdict.rewound) {
+    log_.warning(
+        "the management server opened generation {}: what older ones settled counts no more",
+        relay_.generation());
+    listener_.on_rewound();
+  }
+  if (verdict.behind) {
+    // Of two signed words of one generation ours says more: its store lost commits (W34).
+    wire::Message shown = wire::make_message(wire::Type::settled, {});
+    shown.body = relay_.settled_message(stream);
+    uplink_.send(std::move(shown));
+  }
+  if (stream.node == identity_.self.id) on_set_back(view->settled.coverage);
+  // One that says less than what is known may be a replay: it is neither kept nor passed on.
+  if (!verdict.accepted) return;
+  spool_->note_settled(stream, message.body);
+  listener_.on_settled(stream, message.body);
+}
+
+void Node::on_answer(const wire::Message& message) {
+  wire::pb::Answer answer;
+  if (!answer.ParseFromArray(message.bytes().data(), static_cast<int>(message.bytes().size())))
+    return;
+  Reader in(as_bytes(answer.stream()));
+  auto stream = wire::StreamKey::read(in);
+  if (!stream || in.failed()) return;
+  const bool ours = stream->node == identity_.self.id;
+  switch (answer.verdict()) {
+    case 1:  // copy refused
+      log_.error("{} refuses our copy of batch {} of {}: {}", uplink_.parent(), answer.sequence(),
+                 stream->text(), answer.words());
+      if (ours) {
+        // The origin's copy is the last one: it stays, whatever a hop says (rule D3).
+        relay_.on_not_yet(*stream, answer.sequence(), core_.now() + kRepairRetry);
+      } else if (auto location = relay_.on_copy_refused(*stream, answer.sequence(),
+                                                        digest_of_field(answer.hash()))) {
+        spool_->release({*location});
+        listener_.on_lost(*stream);
+        notify(*stream, {answer.sequence(), answer.sequence()}, 3, answer.words());
+      }
+      return;
+    case 2:
+      log_.error("the management server refuses batch {} of {} for good: {}", answer.sequence(),
+                 stream->text(), answer.words());
+      return;  // it is settled as refused; the signed word releases it
+    default: {
+      const auto wait = std::clamp<Duration>(std::chrono::milliseconds(answer.retry_after_ms()),
+                                             std::chrono::seconds(1), kRepairRetry);
+      relay_.on_not_yet(*stream, answer.sequence(), core_.now() + wait);
+      if (ours && !answer.evidence().empty()) on_evidence(*stream, as_bytes(answer.evidence()));
+      log_.debug("batch {} of {} is to be sent again: {}", answer.sequence(), stream->text(),
+                 answer.words());
+    }
+  }
+}
+
+void Node::read_from_spool(const relay::Held& held) {
+  spool_->read(
+      held.location, [this, stream = held.stream, sequence = held.sequence](Result<Bytes> bytes) {
+        if (bytes) {
+          relay_.loaded(stream, sequence, std::make_shared<const Bytes>(std::move(*bytes)));
+        } else if (bytes.error().code == Errc::corrupt) {
+          log_.error("batch {} of {} cannot be read from the spool: {}", sequence, stream.text(),
+                     bytes.error().message);
+          on_unreadable(stream, sequence);
+        } else {
+          relay_.read_failed(stream, sequence, core_.now() + kDiskRetry);
+        }
+        uplink_.pump();
+      });
+}
+
+/// A question from the server on its way down (W52, W54).
+void Node::on_request(const wire::pb::Request& request) {
+  const NodeId target = node_id_of_field(request.target());
+  const bool ours = target == identity_.self.id;
+  const WallTime now = around_.clock.wall();
+  wire::pb::Signed question;
+  if (!question.ParseFromString(request.body())) return;
+  if (request.kind() == kTraceRequest) {
+    if (!ours) return listener_.pass_down(target, request);
+    if (auto believed = trust_.believe(question, kTraceContext, Scope::documents, now); !believed) {
+      log_.warning("a trace is not answered: {}", believed.error().message);
+      return;
+    }
+    wire::pb::TraceQuestion trace;
+    if (trace.ParseFromString(question.body())) on_trace(trace);
+    return;
+  }
+  if (request.kind() != kHoleRequest) return;
+  if (auto believed = trust_.believe(question, kHoleContext, Scope::settled, now); !believed) {
+    log_.warning("a question for a hole is not answered: {}", believed.error().message);
+    return;
+  }
+  wire::pb::HoleQuestion hole;
+  if (!hole.ParseFromString(question.body())) return;
+  Reader in(as_bytes(hole.stream()));
+  const auto stream = wire::StreamKey::read(in);
+  if (!stream || !in.exhausted() || stream->node != target || hole.first() == 0 ||
+      hole.last() < hole.first())
+    return;
+  const auto missing = relay_.on_question(*stream, {hole.first(), hole.last()}, hole.generation());
+  if (ours)
+    on_hole(*stream, hole);
+  else if (!missing.empty())
+    listener_.pass_down(target, request);
+  uplink_.pump();
+}
+
+/// What this hop does not have any more (W36).
+void Node::notify(const wire::StreamKey& stream, relay::Range range, std::uint32_t reason,
+                  const std::string& words) {
+  if (stream.node == identity_.self.id) return;  // the origin's word is its gap record
+  Writer key;
+  stream.write(key);
+  wire::pb::Notice notice;
+  notice.set_stream(field_of(key.written()));
+  notice.set_first(range.first);
+  notice.set_last(range.last);
+  notice.set_reason(reason);
+  notice.set_words(words);
+  notice.set_time_ms(to_ms(around_.clock.wall()));
+  uplink_.send(message_of(wire::Type::notice, notice));
+}
+
+}  // namespace postern::node
