@@ -17,6 +17,7 @@ struct Exchange {
   const Caller& caller;
   Service& service;
   std::string node;  // what stood for {node} in the path: a normal name or a node id
+  std::string id;    // likewise for {id}, as it was sent
   std::map<std::string, std::string, std::less<>> query;  // only parameters that the route names
 };
 
@@ -29,6 +30,9 @@ struct Reply {
 };
 
 using Handler = Answer<Reply> (*)(Exchange&);
+
+/// The parameter `limit`, `otherwise` when it is not given.
+Answer<std::size_t> limit_of(const Exchange& exchange, std::size_t otherwise, std::size_t max);
 
 inline std::unexpected<ApiError> refuse(std::string_view type, std::string detail) {
   return std::unexpected(problem(type, std::move(detail)));
@@ -79,6 +83,13 @@ Answer<Reply> show_node(Exchange& exchange);
 Answer<Reply> show_topology(Exchange& exchange);
 Answer<Reply> list_servers(Exchange& exchange);
 Answer<Reply> list_audit(Exchange& exchange);
+// ledger.cc
+Answer<Reply> list_losses(Exchange& exchange);
+Answer<Reply> list_alerts(Exchange& exchange);
+Answer<Reply> show_alert(Exchange& exchange);
+Answer<Reply> close_alert(Exchange& exchange);
+Answer<Reply> start_trace(Exchange& exchange);
+Answer<Reply> show_trace(Exchange& exchange);
 // group.cc
 Answer<Reply> show_group(Exchange& exchange);
 Answer<Reply> export_group(Exchange& exchange);

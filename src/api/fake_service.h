@@ -18,7 +18,11 @@ class FakeService final : public Service {
   std::vector<ValueView> values;
   std::vector<TopologyNode> tree;
   std::vector<AuditView> audit_log;  // newest first
-  std::optional<ApiError> broken;    // what every call answers, when set
+  std::vector<LossView> loss_list;
+  LossQuery last_query;
+  std::vector<AlertView> alert_list;
+  std::vector<TraceView> traces;   // answers to come, the last one stays
+  std::optional<ApiError> broken;  // what every call answers, when set
   GatewayApproval last_gateway;
   SigningRequest last_request;
   WallTime now = wall_from_ms(1'800'000'000'000);
@@ -105,6 +109,49 @@ class FakeService final : public Service {
       all.push_back(std::move(one));
     }
     return answer(all);
+  }
+
+  Answer<std::vector<LossView>> losses(const LossQuery& query) override {
+    last_query = query;
+    auto list = loss_list;
+    if (query.node)
+      std::erase_if(list, [&](const LossView& one) {
+        return one.node != *query.node && one.node_id != *query.node;
+      });
+    if (list.size() > query.limit) list.resize(query.limit);
+    return answer(list);
+  }
+  Answer<std::vector<AlertView>> alerts(bool open_only) override {
+    auto list = alert_list;
+    if (open_only) std::erase_if(list, [](const AlertView& one) { return one.closed.has_value(); });
+    return answer(list);
+  }
+  Answer<AlertView> alert(std::int64_t id) override {
+    for (const AlertView& one : alert_list)
+      if (one.id == id) return answer(one);
+    return refused(kProblemNotFound, "there is no alert " + std::to_string(id));
+  }
+  Answer<AlertView> close_alert(const Caller& caller, std::int64_t id) override {
+    for (AlertView& one : alert_list)
+      if (one.id == id && !one.closed) {
+        one.closed = now;
+        record(caller, "close alert", std::to_string(id));
+      }
+    return alert(id);
+  }
+  Answer<TraceStarted> trace(const Caller& caller, std::string_view node) override {
+    if (broken) return std::unexpected(*broken);
+    const NodeSummary* known = find(node);
+    if (known == nullptr) return unknown(node);
+    record(caller, "trace", known->name);
+    return TraceStarted{std::string(32, 'a'), known->name};
+  }
+  Answer<TraceView> trace_result(std::string_view id) override {
+    if (broken) return std::unexpected(*broken);
+    if (traces.empty()) return refused(kProblemNotFound, "there is no trace " + std::string(id));
+    TraceView next = traces.front();
+    if (traces.size() > 1) traces.erase(traces.begin());
+    return next;
   }
 
   Answer<SignedCertificate> sign_certificate(const Caller& caller,

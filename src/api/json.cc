@@ -101,6 +101,22 @@ std::string_view to_string(Direction direction) {
   return direction == Direction::child_dials ? "child-dials" : "parent-dials";
 }
 
+std::string_view to_string(LossView::Kind kind) {
+  switch (kind) {
+    case LossView::Kind::gap:
+      return "gap";
+    case LossView::Kind::refused:
+      return "refused";
+    case LossView::Kind::released:
+      return "released";
+    case LossView::Kind::notice:
+      return "notice";
+    case LossView::Kind::hole:
+      return "hole";
+  }
+  return "?";
+}
+
 std::optional<Role> role_from(std::string_view text) {
   for (Role role : {Role::agent, Role::gateway, Role::server})
     if (to_string(role) == text) return role;
@@ -216,6 +232,57 @@ json::object to_json(const AuditView& entry) {
           {"what", entry.what},
           {"subject", entry.subject},
           {"detail", entry.detail}};
+}
+
+json::object to_json(const LossView& loss) {
+  return {{"kind", to_string(loss.kind)},
+          {"node", loss.node},
+          {"node_id", loss.node_id},
+          {"lane", loss.lane},
+          {"epoch", {{"ordinal", loss.epoch_ordinal}, {"random", loss.epoch_random}}},
+          {"first", loss.range.first},
+          {"last", loss.range.last},
+          {"noted", time_or_null(loss.noted)},
+          {"first_time", time_or_null(loss.first_time)},
+          {"last_time", time_or_null(loss.last_time)},
+          {"records", number_or_null(loss.records)},
+          {"bytes", number_or_null(loss.bytes)},
+          {"reason", text_or_null(loss.reason)},
+          {"where", text_or_null(loss.where)}};
+}
+
+json::object to_json(const AlertView& alert) {
+  return {{"id", alert.id},
+          {"state", alert.closed ? "closed" : "open"},
+          {"severity", alert.severity},
+          {"cause", alert.cause},
+          {"node", text_or_null(alert.node)},
+          {"node_id", text_or_null(alert.node_id)},
+          {"words", alert.words},
+          {"raised", to_rfc3339(alert.raised)},
+          {"last", to_rfc3339(alert.last)},
+          {"count", alert.count},
+          {"closed", time_or_null(alert.closed)}};
+}
+
+json::object to_json(const TraceStarted& started) {
+  return {{"id", started.id}, {"node", started.node}};
+}
+
+json::object to_json(const TraceView& trace) {
+  json::array hops;
+  for (const TraceHop& hop : trace.hops)
+    hops.push_back({{"from", hop.from},
+                    {"name", hop.name},
+                    {"received", to_rfc3339(hop.received)},
+                    {"wait_ms", hop.wait_ms}});
+  return {{"id", trace.id},
+          {"node", trace.node},
+          {"state", trace.arrived ? "arrived" : "waiting"},
+          {"asked", time_or_null(trace.asked)},
+          {"sealed", time_or_null(trace.sealed)},
+          {"hops", std::move(hops)},
+          {"total_ms", number_or_null(trace.total_ms)}};
 }
 
 json::object to_json(const ApiError& error) {

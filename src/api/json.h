@@ -11,6 +11,7 @@ namespace postern::api {
 std::string_view to_string(Role role);
 std::string_view to_string(Standing standing);
 std::string_view to_string(Direction direction);
+std::string_view to_string(LossView::Kind kind);
 std::optional<Role> role_from(std::string_view text);
 std::optional<Direction> direction_from(std::string_view text);
 
@@ -23,6 +24,10 @@ boost::json::object to_json(const SignedCertificate& certificate);
 boost::json::object to_json(const GroupView& group);
 boost::json::object to_json(const ServerView& server);
 boost::json::object to_json(const AuditView& entry);
+boost::json::object to_json(const LossView& loss);
+boost::json::object to_json(const AlertView& alert);
+boost::json::object to_json(const TraceStarted& started);
+boost::json::object to_json(const TraceView& trace);
 boost::json::object to_json(const ApiError& error);  // RFC 9457
 
 /// {"items": [...]}: an object, so that paging can be added.

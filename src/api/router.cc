@@ -15,11 +15,11 @@ namespace {
 
 struct Route {
   std::string_view method;
-  std::string_view pattern;  // {node} stands for one segment
+  std::string_view pattern;  // {node} and {id} stand for one segment
   Handler handler;
-  bool changes = false;             // for administrators only
-  bool body = false;                // the handler reads one
-  std::string_view parameter = {};  // the one query parameter it knows
+  bool changes = false;              // for administrators only
+  bool body = false;                 // the handler reads one
+  std::string_view parameters = {};  // the query parameters it knows, "a, b"
 };
 
 constexpr Route kRoutes[] = {
@@ -39,6 +39,12 @@ constexpr Route kRoutes[] = {
     {"GET", "/api/v1/topology", show_topology},
     {"GET", "/api/v1/servers", list_servers},
     {"GET", "/api/v1/audit", list_audit, false, false, "limit"},
+    {"GET", "/api/v1/losses", list_losses, false, false, "node, since, limit"},
+    {"GET", "/api/v1/alerts", list_alerts, false, false, "open"},
+    {"GET", "/api/v1/alerts/{id}", show_alert},
+    {"POST", "/api/v1/alerts/{id}/close", close_alert, true},
+    {"POST", "/api/v1/nodes/{node}/trace", start_trace, true},
+    {"GET", "/api/v1/traces/{id}", show_trace},
     {"GET", "/api/v1/group", show_group},
     {"GET", "/api/v1/group/file", export_group},
     {"POST", "/api/v1/certificates", sign_certificate, true, true},
@@ -63,17 +69,22 @@ std::optional<std::string> percent_decoded(std::string_view text) {
   return out;
 }
 
-/// Whether the path has the pattern's form; what stands for {node} goes to `node`, still encoded.
-bool matches(std::string_view pattern, std::string_view path, std::string_view& node) {
+/// What stood for {node} and {id}, still encoded.
+struct Segments {
+  std::string_view node, id;
+};
+
+/// Whether the path has the pattern's form.
+bool matches(std::string_view pattern, std::string_view path, Segments& segments) {
   while (!pattern.empty() || !path.empty()) {
     if (pattern.empty() || path.empty() || pattern[0] != '/' || path[0] != '/') return false;
     pattern.remove_prefix(1);
     path.remove_prefix(1);
     const auto wanted = pattern.substr(0, pattern.find('/'));
     const auto found = path.substr(0, path.find('/'));
-    if (wanted == "{node}") {
+    if (wanted == "{node}" || wanted == "{id}") {
       if (found.empty()) return false;
-      node = found;
+      (wanted == "{node}" ? segments.node : segments.id) = found;
     } else if (wanted != found) {
       return false;
     }
@@ -93,6 +104,16 @@ Answer<std::string> node_reference(std::string_view encoded) {
   return *name;
 }
 
+/// Whether `name` stands in the list "a, b".
+bool names(std::string_view list, std::string_view name) {
+  while (!list.empty()) {
+    const auto one = list.substr(0, list.find(','));
+    if (one == name) return true;
+    list.remove_prefix(std::min(one.size() + 2, list.size()));
+  }
+  return false;
+}
+
 Answer<void> read_query(Exchange& exchange, std::string_view query, std::string_view known) {
   while (!query.empty()) {
     const auto one = query.substr(0, query.find('&'));
@@ -102,9 +123,9 @@ Answer<void> read_query(Exchange& exchange, std::string_view query, std::string_
     const auto value =
         percent_decoded(equals == one.npos ? std::string_view() : one.substr(equals + 1));
     if (!name || !value) return refuse(kProblemInvalid, "the query has a malformed % sequence");
-    if (known.empty() || *name != known)
+    if (!names(known, *name))
       return refuse(kProblemInvalid, fmt::format("the parameter '{}' is not known here{}{}", *name,
-                                                 known.empty() ? "" : "; known is: ", known));
+                                                 known.empty() ? "" : "; known here: ", known));
     if (!exchange.query.emplace(*name, *value).second)
       return refuse(kProblemInvalid, fmt::format("the parameter '{}' is given twice", *name));
   }
@@ -119,26 +140,26 @@ Answer<Reply> run(const Route& route, Exchange& exchange, std::string_view query
                               exchange.caller.name));
   if (!route.body && !exchange.request.body.empty())
     return refuse(kProblemInvalid, "this operation takes no body");
-  if (auto read = read_query(exchange, query, route.parameter); !read)
+  if (auto read = read_query(exchange, query, route.parameters); !read)
     return std::unexpected(read.error());
   return route.handler(exchange);
 }
 
 struct Found {
   const Route* route = nullptr;
-  std::string_view node;
+  Segments segments;
   std::vector<std::string_view> allowed;  // methods of routes with this path
 };
 
 Found find_route(std::string_view method, std::string_view path) {
   Found found;
   for (const Route& route : kRoutes) {
-    std::string_view node;
-    if (!matches(route.pattern, path, node)) continue;
+    Segments segments;
+    if (!matches(route.pattern, path, segments)) continue;
     found.allowed.push_back(route.method);
     if (route.method == method) {
       found.route = &route;
-      found.node = node;
+      found.segments = segments;
     }
   }
   return found;
@@ -180,9 +201,9 @@ HttpResponse handle(const HttpRequest& request, const Caller& caller, Service& s
     response.headers.emplace_back("Allow", fmt::format("{}", fmt::join(found.allowed, ", ")));
     return response;
   }
-  Exchange exchange{request, caller, service, {}, {}};
-  if (!found.node.empty()) {
-    auto node = node_reference(found.node);
+  Exchange exchange{request, caller, service, {}, std::string(found.segments.id), {}};
+  if (!found.segments.node.empty()) {
+    auto node = node_reference(found.segments.node);
     if (!node) return response_of(node.error());
     exchange.node = std::move(*node);
   }

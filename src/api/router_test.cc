@@ -119,12 +119,36 @@ TEST_F(Router, AnUnknownPathIsNotFoundAndAnUnknownMethodNamesTheAllowedOnes) {
 }
 
 TEST_F(Router, MalformedAddressesAreRefused) {
-  for (const char* target :
-       {"/api/v1/nodes/%zz", "/api/v1/nodes/%4", "/api/v1/nodes/%", "/api/v1/nodes/a%00.example",
-        "/api/v1/nodes/a%2fb.example", "/api/v1/nodes/single", "/api/v1/nodes?role=king",
-        "/api/v1/nodes?colour=red", "/api/v1/nodes?role=agent&role=agent", "/api/v1/nodes?ro%le=1",
-        "/api/v1/topology?x=1", "/api/v1/audit?limit=0", "/api/v1/audit?limit=1001",
-        "/api/v1/audit?limit=10x", "/api/v1/audit?limit="})
+  for (const char* target : {"/api/v1/nodes/%zz",
+                             "/api/v1/nodes/%4",
+                             "/api/v1/nodes/%",
+                             "/api/v1/nodes/a%00.example",
+                             "/api/v1/nodes/a%2fb.example",
+                             "/api/v1/nodes/single",
+                             "/api/v1/nodes?role=king",
+                             "/api/v1/nodes?colour=red",
+                             "/api/v1/nodes?role=agent&role=agent",
+                             "/api/v1/nodes?ro%le=1",
+                             "/api/v1/topology?x=1",
+                             "/api/v1/audit?limit=0",
+                             "/api/v1/audit?limit=1001",
+                             "/api/v1/audit?limit=10x",
+                             "/api/v1/audit?limit=",
+                             "/api/v1/losses?limit=10001",
+                             "/api/v1/losses?node=single",
+                             "/api/v1/losses?since=yesterday",
+                             "/api/v1/losses?since=2026-01-31",
+                             "/api/v1/losses?nod=a.example",
+                             "/api/v1/losses?node,%20since=x",
+                             "/api/v1/losses?=x",
+                             "/api/v1/alerts?open=1",
+                             "/api/v1/alerts/x",
+                             "/api/v1/alerts/0",
+                             "/api/v1/alerts/-1",
+                             "/api/v1/alerts/1x",
+                             "/api/v1/alerts/99999999999999999999",
+                             "/api/v1/traces/1",
+                             "/api/v1/traces/zz112233445566778899aabbccddeeff"})
     EXPECT_EQ(ask("GET", target).status, 400u) << target;
   EXPECT_EQ(ask("GET", "/api/v1/nodes/" + std::string(kTargetBytesMax, 'a')).status, 400u);
 }
@@ -272,6 +296,89 @@ TEST_F(Router, TheAuditListIsLimited) {
   for (int i = 0; i < 5; ++i) service_.audit_log.push_back({service_.now, "root", "x", "y", "z"});
   EXPECT_EQ(object(ask("GET", "/api/v1/audit?limit=3")).at("items").as_array().size(), 3u);
   EXPECT_EQ(object(ask("GET", "/api/v1/audit")).at("items").as_array().size(), 5u);
+}
+
+TEST_F(Router, TheLossLedgerSaysWhatWhoseWhenHowMuchAndWhy) {
+  LossView gap;
+  gap.node = "web1.dmz.example";
+  gap.node_id = "00112233445566778899aabbccddeeff";
+  gap.lane = "metric";
+  gap.epoch_ordinal = 2;
+  gap.epoch_random = "00000000000000ff";
+  gap.range = {5, 9};
+  gap.noted = gap.first_time = gap.last_time = service_.now;
+  gap.records = 500;
+  gap.bytes = 4096;
+  gap.reason = "shed for space";
+  LossView hole;
+  hole.kind = LossView::Kind::hole;
+  hole.node = "web2.dmz.example";
+  service_.loss_list = {hole, gap};
+  const auto items = object(ask("GET", "/api/v1/losses")).at("items").as_array();
+  ASSERT_EQ(items.size(), 2u);
+  EXPECT_EQ(items[0].at("kind").as_string(), "hole");
+  EXPECT_TRUE(items[0].at("records").is_null());
+  EXPECT_EQ(json::serialize(items[1]),
+            R"({"kind":"gap","node":"web1.dmz.example",)"
+            R"("node_id":"00112233445566778899aabbccddeeff","lane":"metric",)"
+            R"("epoch":{"ordinal":2,"random":"00000000000000ff"},"first":5,"last":9,)"
+            R"("noted":"2027-01-15T08:00:00.000Z","first_time":"2027-01-15T08:00:00.000Z",)"
+            R"("last_time":"2027-01-15T08:00:00.000Z","records":500,"bytes":4096,)"
+            R"("reason":"shed for space","where":null})");
+  EXPECT_EQ(service_.last_query.limit, kLossLimitDefault);
+}
+
+TEST_F(Router, TheLossLedgerIsAskedByNodeTimeAndNumber) {
+  ask("GET", "/api/v1/losses?node=WEB1.dmz.example&since=2027-01-15T07%3A00%3A00.5Z&limit=7");
+  EXPECT_EQ(service_.last_query.node, "web1.dmz.example");
+  EXPECT_EQ(service_.last_query.since,
+            service_.now - std::chrono::hours(1) + std::chrono::milliseconds(500));
+  EXPECT_EQ(service_.last_query.limit, 7u);
+  ask("GET", "/api/v1/losses?node=00112233445566778899AABBCCDDEEFF");
+  EXPECT_EQ(service_.last_query.node, "00112233445566778899aabbccddeeff");
+}
+
+TEST_F(Router, AlertsAreListedShownAndClosedOnce) {
+  AlertView old, open;
+  old.id = 1;
+  old.closed = service_.now;
+  open.id = 2;
+  open.severity = "critical";
+  open.cause = "store rolled back";
+  open.raised = open.last = service_.now;
+  service_.alert_list = {open, old};
+  EXPECT_EQ(object(ask("GET", "/api/v1/alerts")).at("items").as_array().size(), 2u);
+  EXPECT_EQ(object(ask("GET", "/api/v1/alerts?open=false")).at("items").as_array().size(), 2u);
+  EXPECT_EQ(object(ask("GET", "/api/v1/alerts?open=true")).at("items").as_array().size(), 1u);
+  EXPECT_EQ(object(ask("GET", "/api/v1/alerts/2")).at("state").as_string(), "open");
+  EXPECT_EQ(ask("GET", "/api/v1/alerts/3").status, 404u);
+  EXPECT_EQ(ask("POST", "/api/v1/alerts/2/close", {}, kReader).status, 403u);
+  EXPECT_EQ(object(ask("POST", "/api/v1/alerts/2/close")).at("state").as_string(), "closed");
+  EXPECT_EQ(ask("POST", "/api/v1/alerts/2/close").status, 200u);
+  EXPECT_EQ(service_.audit_log.size(), 1u);
+}
+
+TEST_F(Router, ATraceIsAskedForAndItsAnswerFetchedByItsId) {
+  EXPECT_EQ(ask("POST", "/api/v1/nodes/ms1.home.example/trace", {}, kReader).status, 403u);
+  EXPECT_EQ(ask("POST", "/api/v1/nodes/nobody.example.org/trace").status, 404u);
+  const auto started = ask("POST", "/api/v1/nodes/ms1.home.example/trace");
+  EXPECT_EQ(started.status, 202u);
+  const std::string target = header(started, "Location");
+  EXPECT_EQ(target, "/api/v1/traces/" + std::string(object(started).at("id").as_string()));
+  EXPECT_EQ(ask("GET", target).status, 404u);
+
+  TraceView waiting;
+  waiting.node = "ms1.home.example";
+  TraceView arrived = waiting;
+  arrived.arrived = true;
+  arrived.hops = {{"web1.dmz.example", "gw1.dmz.example", service_.now, -3}};
+  arrived.total_ms = 12;
+  service_.traces = {waiting, arrived};
+  EXPECT_EQ(object(ask("GET", target)).at("state").as_string(), "waiting");
+  const auto trace = object(ask("GET", target));
+  EXPECT_EQ(trace.at("state").as_string(), "arrived");
+  EXPECT_EQ(trace.at("total_ms").as_int64(), 12);
+  EXPECT_EQ(trace.at("hops").at(0).at("wait_ms").as_int64(), -3);
 }
 
 TEST(LocalCaller, RootIsAdministratorAndAnUnknownUserIsNot) {

@@ -208,6 +208,71 @@ struct AuditView {
   std::string who, what, subject, detail;
 };
 
+/// One line of the loss ledger (rule D5).
+struct LossView {
+  /// gap and refused are final; released: at risk, the only copy is at `where`; notice: a node on
+  /// the way has lost it and its origin is asked; hole: nobody has explained it yet.
+  enum class Kind : std::uint8_t { gap, refused, released, notice, hole };
+  Kind kind = Kind::gap;
+  std::string node;     // name, or its id when the name is not known
+  std::string node_id;  // hex
+  std::string lane;
+  std::uint32_t epoch_ordinal = 0;
+  std::string epoch_random;  // 16 hex digits
+  SequenceRange range;
+  std::optional<WallTime> noted;                  // when the server learned of it
+  std::optional<WallTime> first_time, last_time;  // of the records, as far as known
+  std::optional<std::uint64_t> records, bytes;    // as far as known
+  std::string reason;                             // in words
+  std::string where;                              // the node or path that is named; "": none
+};
+
+struct LossQuery {
+  std::optional<std::string> node;  // name or id
+  std::optional<WallTime> since;    // noted then or later; holes that are open now always
+  std::size_t limit = 0;
+};
+
+inline constexpr std::size_t kLossLimitDefault = 1000;
+inline constexpr std::size_t kLossLimitMax = 10'000;
+
+/// A condition that somebody should look at; one a cause, however often it is met.
+struct AlertView {
+  std::int64_t id = 0;
+  std::string cause;
+  std::string severity;  // warning, critical
+  std::string node;      // name; "": it is about no node
+  std::string node_id;   // hex; likewise
+  std::string words;
+  WallTime raised{}, last{};  // first and latest time
+  std::uint64_t count = 1;    // how often
+  std::optional<WallTime> closed;
+};
+
+inline constexpr std::size_t kAlertsShownMax = 1000;  // newest
+
+struct TraceStarted {
+  std::string id;  // 32 hex digits
+  std::string node;
+};
+
+/// One hop of a probe: `name` received it from `from`.
+struct TraceHop {
+  std::string from, name;
+  WallTime received{};  // by the clock of `name`
+  std::int64_t wait_ms =
+      0;  // since it was sealed, or received by `from`; clocks differ: may be < 0
+};
+
+struct TraceView {
+  std::string id, node;
+  bool arrived = false;
+  std::optional<WallTime> asked;   // empty: by an earlier life of this server
+  std::optional<WallTime> sealed;  // from here on: of one that arrived
+  std::vector<TraceHop> hops;      // in order; the last is this server
+  std::optional<std::int64_t> total_ms;
+};
+
 inline constexpr std::size_t kAuditLimitDefault = 100;
 inline constexpr std::size_t kAuditLimitMax = 1000;
 
@@ -238,6 +303,19 @@ class Service {
   virtual Answer<NodeDetail> node(std::string_view node) = 0;
   /// Servers first, then every approved node, in no order.
   virtual Answer<std::vector<TopologyNode>> topology() = 0;
+
+  /// The loss ledger, newest first, holes in front.
+  virtual Answer<std::vector<LossView>> losses(const LossQuery&) = 0;
+  virtual Answer<std::vector<AlertView>> alerts(bool open_only) = 0;  // newest first
+  virtual Answer<AlertView> alert(std::int64_t id) = 0;
+  /// Closing a closed one changes nothing.
+  virtual Answer<AlertView> close_alert(const Caller&, std::int64_t id) = 0;
+
+  /// Asks the node to seal a probe, which travels like any batch. kProblemConflict when it is not
+  /// an approved one that has ever connected, or is this server; kProblemExhausted when it was
+  /// asked a moment ago, or too many are under way.
+  virtual Answer<TraceStarted> trace(const Caller&, std::string_view node) = 0;
+  virtual Answer<TraceView> trace_result(std::string_view id) = 0;
 
   virtual Answer<SignedCertificate> sign_certificate(const Caller&, const SigningRequest&) = 0;
 

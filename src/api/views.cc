@@ -56,17 +56,22 @@ Answer<Reply> show_topology(Exchange& exchange) { return reply_of(exchange.servi
 
 Answer<Reply> list_servers(Exchange& exchange) { return reply_of(exchange.service.servers()); }
 
+Answer<std::size_t> limit_of(const Exchange& exchange, std::size_t otherwise, std::size_t max) {
+  const auto found = exchange.query.find("limit");
+  if (found == exchange.query.end()) return otherwise;
+  const std::string& text = found->second;
+  std::size_t limit = 0;
+  const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), limit);
+  if (failed != std::errc() || end != text.data() + text.size() || limit == 0 || limit > max)
+    return refuse(kProblemInvalid,
+                  fmt::format("limit is '{}', it must be a number from 1 to {}", text, max));
+  return limit;
+}
+
 Answer<Reply> list_audit(Exchange& exchange) {
-  std::size_t limit = kAuditLimitDefault;
-  if (const auto found = exchange.query.find("limit"); found != exchange.query.end()) {
-    const std::string& text = found->second;
-    const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), limit);
-    if (failed != std::errc() || end != text.data() + text.size() || limit == 0 ||
-        limit > kAuditLimitMax)
-      return refuse(kProblemInvalid, fmt::format("limit is '{}', it must be a number from 1 to {}",
-                                                 text, kAuditLimitMax));
-  }
-  return reply_of(exchange.service.audit(limit));
+  const auto limit = limit_of(exchange, kAuditLimitDefault, kAuditLimitMax);
+  if (!limit) return std::unexpected(limit.error());
+  return reply_of(exchange.service.audit(*limit));
 }
 
 }  // namespace postern::api

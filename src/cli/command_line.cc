@@ -1,5 +1,6 @@
 // The only file that includes CLI11, which takes seconds to compile.
 #include <CLI/CLI.hpp>
+#include <limits>
 #include <sstream>
 
 #include "cli/options.h"
@@ -116,6 +117,47 @@ void add_view_verbs(CLI::App& app, Options& options) {
   add_verb(*server, options, "list", "all management servers", "postern server list");
 }
 
+void add_loss_verbs(CLI::App& app, Options& options) {
+  CLI::App* group = add_group(app, "loss", "the loss ledger: what did not arrive, and why");
+  CLI::App* list =
+      add_verb(*group, options, "list",
+               "what was lost, whose, when, how much and why, and what is still being looked for",
+               "postern loss list --node web1.dmz.example --since 2h");
+  list->add_option("--node", options.node, "only of this node; default: of all")->type_name("FQDN");
+  list->add_option("--since", options.since,
+                   "only what was noted since then (2026-01-31T08:15:00Z), or within this time "
+                   "(30m, 2h, 7d); default: all that is kept")
+      ->type_name("TIME");
+}
+
+void add_alert_verbs(CLI::App& app, Options& options) {
+  CLI::App* group = add_group(app, "alert", "conditions that somebody should look at");
+  CLI::App* list = add_verb(*group, options, "list", "the alerts that are open, newest first",
+                            "postern alert list");
+  list->add_flag("--all", options.all, "also those that are closed");
+  const auto add_id = [&](CLI::App* verb) {
+    verb->add_option("ID", options.id, "the number in the list")
+        ->type_name("")
+        ->required()
+        ->check(
+            CLI::Range(std::int64_t{1}, std::numeric_limits<std::int64_t>::max()).description(""));
+  };
+  add_id(add_verb(*group, options, "show", "one alert with all it says", "postern alert show 17"));
+  add_id(add_verb(*group, options, "close",
+                  "take it off the list; it comes back when its cause comes back",
+                  "postern alert close 17"));
+}
+
+void add_trace_verb(CLI::App& app, Options& options) {
+  CLI::App* trace =
+      add_verb(app, options, "trace",
+               "have a node send a probe, and print each hop that it passed with its wait",
+               "postern trace web1.dmz.example --timeout 1m");
+  add_name(trace, options, "the node's FQDN or node id");
+  trace->add_option("--timeout", options.timeout, "how long to wait for it; default 30s")
+      ->type_name("DURATION");
+}
+
 void add_certificate_verbs(CLI::App& app, Options& options) {
   CLI::App* group = add_group(app, "cert", "certificates: request, sign, import, show");
   CLI::App* request = add_verb(*group, options, "request",
@@ -217,6 +259,9 @@ CommandLine parse_command_line(const std::vector<std::string>& arguments) {
   add_agent_verbs(app, line.options);
   add_pending_verbs(app, line.options);
   add_view_verbs(app, line.options);
+  add_loss_verbs(app, line.options);
+  add_alert_verbs(app, line.options);
+  add_trace_verb(app, line.options);
   add_certificate_verbs(app, line.options);
   add_group_verbs(app, line.options);
 

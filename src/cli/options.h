@@ -21,6 +21,12 @@ struct Options {
   std::optional<std::string> role;
   std::optional<std::uint32_t> watch_seconds;
 
+  std::optional<std::string> node;   // loss list --node
+  std::optional<std::string> since;  // loss list --since: a time or a duration
+  bool all = false;                  // alert list --all
+  std::int64_t id = 0;               // of an alert
+  std::string timeout = "30s";       // trace --timeout
+
   std::vector<std::string> alternative_names;
   std::string key_kind = "ec";
   std::string folder;  // --out of cert request

@@ -85,7 +85,11 @@ class Tool : public testing::Test {
         if (unreachable_) return std::unexpected(*unreachable_);
         return api::handle(request, caller_, service_);
       },
-      .pause = [this](std::chrono::seconds) { return --drawings_ > 0; },
+      .pause =
+          [this](std::chrono::seconds time) {
+            clock_.advance(time);
+            return --drawings_ > 0;
+          },
       .terminal = false,
       .home = (folder_.path() / "lib").string(),
       .settings = (folder_.path() / "etc").string(),
@@ -144,6 +148,17 @@ TEST_F(Tool, WrongUsageIsTwoAndSaysWhatIsWrong) {
       {"inventory", "--server", "https://ms1.home.example"},
       {"inventory", "--server", "tcp:1"},
       {"--output", "json", "inventory", "--watch", "2"},
+      {"loss"},
+      {"loss", "list", "--since", "yesterday"},
+      {"loss", "list", "--since", "2026-01-31"},
+      {"loss", "list", "web1.dmz.example"},
+      {"alert", "show"},
+      {"alert", "close", "x"},
+      {"alert", "close", "-1"},
+      {"trace"},
+      {"trace", "web1.dmz.example", "--timeout", "30"},
+      {"trace", "web1.dmz.example", "--timeout", "10ms"},
+      {"trace", "web1.dmz.example", "--timeout", "2d"},
   };
   for (const auto& arguments : cases) {
     EXPECT_EQ(postern(arguments), 2) << testing::PrintToString(arguments);
@@ -168,6 +183,7 @@ TEST_F(Tool, EveryVerbExplainsItselfWithAnExample) {
        {"gateway approve", "gateway remove", "gateway list", "gateway show", "agent approve",
         "agent remove",    "agent list",     "agent show",   "pending list", "pending approve",
         "pending reject",  "inventory",      "topology",     "server list",  "cert request",
+        "loss list",       "alert list",     "alert show",   "alert close",  "trace",
         "cert sign",       "cert import",    "cert show",    "group export", "group show"}) {
     std::istringstream words(verb);
     std::vector<std::string> arguments{std::istream_iterator<std::string>(words), {}};
@@ -232,6 +248,130 @@ TEST_F(Tool, ShowPrintsStreamsAndValues) {
   EXPECT_THAT(out(), HasSubstr("5-6 (disk full)"));
   EXPECT_THAT(out(), HasSubstr("a=b"));
   EXPECT_EQ(postern({"gateway", "show", "web1.dmz.example"}), 1);
+}
+
+TEST_F(Tool, TheLossLedgerSaysWhatWasLostWhoseWhenHowMuchAndWhy) {
+  EXPECT_EQ(postern({"loss", "list"}), 0);
+  EXPECT_EQ(out(), "Nothing is lost or missing.\n");
+  api::LossView gap;
+  gap.node = "web1.dmz.example";
+  gap.lane = "metric";
+  gap.epoch_ordinal = 2;
+  gap.range = {5, 9};
+  gap.first_time = clock_.wall() - std::chrono::hours(2);
+  gap.last_time = clock_.wall() - std::chrono::hours(1);
+  gap.noted = clock_.wall() - std::chrono::seconds(12);
+  gap.records = 500;
+  gap.bytes = 4096;
+  gap.reason = "shed";
+  api::LossView hole;
+  hole.kind = api::LossView::Kind::hole;
+  hole.node = "web2.dmz.example";
+  hole.lane = "state";
+  hole.range = {7, 7};
+  hole.noted = clock_.wall() - std::chrono::minutes(3);
+  service_.loss_list = {hole, gap};
+  EXPECT_EQ(postern({"loss", "list", "--output", "json"}), 0);
+  EXPECT_EQ(boost::json::parse(out()).at("items").at(1).at("records").as_int64(), 500);
+  EXPECT_EQ(postern({"loss", "list"}), 0);
+  for (const char* part :
+       {"hole", "web2.dmz", "state/0", "7-7", "noted 3 min ago", "gap", "web1.dmz", "metric/2",
+        "5-9", "500", "4.0 KiB", "2027-01-15 06:00:00", "shed"})
+    EXPECT_THAT(out(), HasSubstr(part));
+}
+
+TEST_F(Tool, TheLossLedgerIsAskedByNodeAndTime) {
+  EXPECT_EQ(postern({"loss", "list", "--node", "web1.dmz.example", "--since", "2h"}), 0);
+  EXPECT_EQ(out(), "Nothing of web1.dmz.example is lost or missing that was noted since then.\n");
+  EXPECT_EQ(service_.last_query.node, "web1.dmz.example");
+  EXPECT_EQ(service_.last_query.since, clock_.wall() - std::chrono::hours(2));
+  EXPECT_EQ(postern({"loss", "list", "--since", "2026-01-31T08:15:00Z"}), 0);
+  EXPECT_EQ(to_rfc3339(*service_.last_query.since), "2026-01-31T08:15:00.000Z");
+  EXPECT_EQ(postern({"loss", "list", "--since", "soon"}), 2);
+  EXPECT_THAT(err(), HasSubstr("2026-01-31T08:15:00Z, or how far back like 30m, 2h or 7d"));
+}
+
+TEST_F(Tool, AlertsAreListedShownAndClosed) {
+  EXPECT_EQ(postern({"alert", "list"}), 0);
+  EXPECT_EQ(out(), "No alert is open.\n");
+  api::AlertView alert;
+  alert.id = 17;
+  alert.severity = "critical";
+  alert.cause = "store rolled back";
+  alert.words = "it was restored";
+  alert.raised = alert.last = clock_.wall();
+  alert.count = 3;
+  service_.alert_list = {alert};
+  EXPECT_EQ(postern({"alert", "list"}), 0);
+  EXPECT_THAT(out(), HasSubstr("it was restored"));
+  EXPECT_EQ(postern({"alert", "show", "17"}), 0);
+  EXPECT_THAT(out(), HasSubstr("cause     store rolled back\n"));
+  EXPECT_THAT(out(), HasSubstr("\n\nit was restored\n"));
+  EXPECT_EQ(postern({"alert", "show", "18"}), 1);
+  EXPECT_THAT(err(), HasSubstr("postern alert show: there is no alert 18"));
+  EXPECT_EQ(postern({"alert", "close", "17"}), 0);
+  EXPECT_EQ(out(), "Alert 17 is closed: store rolled back\n");
+  EXPECT_EQ(postern({"alert", "list"}), 0);
+  EXPECT_EQ(out(), "No alert is open.\n");
+  EXPECT_EQ(postern({"alert", "list", "--all"}), 0);
+  EXPECT_THAT(out(), HasSubstr("closed"));
+}
+
+TEST_F(Tool, ATracePrintsEachHopWithItsWait) {
+  drawings_ = 100;
+  service_.nodes.push_back(api::FakeService::agent_node("web1.dmz.example"));
+  api::TraceView waiting;
+  waiting.node = "web1.dmz.example";
+  api::TraceView arrived = waiting;
+  arrived.arrived = true;
+  arrived.hops = {{"web1.dmz.example", "gw1.dmz.example", clock_.wall(), 20},
+                  {"gw1.dmz.example", "ms1.home.example", clock_.wall(), 3000}};
+  arrived.total_ms = 3020;
+  service_.traces = {waiting, waiting, arrived};
+  EXPECT_EQ(postern({"trace", "web1.dmz.example"}), 0) << err();
+  EXPECT_EQ(out(),
+            "HOP                                  RECEIVED                  WAIT\n"
+            "web1.dmz.example -> gw1.dmz.example  2027-01-15T08:00:00.000Z  20 ms\n"
+            "gw1.dmz.example -> ms1.home.example  2027-01-15T08:00:00.000Z  3 s\n"
+            "\nThe probe of web1.dmz.example arrived 3 s after it was sealed.\n");
+  EXPECT_EQ(postern({"trace", "web1.dmz.example", "--output", "yaml"}), 0);
+  EXPECT_THAT(out(), HasSubstr("\"state\": \"arrived\""));
+}
+
+TEST_F(Tool, ATraceWithANegativeWaitSaysThatClocksDiffer) {
+  service_.nodes.push_back(api::FakeService::agent_node("web1.dmz.example"));
+  api::TraceView arrived;
+  arrived.node = "web1.dmz.example";
+  arrived.arrived = true;
+  arrived.hops = {{"web1.dmz.example", "gw1.dmz.example", clock_.wall(), -5000}};
+  service_.traces = {arrived};
+  EXPECT_EQ(postern({"trace", "web1.dmz.example"}), 0);
+  EXPECT_THAT(out(), HasSubstr("  -5 s\n"));
+  EXPECT_THAT(out(), HasSubstr("the clocks of two hops differ"));
+}
+
+TEST_F(Tool, ATraceThatDoesNotArriveSaysWhatWasLastKnown) {
+  drawings_ = 1000;
+  auto agent = api::FakeService::agent_node("web1.dmz.example");
+  agent.last_seen = clock_.wall();
+  agent.path = {"gw1.dmz.example", "ms1.home.example"};
+  service_.nodes.push_back(agent);
+  api::TraceView waiting;
+  waiting.node = "web1.dmz.example";
+  service_.traces = {waiting};
+  const TimePoint before = clock_.now();
+  world_.terminal = true;
+  EXPECT_EQ(postern({"trace", "web1.dmz.example", "--timeout", "1m"}), 1);
+  EXPECT_EQ(clock_.now() - before, std::chrono::minutes(1));
+  EXPECT_THAT(out(), HasSubstr("waiting for the probe of web1.dmz.example, 60 s more at most"));
+  EXPECT_THAT(err(), HasSubstr("no probe of web1.dmz.example arrived within 1m"));
+  EXPECT_THAT(err(), HasSubstr("disconnected, last seen 60 s ago"));
+  EXPECT_THAT(err(), HasSubstr("by way of gw1.dmz.example, ms1.home.example"));
+  world_.terminal = false;
+  EXPECT_EQ(postern({"trace", "web1.dmz.example", "--timeout", "1s"}), 1);
+  EXPECT_EQ(out(), "") << "no progress where it would end up in a file";
+  EXPECT_EQ(postern({"trace", "nobody.dmz.example"}), 1);
+  EXPECT_THAT(err(), HasSubstr("nobody.dmz.example is not in the management group"));
 }
 
 TEST_F(Tool, WatchDrawsAgainAndOutlivesAServerThatIsAway) {

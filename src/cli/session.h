@@ -63,6 +63,13 @@ int show_topology(Session& session);
 int list_servers(Session& session);
 int export_group(Session& session);
 int show_group(Session& session);
+// ledger.cc
+int list_losses(Session& session);
+int list_alerts(Session& session);
+int show_alert(Session& session);
+int close_alert(Session& session);
+// trace.cc
+int trace_node(Session& session);
 // certificates.cc
 int request_certificate(Session& session);
 int sign_certificate(Session& session);

@@ -4,12 +4,12 @@
 #include <string>
 #include <string_view>
 
+#include "api/time.h"
 #include "base/clock.h"
 
 namespace postern::cli {
 
-/// "2026-01-31T08:15:00Z", with or without a fraction of a second; nothing for anything else.
-std::optional<WallTime> parse_rfc3339(std::string_view text);
+using api::parse_rfc3339;
 
 /// "12 s ago, 08:15:00Z"; beyond a day "3 d ago, 2026-01-31". A time ahead of `now` is "just now".
 std::string ago(WallTime then, WallTime now);

@@ -57,6 +57,21 @@ class Registry {
   /// Ends its membership; the new deny list is among take_documents().
   Result<store::Node> remove(store::Node node, const std::string& by);
 
+  /// What followed from something that a child showed: see server/numbers.h.
+  struct Adopted {
+    bool adopted = false;                 // it is in the registry now, and among take_documents()
+    std::optional<std::uint32_t> opened;  // the store's new generation
+    std::string refused;                  // why not, although it was lost; for the log
+  };
+  /// A document that a child showed and node::Trust believes (channel.md#W35). One that the store
+  /// has lost is taken over: what a deny list names is removed or rejected, an approved node is
+  /// approved again as its document says. Deny lists come first: deny_lists_first(). Raises the
+  /// alert *store rolled back* and opens a generation before anything else.
+  Result<Adopted> adopt(const wire::pb::Signed& document);
+  /// A settled that a child showed and node::Trust believes (channel.md#W34). Returns the
+  /// generation that it made us open.
+  Result<std::optional<std::uint32_t>> meet_settled(const wire::Settled& shown);
+
   /// The identity key that signs this node's batches, if it is or was a member.
   struct Member {
     PublicKey key;
@@ -64,6 +79,9 @@ class Registry {
     std::string name;
   };
   const Member* member(const NodeId& id) const;
+
+  /// The key that signs for this server.
+  const GroupFolder::Delegate& delegate() const { return delegate_; }
 
   /// Documents committed since the last call: to be believed here and sent down.
   std::vector<wire::pb::Signed> take_documents() { return std::exchange(documents_, {}); }
@@ -88,6 +106,18 @@ class Registry {
   Result<> repair_deny_list(const std::vector<store::Node>& nodes);
   Result<Issued> issue(node::DocumentType type, const std::optional<NodeId>& audience,
                        const std::string& payload);
+  // registry_adopt.cc
+  Result<std::uint32_t> open_generation(std::uint32_t generation);
+  Result<std::map<std::uint32_t, std::uint64_t>> set_backs(std::uint32_t type);
+  Result<> note_set_back(std::uint32_t type, std::uint32_t generation);
+  Result<> adopt_deny_list(const wire::pb::Signed& document, const wire::pb::DocumentBody& body,
+                           Adopted& adopted);
+  Result<bool> deny_as_listed(const wire::pb::DenyEntry& entry,
+                              std::optional<WallTime> unless_since);
+  Result<> adopt_approval(const wire::pb::Signed& document, const wire::pb::DocumentBody& body,
+                          Adopted& adopted);
+  Result<bool> listed_as_denied(const NodeId& id);
+
   /// `before`: the node as it is known under this identity.
   node::Decision pend(store::Node node, const std::optional<store::Node>& before,
                       const node::Candidate& candidate, const std::vector<std::string>& path,

@@ -1,12 +1,26 @@
 #pragma once
 
 #include <functional>
+#include <map>
 
 #include "api/service.h"
 #include "identity/group_file.h"
+#include "server/hole_watch.h"
 #include "server/registry.h"
 
 namespace postern {
+
+inline constexpr std::string_view kTraceContext = "postern trace v1";
+inline constexpr std::uint32_t kTraceRequest = 3;      // kind of a request (channel.md#W54)
+inline constexpr std::size_t kTracesAskedMax = 1000;   // remembered; the oldest are forgotten
+inline constexpr std::chrono::seconds kTraceEvery{1};  // of one node: it seals no more than that
+
+/// Something to be asked of a node far down: the server sends it as a request (channel.md#W53).
+struct Question {
+  NodeId target;
+  std::uint32_t kind = 0;
+  wire::pb::Signed body;
+};
 
 /// The REST API's calls, answered from the store and the registry (api/service.h). Blocking;
 /// belongs to the store thread.
@@ -21,14 +35,16 @@ class ServerService final : public api::Service {
     WallTime started{}, certificate_not_after{};
     Duration interval{};
   };
+  /// `holes`: what is watched, for the ages of holes; without it the ledger shows every hole.
   ServerService(store::Store& store, Registry& registry, GroupFolder& folder, const Clock& clock,
-                Random& random, About about)
+                Random& random, About about, const HoleWatch* holes = nullptr)
       : store_(store),
         registry_(registry),
         folder_(folder),
         clock_(clock),
         random_(random),
-        about_(std::move(about)) {}
+        about_(std::move(about)),
+        holes_(holes) {}
 
   api::Answer<api::Approved> approve_gateway(const api::Caller&,
                                              const api::GatewayApproval&) override;
@@ -41,6 +57,12 @@ class ServerService final : public api::Service {
   api::Answer<std::vector<api::NodeSummary>> inventory(std::optional<api::Role> role) override;
   api::Answer<api::NodeDetail> node(std::string_view node) override;
   api::Answer<std::vector<api::TopologyNode>> topology() override;
+  api::Answer<std::vector<api::LossView>> losses(const api::LossQuery&) override;
+  api::Answer<std::vector<api::AlertView>> alerts(bool open_only) override;
+  api::Answer<api::AlertView> alert(std::int64_t id) override;
+  api::Answer<api::AlertView> close_alert(const api::Caller&, std::int64_t id) override;
+  api::Answer<api::TraceStarted> trace(const api::Caller&, std::string_view node) override;
+  api::Answer<api::TraceView> trace_result(std::string_view id) override;
   api::Answer<api::SignedCertificate> sign_certificate(const api::Caller&,
                                                        const api::SigningRequest&) override;
   api::Answer<api::GroupView> group() override;
@@ -48,7 +70,18 @@ class ServerService final : public api::Service {
   api::Answer<std::vector<api::ServerView>> servers() override;
   api::Answer<std::vector<api::AuditView>> audit(std::size_t limit) override;
 
+  /// Asked since the last call: to be sent down.
+  std::vector<Question> take_questions() { return std::exchange(questions_, {}); }
+
  private:
+  /// Names of nodes, looked up once for an answer.
+  using Names = std::map<NodeId, std::string>;
+  const std::string& name_of_node(const NodeId& id, Names& names);
+  api::LossView loss_view(const store::Loss& loss, Names& names);
+  api::AlertView alert_view(const store::Alert& alert, Names& names);
+  api::Answer<std::vector<store::Loss>> unexplained(const std::optional<NodeId>& node);
+  api::Answer<store::Alert> find_alert(std::int64_t id);
+
   api::NodeSummary summary(const store::Node& node);
   bool connected(const store::Node& node) const;
   api::Answer<store::Node> find(std::string_view name_or_id,
@@ -61,6 +94,15 @@ class ServerService final : public api::Service {
   const Clock& clock_;
   Random& random_;
   About about_;
+  const HoleWatch* holes_;
+  std::vector<Question> questions_;
+  struct Asked {
+    std::string id;  // hex
+    NodeId node;
+    WallTime time{};
+    TimePoint since{};
+  };
+  std::vector<Asked> asked_;  // oldest first
 };
 
 }  // namespace postern
