@@ -1,34 +1,40 @@
 #include "node/outbox.h"
 
-#include "base/crc32c.h"
+#include <utility>
 
 namespace postern::node {
 namespace {
 
-constexpr std::string_view kEpochFile = "epoch";
-
-/// STATE/epoch: ordinal u32, random u64, damaged segments when it began u64, crc32c of all.
-struct EpochFile {
-  wire::Epoch epoch;
-  std::uint64_t damaged = 0;
-};
-
-Bytes encode_epoch(const EpochFile& file) {
-  Writer out;
-  out.u32(file.epoch.ordinal).u64(file.epoch.random).u64(file.damaged);
-  out.u32(crc32c(out.written()));
-  return out.take();
+/// Zeros when it is not known; the server knows it then, or nobody needs it.
+Digest hash_at(const relay::Relay& relay, const wire::StreamKey& stream, std::uint64_t sequence) {
+  const wire::Coverage known = relay.coverage(stream, sequence);
+  if (known.intervals.empty() || known.intervals.back().last != sequence) return {};
+  return known.intervals.back().hash;
 }
 
-std::optional<EpochFile> decode_epoch(ByteView bytes) {
-  Reader in(bytes);
-  EpochFile file;
-  file.epoch.ordinal = in.u32();
-  file.epoch.random = in.u64();
-  file.damaged = in.u64();
-  const std::uint32_t crc = in.u32();
-  if (!in.exhausted() || crc != crc32c(bytes.first(20))) return std::nullopt;
-  return file;
+/// The copies that were to be made in file.epoch are over: those on disk are made, of the others
+/// nobody can say.
+std::vector<wire::GapRecord> give_up_plans(EpochFile& file, const NodeId& self,
+                                           const relay::Relay& relay) {
+  std::vector<wire::GapRecord> given_up;
+  for (const wire::Lane lane : wire::kLanes) {
+    EpochFile::Plan plan = std::exchange(file.plans[wire::index_of(lane)], {});
+    const auto last = relay.last_of({self, file.epoch, lane});
+    const std::size_t made = plan.made(last ? last->first : 0);
+    for (std::size_t i = 0; i < plan.copies.size(); ++i) {
+      const EpochFile::Copy& copy = plan.copies[i];
+      file.done_up_to(copy, lane);
+      if (i < made) continue;
+      wire::GapRecord gap;
+      gap.stream = {self, copy.epoch, lane};
+      gap.first = gap.last = copy.sequence;
+      gap.reason = wire::GapRecord::Reason::unreadable;
+      gap.before = hash_at(relay, gap.stream, copy.sequence - 1);
+      gap.at_last = hash_at(relay, gap.stream, copy.sequence);
+      given_up.push_back(gap);
+    }
+  }
+  return given_up;
 }
 
 }  // namespace
@@ -53,10 +59,32 @@ Outbox::Sealed Outbox::seal(wire::Lane lane, wire::PayloadKind kind, const Paylo
 }
 
 Outbox::Sealed Outbox::seal_opening(const wire::EpochOpening& opening, WallTime now) {
-  const Bytes payload = encode(opening);
+  return seal_record(wire::PayloadKind::epoch_opening, encode(opening), now);
+}
+
+Outbox::Sealed Outbox::seal_gap(const wire::GapRecord& gap, WallTime now) {
+  return seal_record(wire::PayloadKind::gap, encode(gap), now);
+}
+
+Outbox::Sealed Outbox::seal_release(const wire::ReleaseRecord& release, WallTime now) {
+  return seal_record(wire::PayloadKind::release, encode(release), now);
+}
+
+Outbox::Sealed Outbox::seal_probe(const std::array<std::byte, wire::kProbeIdBytes>& id,
+                                  WallTime now) {
+  return seal_record(wire::PayloadKind::probe, id, now);
+}
+
+Outbox::Sealed Outbox::seal_again(const wire::BatchView& batch, WallTime now) {
+  wire::BatchHeader header = batch.header;
+  header.stream = stream(batch.header.stream.lane);
+  return seal(std::move(header), batch.payload, now);
+}
+
+Outbox::Sealed Outbox::seal_record(wire::PayloadKind kind, ByteView payload, WallTime now) {
   wire::BatchHeader header;
   header.stream = stream(wire::Lane::state);
-  header.kind = wire::PayloadKind::epoch_opening;
+  header.kind = kind;
   header.first = header.last = now;
   header.records = 1;
   header.raw_bytes = static_cast<std::uint32_t>(payload.size());
@@ -79,44 +107,48 @@ Outbox::Sealed Outbox::seal(wire::BatchHeader header, ByteView payload, WallTime
   return {header.stream, header.sequence, position.hash, std::make_shared<const Bytes>(out.take())};
 }
 
+std::filesystem::path epoch_file(const std::filesystem::path& state) { return state / "epoch"; }
+
 Result<EpochChoice> choose_epoch(Disk& disk, const std::filesystem::path& state, const NodeId& self,
                                  const relay::Relay& relay, std::uint64_t damaged, Random& random) {
-  const auto file = state / kEpochFile;
-  wire::Epoch known;
-  std::uint64_t damaged_before = 0;
-  auto there = disk.exists(file);
+  const auto path = epoch_file(state);
+  EpochFile file;
+  auto there = disk.exists(path);
   if (!there) return std::unexpected(there.error());
   if (*there) {
-    auto bytes = disk.read_file(file, 64);
+    auto bytes = disk.read_file(path, EpochFile::kBytesMax);
     if (!bytes) return std::unexpected(bytes.error());
-    if (const auto read = decode_epoch(*bytes)) {
-      known = read->epoch;
-      damaged_before = read->damaged;
-    }
+    if (auto read = decode_epoch_file(*bytes)) file = std::move(*read);
   }
+  const EpochFile before = file;
+  wire::Epoch known = file.epoch;
   for (const wire::StreamKey& stream : relay.streams())
     if (stream.node == self && stream.epoch.ordinal > known.ordinal) known = stream.epoch;
 
+  EpochChoice choice;
   const bool traced =
       known.ordinal != 0 && relay.last_of({self, known, wire::Lane::state}).has_value();
-  if (traced && damaged <= damaged_before) {
-    if (damaged < damaged_before)  // cleared away by an operator: the next damage is new again
-      if (auto written = disk.write_file(file, encode_epoch({known, damaged}), 0600); !written)
-        return std::unexpected(written.error());
-    return EpochChoice{known, std::nullopt};
+  const bool goes_on = traced && damaged <= file.damaged;
+  if (!goes_on || known != file.epoch) choice.given_up = give_up_plans(file, self, relay);
+  file.epoch = known;
+  if (!goes_on) {
+    wire::EpochOpening opening;
+    opening.previous = known;
+    opening.reason = known.ordinal == 0 ? wire::EpochOpening::Reason::new_folder
+                                        : wire::EpochOpening::Reason::unreadable;
+    for (const wire::Lane lane : wire::kLanes)
+      if (const auto last = relay.last_of({self, known, lane}))
+        opening.lanes[wire::index_of(lane)] = {last->first, last->second};
+    choice.opening = opening;
+    file.epoch = {known.ordinal + 1, random.u64()};
   }
-
-  wire::EpochOpening opening;
-  opening.previous = known;
-  opening.reason = known.ordinal == 0 ? wire::EpochOpening::Reason::new_folder
-                                      : wire::EpochOpening::Reason::unreadable;
-  for (const wire::Lane lane : wire::kLanes)
-    if (const auto last = relay.last_of({self, known, lane}))
-      opening.lanes[wire::index_of(lane)] = {last->first, last->second};
-  const wire::Epoch next{known.ordinal + 1, random.u64()};
-  if (auto written = disk.write_file(file, encode_epoch({next, damaged}), 0600); !written)
-    return std::unexpected(written.error());
-  return EpochChoice{next, opening};
+  file.damaged = damaged;  // also when fewer: cleared away by an operator, the next is new again
+  if (file != before)
+    if (auto written = disk.write_file(path, encode(file), 0600); !written)
+      return std::unexpected(written.error());
+  choice.epoch = file.epoch;
+  choice.file = std::move(file);
+  return choice;
 }
 
 }  // namespace postern::node

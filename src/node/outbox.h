@@ -8,6 +8,7 @@
 #include "base/random.h"
 #include "identity/key.h"
 #include "model/payload.h"
+#include "node/origin_file.h"
 #include "relay/relay.h"
 #include "wire/batch.h"
 
@@ -33,7 +34,14 @@ class Outbox {
   void resume(const relay::Relay& relay);
 
   Sealed seal(wire::Lane lane, wire::PayloadKind kind, const Payload& payload, WallTime now);
+  // Records about batches stand in the state lane.
   Sealed seal_opening(const wire::EpochOpening& opening, WallTime now);
+  Sealed seal_gap(const wire::GapRecord& gap, WallTime now);
+  Sealed seal_release(const wire::ReleaseRecord& release, WallTime now);
+  Sealed seal_probe(const std::array<std::byte, wire::kProbeIdBytes>& id, WallTime now);
+  /// A batch of an older epoch once more, in this one: lane, kind, compression, times, records and
+  /// payload as they were (batch.md#B26).
+  Sealed seal_again(const wire::BatchView& batch, WallTime now);
 
   struct Position {
     std::uint64_t sequence = 0;
@@ -45,6 +53,7 @@ class Outbox {
 
  private:
   Sealed seal(wire::BatchHeader header, ByteView payload, WallTime now);
+  Sealed seal_record(wire::PayloadKind kind, ByteView payload, WallTime now);
 
   const PrivateKey& identity_;
   NodeId node_;
@@ -56,6 +65,11 @@ struct EpochChoice {
   wire::Epoch epoch;
   /// Set when this is a new epoch: seal it first (batch.md#B24).
   std::optional<wire::EpochOpening> opening;
+  /// What STATE/epoch says now.
+  EpochFile file;
+  /// Batches of older epochs that were about to be sealed again, and nobody can say any more
+  /// whether they were: they are given up, for sealed twice they would count twice. Seal these too.
+  std::vector<wire::GapRecord> given_up;
 };
 
 /// Goes on with the epoch of STATE/epoch, or begins a new one when there is none or the spool has
@@ -63,5 +77,9 @@ struct EpochChoice {
 /// in `relay`. Writes the file before it returns.
 Result<EpochChoice> choose_epoch(Disk& disk, const std::filesystem::path& state, const NodeId& self,
                                  const relay::Relay& relay, std::uint64_t damaged, Random& random);
+
+/// Where choose_epoch() reads, and where what Origin::file_to_write() gives belongs: mode 0600, by
+/// Disk::write_file.
+std::filesystem::path epoch_file(const std::filesystem::path& state);
 
 }  // namespace postern::node
