@@ -96,7 +96,10 @@ void Origin::resume(const relay::Relay& relay) {
       for (std::size_t i = 0; i < copies.copies.size(); ++i) {
         if (copies.copies[i].epoch != disputed.epoch) continue;
         const Range one{copies.copies[i].sequence, copies.copies[i].sequence};
-        i < state.copied ? over.add(one) : over.remove(one);
+        if (i < state.copied)
+          over.add(one);
+        else
+          over.remove(one);
       }
       for (const Range& held : holdings_.held(stream)) {
         NumberSet back;
@@ -299,6 +302,8 @@ void Origin::push(Outbox::Sealed sealed, std::optional<Done> done, bool reserved
 /// A lane's plan is made when nothing of the lane waits for the disk, so that its base is the end
 /// of the lane on disk; the lane seals nothing else meanwhile.
 void Origin::make_plans() {
+  // An epoch without its opening on disk is given up at a restart, and its plans with it.
+  if (lanes_[0].durable.sequence == 0) return;
   for (const wire::Lane lane : wire::kLanes) {
     LaneState& state = of(lane);
     EpochFile::Plan& current = plan(lane);

@@ -74,7 +74,7 @@ TEST_F(OutboxTest, GoesOnBehindWhatIsSettledAndGone) {
   const auto second = seal(outbox_, wire::Lane::metric, "2");
   wire::Settled settled;
   settled.coverage = {second.stream, {{1, 2, second.hash}}};
-  relay.on_settled(settled);
+  relay.restored(settled, nullptr, TimePoint{});
   Outbox again(key_, {3, 99});
   again.resume(relay);
   EXPECT_EQ(again.position(wire::Lane::metric).sequence, 2u);
@@ -104,10 +104,11 @@ class EpochTest : public ::testing::Test {
     return *choice;
   }
   /// The epoch's first batch is in the spool.
-  relay::Relay holding(const wire::Epoch& epoch, wire::Lane lane = wire::Lane::state) {
-    relay::Relay relay(id_, {});
+  std::unique_ptr<relay::Relay> holding(const wire::Epoch& epoch,
+                                        wire::Lane lane = wire::Lane::state) {
+    auto relay = std::make_unique<relay::Relay>(id_, relay::Relay::Limits{});
     Outbox outbox(key_, epoch);
-    hold(relay, outbox.seal(lane, wire::PayloadKind::metrics, payload_of("x"), kWall));
+    hold(*relay, outbox.seal(lane, wire::PayloadKind::metrics, payload_of("x"), kWall));
     return relay;
   }
 
@@ -128,7 +129,7 @@ TEST_F(EpochTest, ANewFolderOpensTheFirstEpoch) {
 
 TEST_F(EpochTest, ARestartGoesOn) {
   const auto first = choose(empty_);
-  const auto second = choose(holding(first.epoch));
+  const auto second = choose(*holding(first.epoch));
   EXPECT_EQ(second.epoch, first.epoch);
   EXPECT_FALSE(second.opening);
 }
@@ -145,7 +146,8 @@ TEST_F(EpochTest, ALostSpoolOpensTheNext) {
 
 TEST_F(EpochTest, NewDamageOpensTheNextAndSaysHowFarItGot) {
   const auto first = choose(empty_);
-  const relay::Relay relay = holding(first.epoch);
+  const auto held = holding(first.epoch);
+  const relay::Relay& relay = *held;
   const auto second = choose(relay, 1);
   EXPECT_EQ(second.epoch.ordinal, 2u);
   ASSERT_TRUE(second.opening);
@@ -157,27 +159,28 @@ TEST_F(EpochTest, NewDamageOpensTheNextAndSaysHowFarItGot) {
 TEST_F(EpochTest, OldDamageDoesNot) {
   choose(empty_);
   const auto second = choose(empty_, 2);
-  EXPECT_FALSE(choose(holding(second.epoch), 2).opening);
+  EXPECT_FALSE(choose(*holding(second.epoch), 2).opening);
 }
 
 TEST_F(EpochTest, DamageIsNoticedAfterOldDamageWasClearedAway) {
   const auto first = choose(empty_, 2);
-  EXPECT_FALSE(choose(holding(first.epoch), 0).opening);  // an operator took the files away
-  EXPECT_TRUE(choose(holding(first.epoch), 1).opening);
+  EXPECT_FALSE(choose(*holding(first.epoch), 0).opening);  // an operator took the files away
+  EXPECT_TRUE(choose(*holding(first.epoch), 1).opening);
 }
 
 TEST_F(EpochTest, AnUnreadableFileIsNoReasonToCountAgain) {
   const auto first = choose(empty_);
-  const relay::Relay relay = holding(first.epoch);
+  const auto held = holding(first.epoch);
+  const relay::Relay& relay = *held;
   disk_.set_contents(kState / "epoch", to_bytes("garbage"));
   EXPECT_EQ(choose(relay).epoch, first.epoch);
   disk_.set_contents(kState / "epoch", to_bytes("garbage"));
-  EXPECT_GT(choose(holding(first.epoch), 1).epoch.ordinal, first.epoch.ordinal);
+  EXPECT_GT(choose(*holding(first.epoch), 1).epoch.ordinal, first.epoch.ordinal);
 }
 
 TEST_F(EpochTest, TheSpoolKnowsANewerEpochThanARestoredFile) {
   choose(empty_);
-  EXPECT_EQ(choose(holding({8, 1})).epoch, (wire::Epoch{8, 1}));
+  EXPECT_EQ(choose(*holding({8, 1})).epoch, (wire::Epoch{8, 1}));
 }
 
 TEST_F(EpochTest, IsOnTheDiskBeforeAnybodyHearsOfIt) {

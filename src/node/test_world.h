@@ -189,11 +189,11 @@ class NodeWorld : public ::testing::Test {
     core_.post([this] { core_.stop(); });
     core_.run();
   }
-  /// What the parent sent before has been read by its child, which does not know requests.
+  /// What the parent sent before has been read by its child, which does not know move.
   void fence(TestParent& parent) {
-    const char* words = "request from the parent is not used";
+    const char* words = "move from the parent is not used";
     const std::size_t before = lines_.count(words);
-    parent.send(wire::make_message(wire::Type::request, {}));
+    parent.send(wire::make_message(wire::Type::move, {}));
     until([&] { return lines_.count(words) > before; }, "a fence");
   }
 

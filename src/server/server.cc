@@ -708,7 +708,7 @@ Result<> Server::open_outbox() {
   for (const store::StreamRow& row : *streams) {
     wire::Settled settled;
     settled.coverage = {row.stream, row.applied};
-    (void)known.on_settled(settled);
+    known.restored(settled, nullptr, core_.now());
   }
   auto choice = node::choose_epoch(around_.disk, settings_.state_dir, identity_.self.id, known, 0,
                                    around_.random);
