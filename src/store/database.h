@@ -43,6 +43,12 @@ class Query {
   std::string text(int column) { return statement_.getColumn(column).getString(); }
   Bytes blob(int column);
   WallTime time(int column) { return wall_from_ms(integer(column)); }
+  std::optional<WallTime> optional_time(int column) {
+    return null(column) ? std::nullopt : std::optional(time(column));
+  }
+  std::optional<std::uint64_t> optional_u64(int column) {
+    return null(column) ? std::nullopt : std::optional(u64(column));
+  }
   /// Throws SQLite::Exception when the blob has another size: the row is not ours.
   void array(int column, std::span<std::byte> out);
   Digest digest(int column);

@@ -41,11 +41,11 @@ IntervalSet::Added IntervalSet::add(const Range& range) {
   invariant(range.first > 0 && range.first <= range.last, "a range runs forward from 1");
   if (contradiction(range)) return Added::equivocation;
   if (contains(range)) return Added::duplicate;
+  if (!has_room_for(range)) return Added::too_many;
   const auto begin =
       std::ranges::find_if_not(ranges_, [&](const Range& r) { return lies_before(r, range); });
   const auto end =
       std::find_if(begin, ranges_.end(), [&](const Range& r) { return lies_before(range, r); });
-  if (!has_room_for(range, static_cast<std::size_t>(end - begin))) return Added::too_many;
 
   Range merged = range;
   if (begin != end && begin->first < range.first) {
@@ -60,9 +60,11 @@ IntervalSet::Added IntervalSet::add(const Range& range) {
   return Added::added;
 }
 
-bool IntervalSet::has_room_for(const Range& range, std::size_t swallowed) const {
-  if (swallowed > 0) return true;
+bool IntervalSet::has_room_for(const Range& range) const {
   if (ranges_.size() + 1 < ranges_max_) return true;
+  const bool touches = std::ranges::any_of(
+      ranges_, [&](const Range& r) { return !lies_before(r, range) && !lies_before(range, r); });
+  if (touches) return true;
   // Nothing touches the range, so the lowest hole is in it only when nothing of the stream's
   // beginning is there; that happens once, hence one reserved place is enough.
   return range.first == 1 && ranges_.size() < ranges_max_;

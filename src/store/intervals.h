@@ -57,12 +57,12 @@ class IntervalSet {
   std::optional<Contradiction> contradiction(const Range& range) const;
   bool contains(std::uint64_t sequence) const;
   bool contains(const Range& range) const;
+  /// Whether add() would not be `too_many`.
+  bool has_room_for(const Range& range) const;
   const std::vector<Range>& ranges() const { return ranges_; }
   bool operator==(const IntervalSet&) const = default;
 
  private:
-  bool has_room_for(const Range& range, std::size_t swallowed) const;
-
   std::size_t ranges_max_;
   std::vector<Range> ranges_;
 };

@@ -159,6 +159,79 @@ CREATE TABLE counter (
 ) WITHOUT ROWID;
 INSERT INTO counter VALUES ('generation', 1), ('archive_bytes', 0), ('equivocations', 0);
 )sql",
+    R"sql(
+ALTER TABLE stream ADD COLUMN sealed_hash BLOB;  -- NULL: not known
+ALTER TABLE stream ADD COLUMN has_holes INTEGER NOT NULL DEFAULT 0;
+-- Too many is harmless here: whoever asks looks closer.
+UPDATE stream SET has_holes = 1 WHERE sealed <> 0 AND NOT EXISTS (
+  SELECT 1 FROM applied_range r WHERE r.stream = stream.id AND r.first = 1 AND r.last = sealed);
+CREATE INDEX stream_with_holes ON stream (id) WHERE has_holes = 1;
+ALTER TABLE gap ADD COLUMN noted INTEGER;
+
+CREATE TABLE refused (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  stream INTEGER NOT NULL REFERENCES stream(id),
+  sequence INTEGER NOT NULL,
+  noted INTEGER NOT NULL,
+  first_time INTEGER NOT NULL,
+  last_time INTEGER NOT NULL,
+  records INTEGER NOT NULL,
+  bytes INTEGER NOT NULL,
+  reason TEXT NOT NULL
+);
+CREATE TABLE released (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  stream INTEGER NOT NULL REFERENCES stream(id),
+  first INTEGER NOT NULL,
+  last INTEGER NOT NULL,
+  at_last BLOB NOT NULL,
+  parent BLOB NOT NULL,
+  noted INTEGER NOT NULL
+);
+CREATE INDEX released_by_stream ON released (stream, id);
+CREATE TABLE notice (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  node BLOB NOT NULL,
+  epoch_ordinal INTEGER NOT NULL,
+  epoch_random INTEGER NOT NULL,
+  lane INTEGER NOT NULL,
+  first INTEGER NOT NULL,
+  last INTEGER NOT NULL,
+  noted INTEGER,
+  first_time INTEGER,
+  last_time INTEGER,
+  records INTEGER,
+  bytes INTEGER,
+  reason TEXT NOT NULL,
+  place TEXT NOT NULL
+);
+CREATE INDEX notice_by_range ON notice (node, epoch_ordinal, epoch_random, lane, first, last);
+CREATE TABLE alert (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  cause TEXT NOT NULL,
+  severity TEXT NOT NULL,
+  node BLOB,
+  words TEXT NOT NULL,
+  raised INTEGER NOT NULL,
+  last INTEGER NOT NULL,
+  count INTEGER NOT NULL,
+  closed INTEGER
+);
+CREATE UNIQUE INDEX alert_open ON alert (cause) WHERE closed IS NULL;
+CREATE INDEX alert_closed ON alert (closed, id) WHERE closed IS NOT NULL;
+CREATE TABLE trace (
+  row INTEGER PRIMARY KEY AUTOINCREMENT,
+  id BLOB NOT NULL UNIQUE,
+  node BLOB NOT NULL,
+  epoch_ordinal INTEGER NOT NULL,
+  epoch_random INTEGER NOT NULL,
+  lane INTEGER NOT NULL,
+  sequence INTEGER NOT NULL,
+  sealed INTEGER NOT NULL,
+  arrived INTEGER NOT NULL,
+  stamps BLOB NOT NULL  -- batch.md#B15
+);
+)sql",
 };
 
 std::int64_t number(Database& database, std::string_view sql) {

@@ -8,14 +8,14 @@
 #include "store/schema.h"
 
 namespace postern::store {
-namespace {
 
 std::int64_t row_limit(std::size_t limit) {
   constexpr auto kMost = static_cast<std::size_t>(std::numeric_limits<std::int64_t>::max());
   return static_cast<std::int64_t>(std::min(limit, kMost));
 }
 
-/// The stream in columns `from` to from+3, as every query below selects it.
+std::int64_t lane_number(wire::Lane lane) { return static_cast<std::int64_t>(lane); }
+
 wire::StreamKey stream_in(Query& row, int from) {
   wire::StreamKey key;
   row.array(from, key.node.bytes);
@@ -26,8 +26,6 @@ wire::StreamKey stream_in(Query& row, int from) {
   key.lane = static_cast<wire::Lane>(lane);
   return key;
 }
-
-}  // namespace
 
 Result<std::unique_ptr<Store>> open_sqlite(const std::string& path) {
   auto database = Database::open(path);
@@ -73,7 +71,7 @@ Result<std::vector<StreamRow>> SqliteStore::streams(const NodeId& node) {
     std::vector<StreamRow> rows;
     for (const auto& [id, key] : known) {
       const StreamLedger ledger = load(id, key);
-      rows.push_back({key, ledger.sealed(), ledger.applied(), ledger.gaps()});
+      rows.push_back({key, ledger.sealed(), ledger.applied(), ledger.gaps(), ledger.gap_reasons()});
     }
     return rows;
   });

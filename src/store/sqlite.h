@@ -10,8 +10,15 @@
 
 namespace postern::store {
 
+std::int64_t row_limit(std::size_t limit);  // for LIMIT
+std::int64_t lane_number(wire::Lane lane);
+/// The stream in columns `from` to from+3: node, epoch ordinal, epoch random, lane.
+wire::StreamKey stream_in(Query& row, int from);
+
 /// Store on one SQLite file. Everything that counts is in the file: no cache outlives a call.
-/// sqlite_apply.cc holds what batches do, sqlite_registry.cc nodes, documents and the rest.
+/// sqlite_apply.cc holds what batches do, sqlite_losses.cc holes, losses, alerts and traces,
+/// sqlite_registry.cc nodes, documents and the rest. What all stores decide alike is in rules.h and
+/// stream_ledger.h.
 class SqliteStore final : public Store {
  public:
   explicit SqliteStore(std::unique_ptr<Database> database) : database_(std::move(database)) {}
@@ -22,6 +29,14 @@ class SqliteStore final : public Store {
   Result<wire::Coverage> settled_coverage(const wire::StreamKey& stream) override;
   Result<std::vector<StreamRow>> streams(const NodeId& node) override;
   Result<std::vector<ArchivedBatch>> archive(const NodeId& node, std::size_t limit) override;
+  Result<std::vector<Hole>> holes(std::size_t limit) override;
+  Result<std::vector<Loss>> losses(const LossFilter& filter) override;
+  Result<> note_loss(const Loss& notice) override;
+  Result<> close_streams(const NodeId& node, WallTime now) override;
+  Result<Alert> raise_alert(const Alert& alert) override;
+  Result<bool> close_alert(std::string_view cause, WallTime now) override;
+  Result<std::vector<Alert>> alerts(bool open_only, std::size_t limit) override;
+  Result<std::optional<TraceRow>> trace(ByteView id) override;
   Result<std::size_t> trim_archive(WallTime older_than, std::uint64_t bytes_max,
                                    std::size_t limit) override;
   Result<std::vector<Equivocation>> equivocations(std::size_t limit) override;
@@ -43,6 +58,7 @@ class SqliteStore final : public Store {
   Result<> audit(const AuditEntry& entry) override;
   Result<std::vector<AuditEntry>> audit_log(std::size_t limit) override;
   Result<std::uint32_t> generation() override;
+  Result<std::uint32_t> raise_generation(std::uint32_t at_least) override;
   Result<std::optional<std::string>> setting(std::string_view key) override;
   Result<> set_setting(std::string_view key, std::string_view value) override;
 
@@ -66,17 +82,25 @@ class SqliteStore final : public Store {
   bool has_room_for(const Turn& turn, const wire::StreamKey& key);
   StreamLedger load(std::int64_t id, const wire::StreamKey& key);
   void save(const OpenStream& stream);
-  StreamLedger::Verdict judge(Turn& turn, const Apply& batch);
   Outcome apply_one(Turn& turn, const Apply& batch);
-  void put_aside(const OpenStream& stream, const Apply& batch, const Contradiction& contradiction);
+  StreamLedger::Verdict judge_batch(Turn& turn, const Apply& batch);
+  void put_aside(std::int64_t stream, std::uint64_t sequence, const Digest& hash,
+                 const Contradiction& contradiction, WallTime arrived, const Bytes& message);
+  void follow(Turn& turn, const Apply& batch);
+  void write_trace(const TraceRow& row);
+  std::optional<TraceRow> read_trace(ByteView id);
   void project(Turn& turn, const Apply& batch);
   void bound_projections(const Turn& turn);
-  void raise_sealed(const wire::StreamKey& key, std::uint64_t sealed);
+  void raise_sealed(const Seen& seen, const Seen::Sealed& sealed);
+  using Ledgers = std::map<wire::StreamKey, std::optional<StreamLedger>>;
+  /// Null: the stream is unknown. Kept in `loaded`.
+  const StreamLedger* ledger_of(Ledgers& loaded, const wire::StreamKey& key);
   void count(std::string_view name, std::int64_t by);
   std::uint64_t counter(std::string_view name);
   bool see(const Seen& seen);  // false: skipped
   Result<> write_document(const StoredDocument& document);
   void write_audit(const AuditEntry& entry);
+  std::optional<Alert> open_alert(std::string_view cause);
 
   std::unique_ptr<Database> database_;
 };

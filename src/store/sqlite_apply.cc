@@ -5,47 +5,10 @@
 #include <ranges>
 #include <tuple>
 
-#include "base/invariant.h"
+#include "store/rules.h"
 #include "store/sqlite.h"
 
 namespace postern::store {
-namespace {
-
-std::int64_t lane_number(wire::Lane lane) { return static_cast<std::int64_t>(lane); }
-
-void append_big_endian(Bytes& out, std::uint64_t value, int bytes) {
-  for (int i = bytes - 1; i >= 0; --i) out.push_back(static_cast<std::byte>(value >> (8 * i)));
-}
-
-/// Orders, byte by byte, as rule B50 wants.
-Bytes setter_of(const wire::BatchHeader& header) {
-  Bytes setter;
-  append_big_endian(setter, header.stream.epoch.ordinal, 4);
-  append_big_endian(setter, header.stream.epoch.random, 8);
-  append_big_endian(setter, header.sequence, 8);
-  // Lanes count apart; this keeps two of them from being equal, so that arrival never decides.
-  setter.push_back(static_cast<std::byte>(header.stream.lane));
-  return setter;
-}
-
-/// What the caller promised, checked before anything is written.
-Result<> check(const Apply& batch) {
-  const auto& [header, hash, message, effects, arrived] = batch;
-  const std::string name = fmt::format("batch {} of {}", header.sequence, header.stream.text());
-  if (header.sequence == 0) return fail(Errc::invalid, "{}: batches count from 1", name);
-  if (!message || message->size() > wire::kBatchMessageBytesMax)
-    return fail(Errc::invalid, "{}: its message has {} bytes, the limit is {}", name,
-                message ? message->size() : 0, wire::kBatchMessageBytesMax);
-  const auto& gap = effects.gap;
-  if (gap && (gap->first == 0 || gap->last < gap->first))
-    return fail(Errc::invalid, "{}: a gap from {} to {}", name, gap->first, gap->last);
-  if (gap && gap->stream.node != header.stream.node)
-    return fail(Errc::invalid, "{}: a gap of {}, which is another node's stream", name,
-                gap->stream.text());
-  return {};
-}
-
-}  // namespace
 
 Result<std::vector<Outcome>> SqliteStore::apply(std::span<const Apply> batches) {
   for (const Apply& batch : batches)
@@ -64,75 +27,90 @@ Result<std::vector<Outcome>> SqliteStore::apply(std::span<const Apply> batches) 
 }
 
 Outcome SqliteStore::apply_one(Turn& turn, const Apply& batch) {
+  const Effects& effects = effects_in_force(batch);
   if (!has_room_for(turn, batch.header.stream) ||
-      (batch.effects.gap && !has_room_for(turn, batch.effects.gap->stream)))
+      (effects.gap && !has_room_for(turn, effects.gap->stream)) ||
+      (effects.release && !has_room_for(turn, effects.release->stream)))
     return Outcome::too_many_epochs;
-  const StreamLedger::Verdict verdict = judge(turn, batch);
-  const OpenStream& stream = open_stream(turn, batch.header.stream);
-  if (verdict.outcome == Outcome::equivocation) {
-    invariant(verdict.contradiction.has_value(), "an equivocation names the hashes");
-    put_aside(stream, batch, *verdict.contradiction);
+  const StreamLedger::Verdict verdict = judge_batch(turn, batch);
+  if (verdict.contradiction)
+    put_aside(open_stream(turn, batch.header.stream).id, batch.header.sequence, batch.hash,
+              *verdict.contradiction, batch.arrived, *batch.message);
+  if (verdict.outcome == Outcome::applied) follow(turn, batch);
+  return verdict.outcome;
+}
+
+StreamLedger::Verdict SqliteStore::judge_batch(Turn& turn, const Apply& batch) {
+  const Effects& effects = effects_in_force(batch);
+  OpenStream& own = open_stream(turn, batch.header.stream);
+  std::optional<Digest> archived;
+  if (own.now.applied_set().contains(batch.header.sequence)) {
+    Query known(database_->prepare("SELECT hash FROM archive WHERE stream = ? AND sequence = ?"));
+    if (known.bind(own.id, batch.header.sequence).step()) archived = known.digest(0);
   }
-  if (verdict.outcome != Outcome::applied) return verdict.outcome;
+  StreamLedger* of_gap = effects.gap ? &open_stream(turn, effects.gap->stream).now : nullptr;
+  return judge(own.now, of_gap, batch, archived);
+}
+
+/// What an applied batch does besides its mark in the applied set.
+void SqliteStore::follow(Turn& turn, const Apply& batch) {
+  const Effects& effects = effects_in_force(batch);
+  const std::int64_t stream = open_stream(turn, batch.header.stream).id;
   database_->run(
       "INSERT INTO archive (stream, sequence, hash, arrived, message) VALUES (?, ?, ?, ?, ?)",
-      stream.id, batch.header.sequence, batch.hash, batch.arrived, *batch.message);
+      stream, batch.header.sequence, batch.hash, batch.arrived, *batch.message);
   turn.archived_bytes += batch.message->size();
-  if (batch.effects.opening)
-    database_->run("INSERT INTO epoch_opening (stream, sequence, opening) VALUES (?, ?, ?)",
-                   stream.id, batch.header.sequence, wire::encode(*batch.effects.opening));
-  project(turn, batch);
-  return Outcome::applied;
-}
-
-/// Batch and gap are taken together or not at all.
-StreamLedger::Verdict SqliteStore::judge(Turn& turn, const Apply& batch) {
-  const wire::BatchHeader& header = batch.header;
-  OpenStream& own = open_stream(turn, header.stream);
-  if (own.now.applied_set().contains(header.sequence)) {
-    Query archived(
-        database_->prepare("SELECT hash FROM archive WHERE stream = ? AND sequence = ?"));
-    if (archived.bind(own.id, header.sequence).step()) {
-      const Digest known = archived.digest(0);
-      if (known == batch.hash) return {Outcome::duplicate, {}};
-      return {Outcome::equivocation, Contradiction{header.sequence, known, batch.hash}};
-    }
+  if (!batch.effects.refused.empty()) {
+    const Loss line = refused_loss(batch);
+    database_->run(
+        "INSERT INTO refused (stream, sequence, noted, first_time, last_time, records, bytes, "
+        "reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        stream, line.first, line.noted, line.first_time, line.last_time, line.records, line.bytes,
+        line.reason);
+    database_->run("DELETE FROM refused WHERE id <= ?",
+                   database_->last_row() - static_cast<std::int64_t>(kRefusedMax));
   }
-  if (!batch.effects.gap) return own.now.add_batch(header.sequence, header.previous, batch.hash);
-
-  const wire::GapRecord& gap = *batch.effects.gap;
-  const StreamLedger untouched = own.now;
-  const auto verdict = own.now.add_batch(header.sequence, header.previous, batch.hash);
-  if (verdict.outcome != Outcome::applied) return verdict;
-  const auto of_gap = open_stream(turn, gap.stream)
-                          .now.add_gap({{gap.first, gap.last, gap.before, gap.at_last},
-                                        header.stream.epoch,
-                                        header.sequence,
-                                        gap});
-  if (of_gap.outcome != Outcome::applied) own.now = untouched;
-  return of_gap;
+  if (effects.opening)
+    database_->run("INSERT INTO epoch_opening (stream, sequence, opening) VALUES (?, ?, ?)", stream,
+                   batch.header.sequence, wire::encode(*effects.opening));
+  if (effects.release) {
+    const wire::ReleaseRecord& release = *effects.release;
+    const std::int64_t released = open_stream(turn, release.stream).id;
+    database_->run(
+        "INSERT INTO released (stream, first, last, at_last, parent, noted) VALUES (?, ?, ?, ?, ?, "
+        "?)",
+        released, release.first, release.last, release.at_last, release.parent, batch.arrived);
+    database_->run(
+        "DELETE FROM released WHERE id IN (SELECT id FROM released WHERE stream = ? ORDER BY id "
+        "DESC LIMIT -1 OFFSET ?)",
+        released, static_cast<std::int64_t>(kReleasesPerStreamMax));
+  }
+  if (effects.probe) write_trace(trace_of(batch, *effects.probe));
+  project(turn, batch);
 }
 
-void SqliteStore::put_aside(const OpenStream& stream, const Apply& batch,
-                            const Contradiction& contradiction) {
+void SqliteStore::put_aside(std::int64_t stream, std::uint64_t sequence, const Digest& hash,
+                            const Contradiction& contradiction, WallTime arrived,
+                            const Bytes& message) {
   Query known(database_->prepare(
       "SELECT 1 FROM equivocation WHERE stream = ? AND sequence = ? AND hash = ?"));
-  if (known.bind(stream.id, batch.header.sequence, batch.hash).step()) return;
+  if (known.bind(stream, sequence, hash).step()) return;
   database_->run(
       "INSERT INTO equivocation (stream, sequence, hash, disputed, known, claimed, arrived, "
       "message)"
       " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-      stream.id, batch.header.sequence, batch.hash, contradiction.sequence, contradiction.known,
-      contradiction.claimed, batch.arrived, *batch.message);
+      stream, sequence, hash, contradiction.sequence, contradiction.known, contradiction.claimed,
+      arrived, message);
   database_->run("DELETE FROM equivocation WHERE id <= ?",
                  database_->last_row() - static_cast<std::int64_t>(kEquivocationsMax));
   count("equivocations", 1);
 }
 
 void SqliteStore::project(Turn& turn, const Apply& batch) {
+  const Effects& effects = effects_in_force(batch);
   const NodeId& node = batch.header.stream.node;
   const Bytes setter = setter_of(batch.header);
-  for (const LatestValue& value : batch.effects.values)
+  for (const LatestValue& value : effects.values)
     database_->run(
         "INSERT INTO latest_value (node, metric, attributes, unit, value, is_integer, time, setter)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
@@ -142,15 +120,15 @@ void SqliteStore::project(Turn& turn, const Apply& batch) {
         " WHERE excluded.setter >= latest_value.setter",
         node, value.metric, value.attributes, value.unit, value.value, value.integer, value.time,
         setter);
-  if (!batch.effects.values.empty()) turn.nodes_with_values.insert(node);
-  for (const Entity& entity : batch.effects.entities)
+  if (!effects.values.empty()) turn.nodes_with_values.insert(node);
+  for (const Entity& entity : effects.entities)
     database_->run(
         "INSERT INTO entity (node, type, id, attributes, time, setter) VALUES (?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (node, type, id) DO UPDATE SET attributes = excluded.attributes, time = "
         "excluded.time,"
         " setter = excluded.setter WHERE excluded.setter >= entity.setter",
         node, entity.type, entity.id, entity.attributes, entity.time, setter);
-  if (!batch.effects.entities.empty()) turn.nodes_with_entities.insert(node);
+  if (!effects.entities.empty()) turn.nodes_with_entities.insert(node);
 }
 
 /// What goes are the rows that were set longest ago, so the result is the same for every order of
@@ -193,7 +171,7 @@ bool SqliteStore::has_room_for(const Turn& turn, const wire::StreamKey& key) {
   Query epochs(
       database_->prepare("SELECT count(*) FROM (SELECT DISTINCT epoch_ordinal, epoch_random FROM "
                          "stream WHERE node = ?)"));
-  return !epochs.bind(key.node).step() || epochs.u64(0) < kEpochsPerNodeMax;
+  return !epochs.bind(key.node).step() || may_begin_epoch(epochs.u64(0));
 }
 
 SqliteStore::OpenStream& SqliteStore::open_stream(Turn& turn, const wire::StreamKey& key) {
@@ -222,7 +200,7 @@ StreamLedger SqliteStore::load(std::int64_t id, const wire::StreamKey& key) {
   Query rows(
       database_->prepare("SELECT by_epoch_ordinal, by_epoch_random, by_sequence, first, last, "
                          "before, at_last, first_time, last_time,"
-                         " records, bytes, reason FROM gap WHERE stream = ?"));
+                         " records, bytes, reason, noted FROM gap WHERE stream = ?"));
   rows.bind(id);
   while (rows.step()) {
     wire::GapRecord record{key,
@@ -238,12 +216,18 @@ StreamLedger SqliteStore::load(std::int64_t id, const wire::StreamKey& key) {
     gaps.push_back({{record.first, record.last, record.before, record.at_last},
                     {rows.u32(0), rows.u64(1)},
                     rows.u64(2),
-                    record});
+                    record,
+                    rows.optional_time(12)});
   }
 
-  Query sealed(database_->prepare("SELECT sealed FROM stream WHERE id = ?"));
-  auto ledger = StreamLedger::restore(key, sealed.bind(id).step() ? sealed.u64(0) : 0,
-                                      std::move(ranges), std::move(gaps));
+  std::uint64_t sealed = 0;
+  std::optional<Digest> sealed_hash;
+  Query head(database_->prepare("SELECT sealed, sealed_hash FROM stream WHERE id = ?"));
+  if (head.bind(id).step()) {
+    sealed = head.u64(0);
+    if (!head.null(1)) sealed_hash = head.digest(1);
+  }
+  auto ledger = StreamLedger::restore(key, sealed, std::move(ranges), std::move(gaps), sealed_hash);
   if (!ledger) throw SQLite::Exception(ledger.error().message, SQLITE_CORRUPT);
   return *ledger;
 }
@@ -282,22 +266,27 @@ void SqliteStore::save(const OpenStream& stream) {
       database_->run(
           "INSERT INTO gap (stream, by_epoch_ordinal, by_epoch_random, by_sequence, first, last, "
           "before, at_last,"
-          " first_time, last_time, records, bytes, reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
-          "?, ?, ?)",
+          " first_time, last_time, records, bytes, reason, noted) VALUES (?, ?, ?, ?, ?, ?, ?, ?, "
+          "?, ?, ?, ?, ?, ?)",
           id, gap.by_epoch.ordinal, gap.by_epoch.random, gap.by_sequence, gap.record.first,
           gap.record.last, gap.record.before, gap.record.at_last, gap.record.first_time,
           gap.record.last_time, gap.record.records, gap.record.bytes,
-          static_cast<std::int64_t>(gap.record.reason));
+          static_cast<std::int64_t>(gap.record.reason), gap.noted);
   }
-  if (before.sealed() != now.sealed())
-    database_->run("UPDATE stream SET sealed = ? WHERE id = ?", now.sealed(), id);
+  const bool has_holes = now.has_holes();
+  if (before.sealed() != now.sealed() || before.sealed_hash() != now.sealed_hash() ||
+      before.has_holes() != has_holes)
+    database_->run("UPDATE stream SET sealed = ?, sealed_hash = ?, has_holes = ? WHERE id = ?",
+                   now.sealed(), now.sealed_hash(), has_holes, id);
 }
 
-void SqliteStore::raise_sealed(const wire::StreamKey& key, std::uint64_t sealed) {
+void SqliteStore::raise_sealed(const Seen& seen, const Seen::Sealed& sealed) {
   Turn turn;
-  if (!has_room_for(turn, key)) return;
-  OpenStream& stream = open_stream(turn, key);
-  stream.now.raise_sealed(sealed);
+  if (!has_room_for(turn, sealed.stream)) return;
+  OpenStream& stream = open_stream(turn, sealed.stream);
+  if (const auto found = stream.now.raise_sealed(sealed.sequence, sealed.hash))
+    put_aside(stream.id, sealed.sequence, sealed.hash, *found, seen.time.value_or(WallTime{}),
+              seen.head);
   save(stream);
 }
 

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "store/rules.h"
 #include "store/sqlite.h"
 
 namespace postern::store {
@@ -57,11 +58,6 @@ void read_edition(std::span<const std::byte, 12> edition, StoredDocument& docume
   "certificate_not_after, "                                                                   \
   "head_number, head"
 
-std::optional<WallTime> optional_time(Query& row, int column) {
-  if (row.null(column)) return std::nullopt;
-  return row.time(column);
-}
-
 /// A row of "SELECT row, " POSTERN_NODE_COLUMNS.
 Node read_node(Query& row) {
   Node node;
@@ -75,17 +71,17 @@ Node read_node(Query& row) {
   node.direction = static_cast<Direction>(row.integer(7));
   node.reason = row.text(8);
   node.decided_by = row.text(9);
-  node.decided = optional_time(row, 10);
+  node.decided = row.optional_time(10);
   node.approval = row.blob(11);
-  node.first_seen = optional_time(row, 12);
-  node.last_seen = optional_time(row, 13);
+  node.first_seen = row.optional_time(12);
+  node.last_seen = row.optional_time(13);
   node.connected = row.integer(14) != 0;
   node.address = row.text(15);
   node.path = split(row.text(16));
   node.software = row.text(17);
   node.certificate_sha256 = row.text(18);
-  node.certificate_not_after = optional_time(row, 19);
-  if (!row.null(20)) node.head_number = row.u64(20);
+  node.certificate_not_after = row.optional_time(19);
+  node.head_number = row.optional_u64(20);
   node.head = row.blob(21);
   return node;
 }
@@ -193,29 +189,18 @@ Result<std::size_t> SqliteStore::seen(std::span<const Seen> seen) {
 }
 
 bool SqliteStore::see(const Seen& seen) {
-  Query known(
-      database_->prepare("SELECT row, head_number, path FROM node WHERE id = ? AND standing <> ?"));
+  Query known(database_->prepare("SELECT row, " POSTERN_NODE_COLUMNS
+                                 " FROM node WHERE id = ? AND standing <> ?"));
   if (!known.bind(seen.id, kRemoved).step()) return false;
-  const std::int64_t row = known.integer(0);
-  if (seen.head_number && !known.null(1) && *seen.head_number <= known.u64(1)) return false;
-  if (seen.through) {
-    const auto names = split(known.text(2));
-    if (std::ranges::find(names, *seen.through) == names.end()) return false;
-  }
-  const auto path = seen.path ? std::optional(join(*seen.path)) : std::nullopt;
+  Node node = read_node(known);
+  if (!note_seen(node, seen)) return false;
   database_->run(
-      "UPDATE node SET first_seen = coalesce(first_seen, ?2),"
-      " last_seen = coalesce(max(coalesce(last_seen, ?2), ?2), last_seen),"
-      " connected = coalesce(?3, connected), address = coalesce(?4, address), path = coalesce(?5, "
-      "path),"
-      " software = coalesce(?6, software), certificate_sha256 = coalesce(?7, certificate_sha256),"
-      " certificate_not_after = coalesce(?8, certificate_not_after) WHERE row = ?1",
-      row, seen.time, seen.connected, seen.address, path, seen.software, seen.certificate_sha256,
-      seen.certificate_not_after);
-  if (seen.head_number)
-    database_->run("UPDATE node SET head_number = ?, head = ? WHERE row = ?", *seen.head_number,
-                   seen.head, row);
-  for (const auto& [stream, sealed] : seen.sealed) raise_sealed(stream, sealed);
+      "UPDATE node SET first_seen = ?, last_seen = ?, connected = ?, address = ?, path = ?,"
+      " software = ?, certificate_sha256 = ?, certificate_not_after = ?, head_number = ?, head = ?"
+      " WHERE row = ?",
+      node.first_seen, node.last_seen, node.connected, node.address, join(node.path), node.software,
+      node.certificate_sha256, node.certificate_not_after, node.head_number, node.head, node.row);
+  for (const Seen::Sealed& sealed : seen.sealed) raise_sealed(seen, sealed);
   return true;
 }
 
@@ -312,6 +297,13 @@ Result<std::vector<AuditEntry>> SqliteStore::audit_log(std::size_t limit) {
 
 Result<std::uint32_t> SqliteStore::generation() {
   return database_->guarded("reading the generation", [&]() -> Result<std::uint32_t> {
+    return static_cast<std::uint32_t>(counter("generation"));
+  });
+}
+
+Result<std::uint32_t> SqliteStore::raise_generation(std::uint32_t at_least) {
+  return database_->transaction("raising the generation", [&]() -> Result<std::uint32_t> {
+    database_->run("UPDATE counter SET value = max(value, ?) WHERE name = 'generation'", at_least);
     return static_cast<std::uint32_t>(counter("generation"));
   });
 }

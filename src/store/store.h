@@ -53,6 +53,59 @@ struct StreamRow {
   std::uint64_t sealed = 0;  // highest known: from heads and from batches
   std::vector<wire::Interval> applied;
   std::vector<wire::Interval> gaps;  // by the origin's gap records, less what arrived anyway
+  /// The reason of each of `gaps`: of the record that covers its first batch.
+  std::vector<wire::GapRecord::Reason> gap_reasons;
+};
+
+/// Batches of a stream that are neither applied nor gone, although something behind them is known.
+struct Hole {
+  wire::StreamKey stream;
+  std::uint64_t first = 0, last = 0;
+  std::optional<Digest> before, at_last;  // of first-1 and of last, where they are known
+  bool operator==(const Hole&) const = default;
+};
+
+/// One line of the loss ledger (rule D5).
+struct Loss {
+  enum class Kind : std::uint8_t {
+    gap,       // final: the origin's signed word that it does not exist any more
+    refused,   // final: refused for good, kept raw, without effect (rule D11)
+    released,  // at risk: the origin has given its copy up, the only one is at `where`
+    notice,    // open: a hop does not have it any more; the origin is asked
+    hole       // open: nobody has explained it yet
+  };
+  Kind kind = Kind::gap;
+  wire::StreamKey stream;
+  std::uint64_t first = 0, last = 0;
+  std::optional<WallTime> noted;                  // when we learned of it
+  std::optional<WallTime> first_time, last_time;  // of the records, as far as known
+  std::optional<std::uint64_t> records, bytes;    // as far as known
+  std::string reason;                             // in words
+  std::string where;                              // node or path, "" when nobody is named
+  bool operator==(const Loss&) const = default;
+};
+
+/// One condition that somebody should look at; one row a cause, however often it is raised.
+struct Alert {
+  std::int64_t id = 0;
+  std::string cause;     // unique among open ones: "hole <stream> <first>"
+  std::string severity;  // "warning", "critical"
+  std::optional<NodeId> node;
+  std::string words;
+  WallTime raised{}, last{};
+  std::uint64_t count = 1;
+  std::optional<WallTime> closed;
+  bool operator==(const Alert&) const = default;
+};
+
+/// A trace probe that arrived (batch.md#B27).
+struct TraceRow {
+  Bytes id;  // kProbeIdBytes
+  wire::StreamKey stream;
+  std::uint64_t sequence = 0;
+  WallTime sealed{}, arrived{};
+  std::vector<wire::Stamp> stamps;
+  bool operator==(const TraceRow&) const = default;
 };
 
 struct LatestValue {
@@ -78,6 +131,10 @@ struct Effects {
   std::vector<Entity> entities;
   std::optional<wire::GapRecord> gap;
   std::optional<wire::EpochOpening> opening;
+  std::optional<wire::ReleaseRecord> release;
+  std::optional<Bytes> probe;  // its id; the stamps stand in the message
+  /// Set: it has no effect, and the ledger says that it was refused for good, and why (rule D11).
+  std::string refused;
 };
 
 struct Apply {
@@ -107,6 +164,11 @@ inline constexpr std::size_t kLatestValuesPerNodeMax = 65'536;
 inline constexpr std::size_t kEntitiesPerNodeMax = 16'384;
 inline constexpr std::size_t kEquivocationsMax = 1000;      // kept aside, newest
 inline constexpr std::size_t kAuditEntriesMax = 1'000'000;  // newest
+inline constexpr std::size_t kNoticesMax = 10'000;          // of hops, newest
+inline constexpr std::size_t kReleasesPerStreamMax = 1024;  // newest
+inline constexpr std::size_t kRefusedMax = 10'000;          // of the ledger, newest
+inline constexpr std::size_t kClosedAlertsMax = 10'000;     // newest
+inline constexpr std::size_t kTracesMax = 1000;             // newest
 
 struct AuditEntry {
   WallTime time{};
@@ -141,7 +203,7 @@ struct StoredDocument {
 };
 
 /// The management server's memory. Blocking; belongs to one thread (the store thread) for life.
-/// What a call returned for is durable. Two implementations must pass store_conformance.h.
+/// What a call returned for is durable. All implementations must pass store_conformance_test.cc.
 class Store {
  public:
   virtual ~Store() = default;
@@ -165,6 +227,30 @@ class Store {
   virtual Result<std::vector<StreamRow>> streams(const NodeId& node) = 0;
   virtual Result<std::vector<ArchivedBatch>> archive(const NodeId& node,
                                                      std::size_t limit) = 0;  // newest first
+  /// Streams with holes, lowest stream first: at most `limit` holes, the lowest of each first.
+  virtual Result<std::vector<Hole>> holes(std::size_t limit) = 0;
+  /// The loss ledger, newest first: gaps, refused, released and not settled yet, notices about what
+  /// is still a hole. Holes without any word are the caller's to add.
+  struct LossFilter {
+    std::optional<NodeId> node;
+    std::optional<WallTime> since;  // noted then or later
+    std::size_t limit = 1000;
+  };
+  virtual Result<std::vector<Loss>> losses(const LossFilter& filter) = 0;
+  /// A hop's notice (channel.md#W36), kept until its range is settled. Settles nothing.
+  virtual Result<> note_loss(const Loss& notice) = 0;
+  /// Closes every stream of a removed node behind what is known of it: a gap by our own word (rule
+  /// D5), reason `removed`. Streams whose last hash is not known stay open.
+  virtual Result<> close_streams(const NodeId& node, WallTime now) = 0;
+
+  /// Raises the cause, or counts it once more when it is open already. Returns its row.
+  virtual Result<Alert> raise_alert(const Alert& alert) = 0;
+  /// Closes the open alert of this cause, if there is one.
+  virtual Result<bool> close_alert(std::string_view cause, WallTime now) = 0;
+  virtual Result<std::vector<Alert>> alerts(bool open_only, std::size_t limit) = 0;  // newest first
+
+  virtual Result<std::optional<TraceRow>> trace(ByteView id) = 0;
+
   /// Deletes archived batches older than `age` or beyond `bytes_max` in total, oldest first, at
   /// most `limit` rows a call; returns how many went. Never touches applied sets or projections.
   virtual Result<std::size_t> trim_archive(WallTime older_than, std::uint64_t bytes_max,
@@ -209,7 +295,12 @@ class Store {
     /// replays it must not keep the node alive.
     std::optional<std::uint64_t> head_number;
     Bytes head;
-    std::vector<std::pair<wire::StreamKey, std::uint64_t>> sealed;
+    struct Sealed {
+      wire::StreamKey stream;
+      std::uint64_t sequence = 0;
+      Digest hash{};  // zeros: not known
+    };
+    std::vector<Sealed> sealed;  // the newest one's hash is kept, for holes()
   };
   /// One transaction. Unknown ids are skipped. Returns how many were not skipped.
   virtual Result<std::size_t> seen(std::span<const Seen> seen) = 0;
@@ -226,8 +317,10 @@ class Store {
   virtual Result<> audit(const AuditEntry& entry) = 0;
   virtual Result<std::vector<AuditEntry>> audit_log(std::size_t limit) = 0;  // newest first
 
-  /// Rises by one each time the store was restored or lost commits (rule D10); 1 at first.
+  /// Rises each time the store was restored or lost commits (rule D10); 1 at first.
   virtual Result<std::uint32_t> generation() = 0;
+  /// Makes it `at_least`, if it is lower. Returns what it is now.
+  virtual Result<std::uint32_t> raise_generation(std::uint32_t at_least) = 0;
   /// Small values of the server itself ("group.name", ...).
   virtual Result<std::optional<std::string>> setting(std::string_view key) = 0;
   virtual Result<> set_setting(std::string_view key, std::string_view value) = 0;

@@ -1,0 +1,582 @@
+#include "store/memory.h"
+
+#include <algorithm>
+#include <deque>
+#include <map>
+#include <ranges>
+#include <set>
+
+#include "base/invariant.h"
+#include "store/rules.h"
+
+namespace postern::store {
+namespace {
+
+struct Stream {
+  explicit Stream(const wire::StreamKey& key) : ledger(key) {}
+  StreamLedger ledger;
+  std::map<std::uint64_t, std::int64_t> archived;  // archive id, by sequence
+  std::deque<Release> releases;                    // newest last
+};
+
+struct Archived {
+  ArchivedBatch batch;
+  Digest hash{};
+};
+
+template <typename Row>
+struct Set {
+  Bytes setter;
+  Row row;
+};
+using Values =
+    std::map<std::pair<std::string, std::string>, Set<LatestValue>>;          // metric, attributes
+using Entities = std::map<std::pair<std::string, std::string>, Set<Entity>>;  // type, id
+
+template <typename Rows, typename Row>
+void project(Rows& rows, std::pair<std::string, std::string> key, const Bytes& setter,
+             const Row& row) {
+  auto [at, fresh] = rows.try_emplace(std::move(key), setter, row);
+  if (fresh || setter < at->second.setter) return;
+  at->second = {setter, row};
+}
+
+/// The rows that were set longest ago go (rules.h, setter_of()).
+template <typename Rows>
+void bound(Rows& rows, std::size_t limit) {
+  if (rows.size() <= limit) return;
+  std::vector<typename Rows::iterator> order;
+  for (auto at = rows.begin(); at != rows.end(); ++at) order.push_back(at);
+  std::ranges::sort(order, [](const auto& a, const auto& b) {
+    if (a->second.setter != b->second.setter) return a->second.setter > b->second.setter;
+    return a->first < b->first;
+  });
+  for (std::size_t i = limit; i < order.size(); ++i) rows.erase(order[i]);
+}
+
+template <typename T>
+std::vector<T> newest_first(const std::deque<T>& list, std::size_t limit) {
+  const auto count = static_cast<std::ptrdiff_t>(std::min(limit, list.size()));
+  return {list.rbegin(), list.rbegin() + count};
+}
+
+template <typename T>
+void keep_newest(std::deque<T>& list, std::size_t limit) {
+  while (list.size() > limit) list.pop_front();
+}
+
+/// Numbers and newest editions of documents, changed together.
+struct Documents {
+  std::map<std::uint32_t, std::uint64_t> numbers;
+  std::map<std::pair<std::uint32_t, std::optional<NodeId>>, StoredDocument> newest;
+
+  Result<> write(const StoredDocument& document) {
+    const auto edition = [](const StoredDocument& d) { return std::pair(d.generation, d.number); };
+    const auto known = newest.find({document.type, document.audience});
+    if (known != newest.end() && edition(known->second) == edition(document) &&
+        known->second.document != document.document)
+      return fail(Errc::invalid,
+                  "document type {} number {} of generation {} exists with other content",
+                  document.type, document.number, document.generation);
+    std::uint64_t& number = numbers[document.type];
+    number = std::max(number, document.number);
+    if (known == newest.end())
+      newest.emplace(std::pair(document.type, document.audience), document);
+    else if (edition(known->second) < edition(document))
+      known->second = document;
+    return {};
+  }
+};
+
+}  // namespace
+
+struct MemoryStore::Memory {
+  std::map<wire::StreamKey, Stream> streams;
+  std::map<std::int64_t, Archived> archive;  // by id, in order of arrival here
+  std::set<std::pair<WallTime, std::int64_t>> archive_by_time;
+  std::int64_t next_archive_id = 1;
+  std::uint64_t archive_bytes = 0;
+  std::deque<Equivocation> equivocations;
+  std::set<std::tuple<wire::StreamKey, std::uint64_t, Digest>> equivocation_keys;
+  std::uint64_t equivocation_count = 0;
+  std::map<NodeId, Values> values;
+  std::map<NodeId, Entities> entities;
+  std::deque<Loss> refused, notices;
+  std::map<std::int64_t, Alert> alerts;  // by id
+  std::map<std::string, std::int64_t, std::less<>> open_alerts;
+  std::set<std::pair<WallTime, std::int64_t>> closed_alerts;
+  std::int64_t next_alert_id = 1;
+  std::map<Bytes, TraceRow> traces;
+  std::deque<Bytes> trace_order;
+  std::map<std::int64_t, Node> nodes;  // by row
+  std::int64_t next_row = 1;
+  Documents documents;
+  std::deque<AuditEntry> audit;
+  std::uint32_t generation = 1;
+  std::map<std::string, std::string, std::less<>> settings;
+
+  const StreamLedger* ledger(const wire::StreamKey& key) const {
+    const auto at = streams.find(key);
+    return at == streams.end() ? nullptr : &at->second.ledger;
+  }
+  Stream& open_stream(const wire::StreamKey& key) {
+    return streams.try_emplace(key, key).first->second;
+  }
+  auto streams_of(const NodeId& node) {
+    const auto begin = streams.lower_bound({node, {}, static_cast<wire::Lane>(0)});
+    const auto end = std::find_if(begin, streams.end(),
+                                  [&](const auto& entry) { return entry.first.node != node; });
+    return std::ranges::subrange(begin, end);
+  }
+  bool has_room_for(const wire::StreamKey& key) {
+    if (streams.contains(key)) return true;
+    std::set<wire::Epoch> epochs;
+    for (const auto& [known, stream] : streams_of(key.node)) epochs.insert(known.epoch);
+    return epochs.contains(key.epoch) || may_begin_epoch(epochs.size());
+  }
+
+  Outcome apply_one(const Apply& batch);
+  void follow(const Apply& batch, Stream& stream);
+  void put_aside(const wire::StreamKey& key, std::uint64_t sequence, const Digest& hash,
+                 const Contradiction& contradiction, WallTime arrived, SharedBytes message);
+  Result<> check_unique(const Node& node) const;
+  bool see(const Seen& seen);
+  void write_audit(const AuditEntry& entry) {
+    audit.push_back(entry);
+    keep_newest(audit, kAuditEntriesMax);
+  }
+};
+
+MemoryStore::MemoryStore() : memory_(std::make_shared<Memory>()) {}
+MemoryStore::MemoryStore(std::shared_ptr<Memory> memory) : memory_(std::move(memory)) {}
+MemoryStore::~MemoryStore() = default;
+
+std::unique_ptr<MemoryStore> MemoryStore::view() const {
+  return std::unique_ptr<MemoryStore>(new MemoryStore(memory_));
+}
+std::unique_ptr<MemoryStore> MemoryStore::copy() const {
+  return std::unique_ptr<MemoryStore>(new MemoryStore(std::make_shared<Memory>(*memory_)));
+}
+void MemoryStore::restore(const MemoryStore& backup) { *memory_ = Memory(*backup.memory_); }
+
+Result<> MemoryStore::ask(std::string_view doing) const {
+  if (hook_)
+    if (auto error = hook_(doing)) return std::unexpected(std::move(*error));
+  return {};
+}
+
+Result<std::vector<Outcome>> MemoryStore::apply(std::span<const Apply> batches) {
+  for (const Apply& batch : batches)
+    if (auto fine = check(batch); !fine) return std::unexpected(fine.error());
+  if (batches.empty()) return std::vector<Outcome>();
+  if (auto may = ask("applying batches"); !may) return std::unexpected(may.error());
+  if (hook_)
+    for (const Apply& batch : batches)
+      for (const LatestValue& value : effects_in_force(batch).values)
+        if (auto may = ask("latest value " + value.metric); !may)
+          return std::unexpected(may.error());
+  // From here on nothing can fail, so each batch may change the memory at once.
+  std::vector<Outcome> outcomes;
+  outcomes.reserve(batches.size());
+  for (const Apply& batch : batches) outcomes.push_back(memory_->apply_one(batch));
+  for (const Apply& batch : batches) {
+    if (const auto of_node = memory_->values.find(batch.header.stream.node);
+        of_node != memory_->values.end())
+      bound(of_node->second, kLatestValuesPerNodeMax);
+    if (const auto of_node = memory_->entities.find(batch.header.stream.node);
+        of_node != memory_->entities.end())
+      bound(of_node->second, kEntitiesPerNodeMax);
+  }
+  return outcomes;
+}
+
+Outcome MemoryStore::Memory::apply_one(const Apply& batch) {
+  const Effects& effects = effects_in_force(batch);
+  const wire::StreamKey& key = batch.header.stream;
+  if (!has_room_for(key) || (effects.gap && !has_room_for(effects.gap->stream)) ||
+      (effects.release && !has_room_for(effects.release->stream)))
+    return Outcome::too_many_epochs;
+  Stream& stream = open_stream(key);
+  StreamLedger* of_gap = effects.gap ? &open_stream(effects.gap->stream).ledger : nullptr;
+  std::optional<Digest> archived;
+  if (const auto at = stream.archived.find(batch.header.sequence); at != stream.archived.end())
+    archived = archive.at(at->second).hash;
+  const StreamLedger::Verdict verdict = judge(stream.ledger, of_gap, batch, archived);
+  if (verdict.contradiction)
+    put_aside(key, batch.header.sequence, batch.hash, *verdict.contradiction, batch.arrived,
+              batch.message);
+  if (verdict.outcome == Outcome::applied) follow(batch, stream);
+  return verdict.outcome;
+}
+
+/// What an applied batch does besides its mark in the applied set.
+void MemoryStore::Memory::follow(const Apply& batch, Stream& stream) {
+  const Effects& effects = effects_in_force(batch);
+  const std::int64_t id = next_archive_id++;
+  const wire::StreamKey& key = batch.header.stream;
+  archive.emplace_hint(
+      archive.end(), id,
+      Archived{{key, batch.header.sequence, batch.arrived, batch.message}, batch.hash});
+  archive_by_time.emplace(batch.arrived, id);
+  archive_bytes += batch.message->size();
+  stream.archived.emplace(batch.header.sequence, id);
+
+  if (!batch.effects.refused.empty()) {
+    refused.push_back(refused_loss(batch));
+    keep_newest(refused, kRefusedMax);
+  }
+  if (effects.release) {
+    Stream& of_release = open_stream(effects.release->stream);
+    of_release.releases.push_back({*effects.release, batch.arrived});
+    keep_newest(of_release.releases, kReleasesPerStreamMax);
+  }
+  if (effects.probe) {
+    const TraceRow row = trace_of(batch, *effects.probe);
+    auto [known, fresh] = traces.try_emplace(row.id, row);
+    if (fresh)
+      trace_order.push_back(row.id);
+    else if (yields_to(known->second, row))
+      known->second = row;
+    while (trace_order.size() > kTracesMax) {
+      traces.erase(trace_order.front());
+      trace_order.pop_front();
+    }
+  }
+  if (effects.values.empty() && effects.entities.empty()) return;
+  const Bytes setter = setter_of(batch.header);
+  if (!effects.values.empty()) {
+    Values& rows = values[key.node];
+    for (const LatestValue& value : effects.values)
+      project(rows, {value.metric, value.attributes}, setter, value);
+  }
+  if (!effects.entities.empty()) {
+    Entities& rows = entities[key.node];
+    for (const Entity& entity : effects.entities)
+      project(rows, {entity.type, entity.id}, setter, entity);
+  }
+}
+
+void MemoryStore::Memory::put_aside(const wire::StreamKey& key, std::uint64_t sequence,
+                                    const Digest& hash, const Contradiction& contradiction,
+                                    WallTime arrived, SharedBytes message) {
+  if (!equivocation_keys.emplace(key, sequence, hash).second) return;
+  equivocations.push_back({key, sequence, hash, contradiction.sequence, contradiction.known,
+                           contradiction.claimed, arrived, std::move(message)});
+  ++equivocation_count;
+  while (equivocations.size() > kEquivocationsMax) {
+    const Equivocation& oldest = equivocations.front();
+    equivocation_keys.erase({oldest.stream, oldest.sequence, oldest.hash});
+    equivocations.pop_front();
+  }
+}
+
+Result<> MemoryStore::tidy() { return {}; }
+
+Result<wire::Coverage> MemoryStore::applied(const wire::StreamKey& stream) {
+  if (auto may = ask("reading what is applied"); !may) return std::unexpected(may.error());
+  const StreamLedger* ledger = memory_->ledger(stream);
+  return wire::Coverage{stream, ledger ? ledger->applied() : std::vector<wire::Interval>()};
+}
+
+Result<wire::Coverage> MemoryStore::settled_coverage(const wire::StreamKey& stream) {
+  if (auto may = ask("reading what is settled"); !may) return std::unexpected(may.error());
+  const StreamLedger* ledger = memory_->ledger(stream);
+  return wire::Coverage{stream, ledger ? ledger->settled() : std::vector<wire::Interval>()};
+}
+
+Result<std::vector<StreamRow>> MemoryStore::streams(const NodeId& node) {
+  if (auto may = ask("reading streams"); !may) return std::unexpected(may.error());
+  std::vector<StreamRow> rows;
+  for (const auto& [key, stream] : memory_->streams_of(node))
+    rows.push_back({key, stream.ledger.sealed(), stream.ledger.applied(), stream.ledger.gaps(),
+                    stream.ledger.gap_reasons()});
+  return rows;
+}
+
+Result<std::vector<ArchivedBatch>> MemoryStore::archive(const NodeId& node, std::size_t limit) {
+  if (auto may = ask("reading the archive"); !may) return std::unexpected(may.error());
+  std::vector<ArchivedBatch> batches;
+  for (const auto& [id, archived] : memory_->archive | std::views::reverse) {
+    if (batches.size() >= limit) break;
+    if (archived.batch.stream.node == node) batches.push_back(archived.batch);
+  }
+  return batches;
+}
+
+Result<std::size_t> MemoryStore::trim_archive(WallTime older_than, std::uint64_t bytes_max,
+                                              std::size_t limit) {
+  if (auto may = ask("trimming the archive"); !may) return std::unexpected(may.error());
+  std::size_t gone = 0;
+  for (; gone < limit && !memory_->archive_by_time.empty(); ++gone) {
+    const auto oldest = memory_->archive_by_time.begin();
+    if (oldest->first >= older_than && memory_->archive_bytes <= bytes_max) break;
+    const auto archived = memory_->archive.find(oldest->second);
+    const ArchivedBatch& batch = archived->second.batch;
+    memory_->archive_bytes -= batch.message->size();
+    memory_->streams.at(batch.stream).archived.erase(batch.sequence);
+    memory_->archive.erase(archived);
+    memory_->archive_by_time.erase(oldest);
+  }
+  return gone;
+}
+
+Result<std::vector<Equivocation>> MemoryStore::equivocations(std::size_t limit) {
+  return newest_first(memory_->equivocations, limit);
+}
+
+Result<std::uint64_t> MemoryStore::equivocation_count() { return memory_->equivocation_count; }
+
+Result<std::vector<LatestValue>> MemoryStore::latest(const NodeId& node) {
+  if (auto may = ask("reading latest values"); !may) return std::unexpected(may.error());
+  std::vector<LatestValue> values;
+  if (const auto of_node = memory_->values.find(node); of_node != memory_->values.end())
+    for (const auto& [key, set] : of_node->second) values.push_back(set.row);
+  return values;
+}
+
+Result<std::vector<Entity>> MemoryStore::entities(const NodeId& node) {
+  if (auto may = ask("reading entities"); !may) return std::unexpected(may.error());
+  std::vector<Entity> entities;
+  if (const auto of_node = memory_->entities.find(node); of_node != memory_->entities.end())
+    for (const auto& [key, set] : of_node->second) entities.push_back(set.row);
+  return entities;
+}
+
+Result<std::vector<Hole>> MemoryStore::holes(std::size_t limit) {
+  if (auto may = ask("reading holes"); !may) return std::unexpected(may.error());
+  std::vector<Hole> found;
+  for (const auto& [key, stream] : memory_->streams) {
+    if (found.size() >= limit) break;
+    std::ranges::move(stream.ledger.holes(limit - found.size()), std::back_inserter(found));
+  }
+  return found;
+}
+
+Result<std::vector<Loss>> MemoryStore::losses(const LossFilter& filter) {
+  if (auto may = ask("reading losses"); !may) return std::unexpected(may.error());
+  LossList list(filter);
+  for (const auto& [key, stream] : memory_->streams) {
+    list.add_gaps(stream.ledger);
+    for (const Release& release : stream.releases) list.add_release(&stream.ledger, release);
+  }
+  for (const Loss& refused : memory_->refused) list.add_refused(refused);
+  for (const Loss& notice : memory_->notices)
+    list.add_notice(memory_->ledger(notice.stream), notice);
+  return list.take();
+}
+
+Result<> MemoryStore::note_loss(const Loss& notice) {
+  if (auto may = ask("noting a loss"); !may) return may;
+  if (auto fine = check_notice(notice); !fine) return fine;
+  if (!is_news(memory_->ledger(notice.stream), notice)) return {};
+  const Loss line = notice_of(notice);
+  const auto same = [&](const Loss& known) { return is_same_notice(known, line); };
+  if (std::ranges::any_of(memory_->notices, same)) return {};
+  memory_->notices.push_back(line);
+  keep_newest(memory_->notices, kNoticesMax);
+  return {};
+}
+
+Result<> MemoryStore::close_streams(const NodeId& node, WallTime now) {
+  if (auto may = ask("closing streams"); !may) return may;
+  for (auto& [key, stream] : memory_->streams_of(node)) stream.ledger.close(now);
+  return {};
+}
+
+Result<Alert> MemoryStore::raise_alert(const Alert& alert) {
+  if (auto may = ask("raising an alert"); !may) return std::unexpected(may.error());
+  if (const auto open = memory_->open_alerts.find(alert.cause);
+      open != memory_->open_alerts.end()) {
+    Alert& known = memory_->alerts.at(open->second);
+    raise_again(known, alert);
+    return known;
+  }
+  const Alert fresh = raise_first(alert, memory_->next_alert_id++);
+  memory_->alerts.emplace(fresh.id, fresh);
+  memory_->open_alerts.emplace(fresh.cause, fresh.id);
+  return fresh;
+}
+
+Result<bool> MemoryStore::close_alert(std::string_view cause, WallTime now) {
+  if (auto may = ask("closing an alert"); !may) return std::unexpected(may.error());
+  const auto open = memory_->open_alerts.find(cause);
+  if (open == memory_->open_alerts.end()) return false;
+  memory_->alerts.at(open->second).closed = now;
+  memory_->closed_alerts.emplace(now, open->second);
+  memory_->open_alerts.erase(open);
+  while (memory_->closed_alerts.size() > kClosedAlertsMax) {
+    memory_->alerts.erase(memory_->closed_alerts.begin()->second);
+    memory_->closed_alerts.erase(memory_->closed_alerts.begin());
+  }
+  return true;
+}
+
+Result<std::vector<Alert>> MemoryStore::alerts(bool open_only, std::size_t limit) {
+  if (auto may = ask("reading alerts"); !may) return std::unexpected(may.error());
+  std::vector<Alert> found;
+  for (const auto& [id, alert] : memory_->alerts | std::views::reverse) {
+    if (found.size() >= limit) break;
+    if (!open_only || !alert.closed) found.push_back(alert);
+  }
+  return found;
+}
+
+Result<std::optional<TraceRow>> MemoryStore::trace(ByteView id) {
+  if (auto may = ask("reading a trace"); !may) return std::unexpected(may.error());
+  const auto found = memory_->traces.find(to_bytes(id));
+  if (found == memory_->traces.end()) return std::optional<TraceRow>();
+  return found->second;
+}
+
+Result<std::vector<Node>> MemoryStore::nodes() {
+  if (auto may = ask("reading nodes"); !may) return std::unexpected(may.error());
+  std::vector<Node> nodes;
+  for (const auto& [row, node] : memory_->nodes) nodes.push_back(node);
+  std::ranges::sort(nodes, {}, [](const Node& node) { return std::tie(node.name, node.row); });
+  return nodes;
+}
+
+Result<std::optional<Node>> MemoryStore::node(const NodeId& id) {
+  if (auto may = ask("reading a node"); !may) return std::unexpected(may.error());
+  for (const auto& [row, node] : memory_->nodes | std::views::reverse)
+    if (node.id == id) return node;
+  return std::optional<Node>();
+}
+
+Result<std::optional<Node>> MemoryStore::node_by_name(std::string_view name) {
+  if (auto may = ask("reading a node"); !may) return std::unexpected(may.error());
+  const Node* found = nullptr;
+  for (const auto& [row, node] : memory_->nodes) {
+    if (node.name != name || node.standing == Standing::removed) continue;
+    if (!found || (found->standing != Standing::approved && node.standing == Standing::approved))
+      found = &node;
+  }
+  return found ? std::optional(*found) : std::nullopt;
+}
+
+Result<std::vector<Node>> MemoryStore::nodes_named(std::string_view name) {
+  if (auto may = ask("reading nodes"); !may) return std::unexpected(may.error());
+  std::vector<Node> nodes;
+  for (const auto& [row, node] : memory_->nodes)
+    if (node.name == name) nodes.push_back(node);
+  return nodes;
+}
+
+/// The unique indexes of the contract of save_node().
+Result<> MemoryStore::Memory::check_unique(const Node& node) const {
+  if (node.standing == Standing::removed) return {};
+  for (const auto& [row, other] : nodes) {
+    if (row == node.row || other.standing == Standing::removed) continue;
+    if (node.id && other.id == node.id)
+      return fail(Errc::invalid, "saving node {}: its id is that of {}", node.name, other.name);
+    if (other.name != node.name) continue;
+    const bool both_approved =
+        node.standing == Standing::approved && other.standing == Standing::approved;
+    if (both_approved || (!node.id && !other.id))
+      return fail(Errc::invalid, "saving node {}: its name is taken", node.name);
+  }
+  return {};
+}
+
+Result<Node> MemoryStore::save_node(const Node& node, const std::optional<AuditEntry>& audit,
+                                    std::span<const StoredDocument> documents) {
+  if (auto may = ask("saving a node"); !may) return std::unexpected(may.error());
+  if (node.row != 0 && !memory_->nodes.contains(node.row))
+    return fail(Errc::invalid, "node {} has no row {}", node.name, node.row);
+  if (auto fine = memory_->check_unique(node); !fine) return std::unexpected(fine.error());
+  if (!documents.empty()) {
+    Documents changed = memory_->documents;
+    for (const StoredDocument& document : documents)
+      if (auto written = changed.write(document); !written) return std::unexpected(written.error());
+    memory_->documents = std::move(changed);
+  }
+  Node saved = node;
+  if (saved.row == 0) saved.row = memory_->next_row++;
+  memory_->nodes.insert_or_assign(saved.row, saved);
+  if (audit) memory_->write_audit(*audit);
+  return saved;
+}
+
+Result<> MemoryStore::erase_node(std::int64_t row, const AuditEntry& audit) {
+  if (auto may = ask("erasing a node"); !may) return may;
+  if (memory_->nodes.erase(row) == 0) return fail(Errc::invalid, "there is no node in row {}", row);
+  memory_->write_audit(audit);
+  return {};
+}
+
+Result<std::size_t> MemoryStore::seen(std::span<const Seen> seen) {
+  if (seen.empty()) return std::size_t{0};
+  if (auto may = ask("noting what was seen"); !may) return std::unexpected(may.error());
+  std::size_t noted = 0;
+  for (const Seen& one : seen) noted += memory_->see(one) ? 1 : 0;
+  return noted;
+}
+
+bool MemoryStore::Memory::see(const Seen& seen) {
+  const auto at = std::ranges::find_if(nodes, [&](const auto& entry) {
+    return entry.second.id == seen.id && entry.second.standing != Standing::removed;
+  });
+  if (at == nodes.end() || !note_seen(at->second, seen)) return false;
+  for (const Seen::Sealed& sealed : seen.sealed) {
+    if (!has_room_for(sealed.stream)) continue;
+    StreamLedger& ledger = open_stream(sealed.stream).ledger;
+    if (const auto found = ledger.raise_sealed(sealed.sequence, sealed.hash))
+      put_aside(sealed.stream, sealed.sequence, sealed.hash, *found, seen.time.value_or(WallTime{}),
+                std::make_shared<const Bytes>(seen.head));
+  }
+  return true;
+}
+
+Result<std::uint64_t> MemoryStore::next_document_number(std::uint32_t type) {
+  if (auto may = ask("taking a document number"); !may) return std::unexpected(may.error());
+  return ++memory_->documents.numbers[type];
+}
+
+Result<> MemoryStore::save_document(const StoredDocument& document) {
+  if (auto may = ask("saving a document"); !may) return may;
+  return memory_->documents.write(document);
+}
+
+Result<std::vector<StoredDocument>> MemoryStore::documents(std::uint32_t type) {
+  if (auto may = ask("reading documents"); !may) return std::unexpected(may.error());
+  std::vector<StoredDocument> found;
+  for (const auto& [key, document] : memory_->documents.newest)
+    if (key.first == type) found.push_back(document);
+  return found;
+}
+
+Result<> MemoryStore::audit(const AuditEntry& entry) {
+  if (auto may = ask("writing the audit log"); !may) return may;
+  memory_->write_audit(entry);
+  return {};
+}
+
+Result<std::vector<AuditEntry>> MemoryStore::audit_log(std::size_t limit) {
+  return newest_first(memory_->audit, limit);
+}
+
+Result<std::uint32_t> MemoryStore::generation() {
+  if (auto may = ask("reading the generation"); !may) return std::unexpected(may.error());
+  return memory_->generation;
+}
+
+Result<std::uint32_t> MemoryStore::raise_generation(std::uint32_t at_least) {
+  if (auto may = ask("raising the generation"); !may) return std::unexpected(may.error());
+  memory_->generation = std::max(memory_->generation, at_least);
+  return memory_->generation;
+}
+
+Result<std::optional<std::string>> MemoryStore::setting(std::string_view key) {
+  if (auto may = ask("reading a setting"); !may) return std::unexpected(may.error());
+  const auto found = memory_->settings.find(key);
+  if (found == memory_->settings.end()) return std::optional<std::string>();
+  return found->second;
+}
+
+Result<> MemoryStore::set_setting(std::string_view key, std::string_view value) {
+  if (auto may = ask("saving a setting"); !may) return may;
+  memory_->settings.insert_or_assign(std::string(key), std::string(value));
+  return {};
+}
+
+}  // namespace postern::store
