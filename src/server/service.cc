@@ -276,8 +276,9 @@ Answer<api::NodeDetail> ServerService::node(std::string_view name) {
     view.sealed = row.sealed;
     for (const wire::Interval& interval : row.applied)
       view.applied.push_back({interval.first, interval.last});
-    for (const wire::Interval& gap : row.gaps)
-      view.gaps.push_back({{gap.first, gap.last}, "gap record of the origin"});
+    for (std::size_t i = 0; i < row.gaps.size(); ++i)
+      view.gaps.push_back(
+          {{row.gaps[i].first, row.gaps[i].last}, wire::to_string(row.gap_reasons[i])});
     detail.streams.push_back(std::move(view));
   }
   auto values = store_.latest(*node->id);
