@@ -115,6 +115,8 @@ void Node::read_again(wire::Lane lane, const Origin::Wanted& wanted) {
       log_.error("batch {} of {} cannot be sealed again: {}", wanted.sequence, wanted.stream.text(),
                  message.error().message);
       origin_->read_unreadable(wanted);
+      if (auto location = relay_.unreadable(wanted.stream, wanted.sequence))
+        spool_->release({*location});
     }
     drive();
   });

@@ -93,12 +93,30 @@ Result<store::Effects> effects_of(const wire::BatchView& batch) {
       effects.opening = *opening;
       return effects;
     }
-    case wire::PayloadKind::probe:
-      return store::Effects{};
-    case wire::PayloadKind::release:
-      break;  // not applied by this version
+    case wire::PayloadKind::probe: {
+      if (batch.payload.size() != wire::kProbeIdBytes)
+        return fail(Errc::invalid, "a trace probe of {} bytes; it has {}", batch.payload.size(),
+                    wire::kProbeIdBytes);
+      if (batch.header.stream.lane != wire::Lane::state)
+        return fail(Errc::invalid, "a trace probe outside of the state lane");
+      store::Effects effects;
+      effects.probe = to_bytes(batch.payload);
+      return effects;
+    }
+    case wire::PayloadKind::release: {
+      auto release = wire::decode_release(batch.payload);
+      if (!release) return std::unexpected(release.error());
+      if (release->stream.node != batch.header.stream.node)
+        return fail(Errc::invalid, "a release in the streams of {} by the word of another node",
+                    release->stream.node.hex());
+      if (batch.header.stream.lane != wire::Lane::state)
+        return fail(Errc::invalid, "a release outside of the state lane");
+      store::Effects effects;
+      effects.release = *release;
+      return effects;
+    }
   }
-  return fail(Errc::invalid, "payload kind {}; this version knows 1 to 5",
+  return fail(Errc::invalid, "payload kind {}; this version knows 1 to 6",
               static_cast<unsigned>(batch.header.kind));
 }
 

@@ -113,6 +113,7 @@ std::optional<store::Apply> Ingest::examine(const Arrived& arrived, Verdict& ver
     verdict.kind = Verdict::Kind::refused_for_good;
     verdict.words = effects.error().message;
   }
+  if (verdict.kind == Verdict::Kind::refused_for_good) entry.effects.refused = verdict.words;
   return entry;
 }
 

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "model/payload.h"
 #include "node/test_group.h"
 
@@ -57,12 +59,14 @@ class IngestTest : public ::testing::Test {
     gap.first = 1;
     gap.last = 2;
     gap.at_last = sha256(as_bytes("x"));
-    const Bytes payload = encode(gap);
-    // As an origin seals it: uncompressed, in the state lane.
+    return sealed_as(wire::PayloadKind::gap, encode(gap));
+  }
+  /// As an origin seals it: uncompressed, in the state lane.
+  Outbox::Sealed sealed_as(wire::PayloadKind kind, const Bytes& payload, Lane lane = Lane::state) {
     wire::BatchHeader header;
-    header.stream = outbox_.stream(Lane::state);
+    header.stream = outbox_.stream(lane);
     header.sequence = 1;
-    header.kind = wire::PayloadKind::gap;
+    header.kind = kind;
     header.records = 1;
     header.payload_bytes = header.raw_bytes = static_cast<std::uint32_t>(payload.size());
     header.payload_hash = sha256(payload);
@@ -230,6 +234,45 @@ TEST_F(IngestTest, OurOwnBatchThatCouldNotBeTakenComesBackToUs) {
   const auto result = ingest_.take({{0, sealed.message, kWall}});
   ASSERT_EQ(kinds(result), std::vector{Kind::not_yet});
   EXPECT_EQ(result.verdicts[0].own, sealed.message);
+}
+
+TEST_F(IngestTest, AProbeIsFoundByItsIdWithTheHopsItPassed) {
+  const Bytes id(wire::kProbeIdBytes, std::byte{9});
+  EXPECT_EQ(kinds(take({sealed_as(wire::PayloadKind::probe, id).message})),
+            std::vector{Kind::applied});
+  const auto trace = *store_->trace(id);
+  ASSERT_TRUE(trace);
+  ASSERT_EQ(trace->stamps.size(), 2u);
+  EXPECT_EQ(trace->stamps[1].from, gateway_.self.id);
+}
+
+TEST_F(IngestTest, AProbeOfAnotherSizeOrLaneIsRefusedForGood) {
+  const Bytes id(wire::kProbeIdBytes, std::byte{9});
+  const Bytes longer(wire::kProbeIdBytes + 1);
+  EXPECT_EQ(kinds(take({sealed_as(wire::PayloadKind::probe, longer).message,
+                        sealed_as(wire::PayloadKind::probe, id, Lane::event).message})),
+            (std::vector{Kind::refused_for_good, Kind::refused_for_good}));
+  EXPECT_EQ(*store_->trace(id), std::nullopt);
+  EXPECT_EQ(store_->losses({})->size(), 2u) << "in the ledger";
+}
+
+TEST_F(IngestTest, AReleaseTellsWhereTheOnlyCopyIsAndOnlyItsOwnNodeMaySaySo) {
+  wire::ReleaseRecord release;
+  release.stream = outbox_.stream(Lane::metric);
+  release.first = 1;
+  release.last = 2;
+  release.parent = gateway_.self.id;
+  const Bytes own = encode(release);
+  release.stream.node = stranger_.self.id;
+  const Bytes foreign = encode(release);
+  EXPECT_EQ(kinds(take({sealed_as(wire::PayloadKind::release, foreign, Lane::event).message,
+                        sealed_as(wire::PayloadKind::release, own, Lane::metric).message,
+                        sealed_as(wire::PayloadKind::release, own).message})),
+            (std::vector{Kind::refused_for_good, Kind::refused_for_good, Kind::applied}));
+  const auto ledger = *store_->losses({});
+  const auto released = std::ranges::find(ledger, store::Loss::Kind::released, &store::Loss::kind);
+  ASSERT_NE(released, ledger.end());
+  EXPECT_EQ(released->where, gateway_.self.id.hex());
 }
 
 }  // namespace

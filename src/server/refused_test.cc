@@ -79,6 +79,11 @@ TEST_F(RefusedBatches, OfARemovedNodeAreKeptRawSettledWithoutEffectAndAuditedOnc
   EXPECT_EQ(store_->archive(agent_.self.id, 10)->size(), 2u);
   EXPECT_TRUE(store_->latest(agent_.self.id)->empty());
   EXPECT_EQ(audited(), 1);
+  const auto ledger = *store_->losses({});
+  ASSERT_EQ(ledger.size(), 2u);
+  EXPECT_EQ(ledger[0].kind, store::Loss::Kind::refused);
+  EXPECT_EQ(ledger[0].records, 1u);
+  EXPECT_NE(ledger[0].reason.find("was removed"), std::string::npos);
 }
 
 TEST_F(RefusedBatches, OfARemovedNodeMustBeSignedByIt) {

@@ -42,10 +42,10 @@ std::optional<store::Store::Seen> verify_head(const Sighting& sighting, const Re
   seen.path = std::move(path);
   for (const auto& stream : head.streams()) {
     if (stream.lane() > 0xff || !wire::is_lane(static_cast<std::uint8_t>(stream.lane()))) continue;
-    seen.sealed.emplace_back(wire::StreamKey{id,
-                                             {stream.epoch_ordinal(), stream.epoch_random()},
-                                             static_cast<wire::Lane>(stream.lane())},
-                             stream.sealed());
+    const wire::StreamKey key{id,
+                              {stream.epoch_ordinal(), stream.epoch_random()},
+                              static_cast<wire::Lane>(stream.lane())};
+    seen.sealed.push_back({key, stream.sealed(), node::digest_of_field(stream.hash())});
   }
   if (head.spool_bytes_max() != 0 && !head.pinned_root_sha256().empty() &&
       node::digest_of_field(head.pinned_root_sha256()) != self.root_sha256)

@@ -40,6 +40,7 @@ class SightingsTest : public testing::Test {
     stream->set_lane(3);
     stream->set_epoch_ordinal(1);
     stream->set_sealed(number);
+    stream->set_hash(node::field_of(sha256(as_bytes("newest"))));
     Sighting sighting;
     auto& seen = sighting.head.emplace();
     seen.message.set_body(head.SerializeAsString());
@@ -111,6 +112,14 @@ TEST_F(SightingsTest, OneTurnIsNotedInTheOrderItCame) {
   EXPECT_EQ(note({head(5, kWall), gone(gateway_), head(6, kWall)}), 0u);
   EXPECT_TRUE(row().connected);
   EXPECT_EQ(store_->streams(agent_.self.id)->at(0).sealed, 6u);
+}
+
+TEST_F(SightingsTest, TheHashOfTheNewestBatchIsKeptForTheQuestionAboutAHole) {
+  note({head(5, kWall)});
+  const auto holes = *store_->holes(10);
+  ASSERT_EQ(holes.size(), 1u);
+  EXPECT_EQ(holes[0].last, 5u);
+  EXPECT_EQ(holes[0].at_last, sha256(as_bytes("newest")));
 }
 
 TEST_F(SightingsTest, WhatWaitsIsBoundedAndOurOwnWordHasMoreRoom) {

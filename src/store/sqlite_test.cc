@@ -92,6 +92,30 @@ TEST(Sqlite, RefusesAStoreOfANewerProgramAndSaysSo) {
       << store.error().message;
 }
 
+TEST(Sqlite, BringsAFileOfTheFirstSchemaToTheNewestAndFindsItsHoles) {
+  Folder folder;
+  {
+    auto store = std::move(open_sqlite(folder.file("store.db")).value());
+    ASSERT_TRUE(store->apply(std::vector{batch_of(10, 1), batch_of(10, 3)}));
+    Apply whole = batch_of(10, 1);
+    whole.header.stream.lane = wire::Lane::event;
+    ASSERT_TRUE(store->apply(std::vector{whole}));
+  }
+  SQLite::Database(folder.file("store.db"), SQLite::OPEN_READWRITE)
+      .exec(
+          "DROP INDEX stream_with_holes; ALTER TABLE stream DROP COLUMN has_holes;"
+          " ALTER TABLE stream DROP COLUMN sealed_hash; ALTER TABLE gap DROP COLUMN noted;"
+          " DROP TABLE refused; DROP TABLE released; DROP TABLE notice; DROP TABLE alert;"
+          " DROP TABLE trace; PRAGMA user_version = 1");
+  auto store = open_sqlite(folder.file("store.db"));
+  ASSERT_TRUE(store) << store.error().message;
+  const auto holes = (*store)->holes(10).value();
+  ASSERT_EQ(holes.size(), 1u);
+  EXPECT_EQ(holes[0].first, 2u);
+  EXPECT_EQ((*store)->apply(std::vector{batch_of(10, 2)}).value(), std::vector{Outcome::applied});
+  EXPECT_TRUE((*store)->holes(10).value().empty());
+}
+
 TEST(Sqlite, RefusesSomebodyElsesFileAndLeavesItAsItWas) {
   Folder folder;
   SQLite::Database(folder.file("other.db"), SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE)

@@ -539,4 +539,241 @@ TEST_P(StoreConformance, SettingsGenerationAndAuditLast) {
   EXPECT_EQ(store_->audit_log(1).value()[0].detail, "second") << "newest first";
 }
 
+namespace {
+Store::Seen head_of(std::uint64_t number, const wire::StreamKey& stream, std::uint64_t sealed,
+                    const Digest& hash) {
+  Store::Seen seen;
+  seen.id = stream.node;
+  seen.time = wall_from_ms(static_cast<std::int64_t>(number));
+  seen.head_number = number;
+  seen.head = to_bytes(fmt::format("head {}", number));
+  seen.sealed = {{stream, sealed, hash}};
+  return seen;
+}
+
+}  // namespace
+
+TEST_P(StoreConformance, HolesHaveTheHashesOfTheirEdgesAndGoWhenTheyAreFilled) {
+  ASSERT_TRUE(store_->save_node(a_node("a.example", 1, Standing::approved), std::nullopt));
+  EXPECT_TRUE(store_->holes(10).value().empty());
+  apply({batch(stream(), 1), batch(stream(), 4), batch(stream(wire::Lane::event), 3)});
+  const auto head = head_of(1, stream(), 6, hash_of(6));
+  ASSERT_TRUE(store_->seen(std::span(&head, 1)));
+  reopen();
+  const Hole of_event{stream(wire::Lane::event), 1, 2, Digest{}, hash_of(2)};
+  const Hole inner{stream(), 2, 3, hash_of(1), hash_of(3)};
+  const Hole tail{stream(), 5, 6, hash_of(4), hash_of(6)};
+  EXPECT_EQ(store_->holes(10).value(), (std::vector{of_event, inner, tail}));
+  EXPECT_EQ(store_->holes(2).value(), (std::vector{of_event, inner}));
+  EXPECT_TRUE(store_->holes(0).value().empty());
+
+  apply({batch(stream(wire::Lane::state), 1, gap(2, 3)), batch(stream(), 6)});
+  EXPECT_EQ(store_->holes(10).value(),
+            (std::vector{of_event, Hole{stream(), 5, 5, hash_of(4), hash_of(5)}}));
+  apply({batch(stream(), 5), batch(stream(wire::Lane::event), 1),
+         batch(stream(wire::Lane::event), 2)});
+  reopen();
+  EXPECT_TRUE(store_->holes(10).value().empty());
+}
+
+TEST_P(StoreConformance, ATailWhoseHashNoHeadSaidHasNone) {
+  ASSERT_TRUE(store_->save_node(a_node("a.example", 1, Standing::approved), std::nullopt));
+  const auto head = head_of(1, stream(), 3, Digest{});
+  ASSERT_TRUE(store_->seen(std::span(&head, 1)));
+  EXPECT_EQ(store_->holes(10).value(), std::vector{(Hole{stream(), 1, 3, Digest{}, std::nullopt})});
+  const auto next = head_of(2, stream(), 3, hash_of(3));
+  ASSERT_TRUE(store_->seen(std::span(&next, 1)));
+  EXPECT_EQ(store_->holes(10).value()[0].at_last, hash_of(3)) << "said later";
+}
+
+TEST_P(StoreConformance, AHeadThatNamesAnotherHashIsKeptAsEquivocation) {
+  ASSERT_TRUE(store_->save_node(a_node("a.example", 1, Standing::approved), std::nullopt));
+  apply({batch(stream(), 1), batch(stream(), 2)});
+  const std::vector heads = {
+      head_of(1, stream(), 2, hash_of(2)), head_of(2, stream(), 2, hash_of(2, 1)),
+      head_of(3, stream(), 5, hash_of(5)), head_of(4, stream(), 5, hash_of(5, 1)),
+      head_of(5, stream(), 5, hash_of(5, 1))};
+  ASSERT_TRUE(store_->seen(heads));
+  reopen();
+  EXPECT_EQ(store_->equivocation_count().value(), 2u) << "one said twice is one";
+  const auto found = store_->equivocations(10).value();
+  EXPECT_EQ(found[1].disputed, 2u);
+  EXPECT_EQ(found[1].known, hash_of(2));
+  EXPECT_EQ(found[1].claimed, hash_of(2, 1));
+  EXPECT_EQ(*found[1].message, heads[1].head) << "the head is the proof";
+  EXPECT_EQ(found[0].disputed, 5u);
+  EXPECT_EQ(store_->holes(1).value()[0].at_last, hash_of(5)) << "the first word stays";
+
+  // A batch that is not what its head said counts all the same: it is here.
+  apply({batch(stream(), 3), batch(stream(), 4)});
+  Apply other = batch(stream(), 5);
+  other.hash = hash_of(5, 2);
+  EXPECT_EQ(apply({other}), std::vector{applied});
+  EXPECT_EQ(store_->equivocation_count().value(), 3u);
+  EXPECT_TRUE(store_->holes(1).value().empty());
+}
+
+TEST_P(StoreConformance, TheLedgerListsWhatIsGoneRefusedReleasedAndMissed) {
+  Effects release, refused;
+  release.release = wire::ReleaseRecord{stream(), 7, 9, hash_of(9), node_id(5)};
+  refused.refused = "no OTLP";
+  refused.values = value("cpu", 1).values;
+  Apply odd = batch(stream(), 6, refused);
+  odd.header.first = wall_from_ms(100);
+  odd.header.last = wall_from_ms(200);
+  odd.header.records = 3;
+  odd.header.payload_bytes = 44;
+  EXPECT_EQ(apply({batch(stream(), 1), batch(stream(wire::Lane::state), 1, gap(2, 4)), odd,
+                   batch(stream(wire::Lane::state), 2, release)}),
+            (std::vector{applied, applied, applied, applied}));
+  EXPECT_TRUE(store_->latest(node_id(1)).value().empty()) << "refused: no effect";
+  EXPECT_EQ(store_->archive(node_id(1), 10).value().size(), 4u) << "but kept raw";
+  Loss notice;
+  notice.stream = stream();
+  notice.first = 4;
+  notice.last = 5;
+  notice.noted = wall_from_ms(9000);
+  notice.reason = "damaged";
+  notice.where = "gw1 > gw2";
+  ASSERT_TRUE(store_->note_loss(notice));
+  ASSERT_TRUE(store_->note_loss(notice)) << "said twice";
+  reopen();
+
+  auto lines = store_->losses({}).value();
+  ASSERT_EQ(lines.size(), 4u);
+  EXPECT_EQ(lines[0].kind, Loss::Kind::notice);
+  EXPECT_EQ(lines[0].first, 5u) << "4 is gone by the origin's word";
+  EXPECT_EQ(lines[0].where, "gw1 > gw2");
+  EXPECT_EQ(lines[1], (Loss{Loss::Kind::refused, stream(), 6, 6, wall_from_ms(6000),
+                            wall_from_ms(100), wall_from_ms(200), 3, 44, "no OTLP", ""}));
+  EXPECT_EQ(lines[2].kind, Loss::Kind::released);
+  EXPECT_EQ(lines[2].where, node_id(5).hex());
+  EXPECT_EQ(lines[3], (Loss{Loss::Kind::gap, stream(), 2, 4, wall_from_ms(1000), WallTime{},
+                            WallTime{}, 7, 8, "shed for space", ""}));
+  Store::LossFilter filter;
+  filter.since = wall_from_ms(6000);
+  EXPECT_EQ(store_->losses(filter).value().size(), 2u);
+  filter.limit = 1;
+  EXPECT_EQ(store_->losses(filter).value(), std::vector{lines[0]}) << "newest first";
+  Store::LossFilter of_another;
+  of_another.node = node_id(9);
+  EXPECT_TRUE(store_->losses(of_another).value().empty());
+
+  apply({batch(stream(), 3), batch(stream(), 5), batch(stream(), 7), batch(stream(), 8),
+         batch(stream(), 9)});
+  lines = store_->losses({}).value();
+  ASSERT_EQ(lines.size(), 3u) << "settled: neither released nor missed";
+  EXPECT_EQ(lines[1].first, 2u);
+  EXPECT_EQ(lines[2].first, 4u) << "less what arrived anyway";
+  EXPECT_EQ(lines[1].records, std::nullopt) << "nobody knows it of a part";
+  EXPECT_EQ(store_->streams(node_id(1)).value().back().gap_reasons,
+            (std::vector(2, wire::GapRecord::Reason::shed)));
+}
+
+TEST_P(StoreConformance, AReleaseOfAnotherNodeIsRefused) {
+  Effects release;
+  release.release = wire::ReleaseRecord{stream(), 1, 2, hash_of(2), node_id(5)};
+  release.release->stream.node = node_id(9);
+  EXPECT_EQ(store_->apply(std::vector{batch(stream(wire::Lane::state), 1, release)}).error().code,
+            Errc::invalid);
+}
+
+TEST_P(StoreConformance, RemovingANodeClosesWhatIsKnownOfItsStreams) {
+  ASSERT_TRUE(store_->save_node(a_node("a.example", 1, Standing::approved), std::nullopt));
+  apply({batch(stream(), 2), batch(stream(), 5), batch(stream(wire::Lane::event), 2)});
+  std::vector heads = {head_of(1, stream(), 8, hash_of(8)),
+                       head_of(2, stream(wire::Lane::event), 4, Digest{})};
+  ASSERT_TRUE(store_->seen(heads));
+  ASSERT_TRUE(store_->close_streams(node_id(1), wall_from_ms(77)));
+  reopen();
+  EXPECT_EQ(store_->settled_coverage(stream()).value().intervals, std::vector{interval(1, 8)});
+  EXPECT_EQ(store_->holes(10).value(),
+            std::vector{(Hole{stream(wire::Lane::event), 3, 4, hash_of(2), std::nullopt})})
+      << "nobody said the last hash";
+  const auto lines = store_->losses({}).value();
+  ASSERT_EQ(lines.size(), 4u);
+  EXPECT_EQ(lines[0].reason, "node removed");
+  EXPECT_EQ(lines[0].noted, wall_from_ms(77));
+  EXPECT_EQ(lines[0].records, std::nullopt);
+  EXPECT_EQ(apply({batch(stream(), 4)}), std::vector{applied}) << "a late one is no contradiction";
+}
+
+TEST_P(StoreConformance, AnAlertIsOneRowACauseUntilItIsClosed) {
+  Alert alert;
+  alert.cause = "hole 1";
+  alert.severity = "warning";
+  alert.node = node_id(1);
+  alert.words = "first";
+  alert.raised = wall_from_ms(10);
+  const Alert first = store_->raise_alert(alert).value();
+  alert.words = "second";
+  alert.raised = wall_from_ms(20);
+  const Alert again = store_->raise_alert(alert).value();
+  EXPECT_EQ(again.id, first.id);
+  EXPECT_EQ(again.count, 2u);
+  EXPECT_EQ(again.raised, wall_from_ms(10));
+  EXPECT_EQ(again.last, wall_from_ms(20));
+  EXPECT_EQ(again.words, "second");
+  alert.cause = "store";
+  const Alert other = store_->raise_alert(alert).value();
+  reopen();
+  EXPECT_EQ(store_->alerts(true, 10).value(), (std::vector{other, again}));
+  EXPECT_TRUE(store_->close_alert("hole 1", wall_from_ms(30)).value());
+  EXPECT_FALSE(store_->close_alert("hole 1", wall_from_ms(31)).value());
+  reopen();
+  EXPECT_EQ(store_->alerts(true, 10).value(), std::vector{other});
+  EXPECT_EQ(store_->alerts(false, 10).value()[1].closed, wall_from_ms(30));
+  alert.cause = "hole 1";
+  EXPECT_NE(store_->raise_alert(alert).value().id, first.id) << "a new one";
+  EXPECT_EQ(store_->alerts(false, 1).value().size(), 1u);
+}
+
+TEST_P(StoreConformance, AProbeIsFoundByItsIdWithItsStamps) {
+  Effects probe;
+  probe.probe = Bytes(wire::kProbeIdBytes, std::byte{7});
+  Apply arrived = batch(stream(wire::Lane::state), 3, probe);
+  const std::vector<wire::Stamp> stamps = {{node_id(1), wall_from_ms(5)},
+                                           {node_id(2), wall_from_ms(9)}};
+  arrived.message = std::make_shared<const Bytes>(wire::write_stamped(stamps, {}));
+  arrived.header.sealed = wall_from_ms(4);
+  EXPECT_EQ(apply({arrived}), std::vector{applied});
+  reopen();
+  const auto row = store_->trace(*probe.probe).value();
+  EXPECT_EQ(row, (TraceRow{*probe.probe, stream(wire::Lane::state), 3, wall_from_ms(4),
+                           arrived.arrived, stamps}));
+  EXPECT_EQ(store_->trace(Bytes(wire::kProbeIdBytes)).value(), std::nullopt);
+  apply({batch(stream(wire::Lane::state), 4, probe)});
+  EXPECT_EQ(store_->trace(*probe.probe).value()->sequence, 3u);
+  apply({batch(stream(wire::Lane::state), 2, probe)});
+  EXPECT_EQ(store_->trace(*probe.probe).value()->sequence, 2u) << "whatever the order of arrival";
+  probe.probe->pop_back();
+  EXPECT_FALSE(store_->apply(std::vector{batch(stream(wire::Lane::state), 1, probe)}));
+}
+
+TEST_P(StoreConformance, TheGenerationOnlyRises) {
+  EXPECT_EQ(store_->raise_generation(5).value(), 5u);
+  EXPECT_EQ(store_->raise_generation(3).value(), 5u);
+  reopen();
+  EXPECT_EQ(store_->generation().value(), 5u);
+}
+
+TEST_P(StoreConformance, ReleasesAndTracesAreBounded) {
+  std::vector<Apply> batches;
+  for (std::uint64_t n = 1; n <= kReleasesPerStreamMax + 1; ++n) {
+    Effects effects;
+    effects.release = wire::ReleaseRecord{stream(), n, n, hash_of(n), node_id(5)};
+    batches.push_back(batch(stream(wire::Lane::state), n, effects));
+    Effects probe;
+    probe.probe = Bytes(wire::kProbeIdBytes, static_cast<std::byte>(n & 0xff));
+    (*probe.probe)[1] = static_cast<std::byte>(n >> 8);
+    batches.push_back(batch(stream(wire::Lane::state, {2, 1}), n, probe));
+  }
+  apply(batches);
+  Store::LossFilter all;
+  all.limit = 2 * kReleasesPerStreamMax;
+  EXPECT_EQ(store_->losses(all).value().size(), kReleasesPerStreamMax);
+  EXPECT_FALSE(store_->trace(*batches[1].effects.probe).value());
+  EXPECT_TRUE(store_->trace(*batches.back().effects.probe).value());
+}
+
 }  // namespace postern::store

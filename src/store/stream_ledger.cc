@@ -91,12 +91,16 @@ StreamLedger::Verdict StreamLedger::add_batch(std::uint64_t sequence, const Dige
 }
 
 StreamLedger::Verdict StreamLedger::add_gap(const LedgerGap& gap) {
+  return take_gap(gap, kGapsPerStreamMax);
+}
+
+StreamLedger::Verdict StreamLedger::take_gap(const LedgerGap& gap, std::size_t gaps_max) {
   if (auto found = contradiction(gap.range)) return {Outcome::equivocation, found};
   if (std::ranges::any_of(gaps_, [&](const LedgerGap& known) { return replaces(known, gap); }))
     return {};
   const auto spanned =
       std::ranges::count_if(gaps_, [&](const LedgerGap& known) { return replaces(gap, known); });
-  if (gaps_.size() - static_cast<std::size_t>(spanned) >= kGapsPerStreamMax)
+  if (gaps_.size() - static_cast<std::size_t>(spanned) >= gaps_max)
     return {Outcome::too_many_holes, {}};
   if (settled_.add(gap.range) == IntervalSet::Added::too_many) return {Outcome::too_many_holes, {}};
   std::erase_if(gaps_, [&](const LedgerGap& known) { return replaces(gap, known); });
@@ -143,26 +147,20 @@ std::optional<Digest> StreamLedger::hash_at(std::uint64_t sequence) const {
 }
 
 void StreamLedger::close(WallTime now) {
-  const auto gap_of = [&](const Hole& from, const Hole& to) {
+  for (const Hole& hole : holes(kUnlimited)) {
+    if (!hole.before || !hole.at_last) continue;
     wire::GapRecord record;
     record.stream = key_;
-    record.first = from.first;
-    record.last = to.last;
-    record.before = *from.before;
-    record.at_last = *to.at_last;
+    record.first = hole.first;
+    record.last = hole.last;
+    record.before = *hole.before;
+    record.at_last = *hole.at_last;
     record.reason = wire::GapRecord::Reason::removed;
-    // The number only keeps our own records of one stream apart.
-    return LedgerGap{
-        {record.first, record.last, record.before, record.at_last}, {}, record.first, record, now};
-  };
-  std::vector<Hole> open = holes(kUnlimited);
-  std::erase_if(open, [](const Hole& hole) { return !hole.before || !hole.at_last; });
-  for (const Hole& hole : open)
-    if (add_gap(gap_of(hole, hole)).outcome == Outcome::too_many_holes) {
-      // One that spans all of them takes the places of those that it spans.
-      add_gap(gap_of(open.front(), open.back()));
-      return;
-    }
+    // The number only keeps our own records of one stream apart. There are no more of them than
+    // holes, which have a limit of their own.
+    take_gap({{hole.first, hole.last, *hole.before, *hole.at_last}, {}, hole.first, record, now},
+             kUnlimited);
+  }
 }
 
 std::vector<wire::Interval> StreamLedger::applied() const { return to_intervals(applied_); }

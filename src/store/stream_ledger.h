@@ -81,6 +81,7 @@ class StreamLedger {
 
  private:
   std::optional<Contradiction> contradiction(const Range& range) const;
+  Verdict take_gap(const LedgerGap& gap, std::size_t gaps_max);
   std::optional<Digest> hash_at(std::uint64_t sequence) const;
   /// Something that ends with `last` arrived. Returns what a head had said otherwise.
   std::optional<Contradiction> arrived(std::uint64_t last, const Digest& hash);

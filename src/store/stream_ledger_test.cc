@@ -116,5 +116,76 @@ TEST(StreamLedger, OneGapTooManyIsNotYetAndOneThatSpansThemIsTaken) {
   EXPECT_EQ(ledger.gap_records().size(), 1u);
 }
 
+TEST(StreamLedger, HolesAreWhatIsNeitherAppliedNorGoneUpToTheHighestKnown) {
+  StreamLedger ledger({});
+  EXPECT_TRUE(ledger.holes(10).empty());
+  batch(ledger, 3);
+  ledger.add_gap(gap(5, 6, 1));
+  ledger.raise_sealed(9, hash_of(9));
+  const Hole first{{}, 1, 2, Digest{}, hash_of(2)};
+  const Hole second{{}, 4, 4, hash_of(3), hash_of(4)};
+  const Hole tail{{}, 7, 9, hash_of(6), hash_of(9)};
+  EXPECT_EQ(ledger.holes(10), (std::vector{first, second, tail}));
+  EXPECT_EQ(ledger.holes(2), (std::vector{first, second}));
+  for (std::uint64_t n : {1, 2, 4, 7, 8, 9}) batch(ledger, n);
+  EXPECT_FALSE(ledger.has_holes());
+}
+
+TEST(StreamLedger, TheLastPossibleNumberHasNoTailBehindIt) {
+  StreamLedger ledger({});
+  batch(ledger, ~0ull);
+  EXPECT_EQ(ledger.holes(10), std::vector{(Hole{{}, 1, ~0ull - 1, Digest{}, hash_of(~0ull - 1)})});
+  EXPECT_TRUE(ledger.unsettled(~0ull, ~0ull).empty());
+}
+
+TEST(StreamLedger, UnsettledAreThePartsOfARange) {
+  StreamLedger ledger({});
+  for (std::uint64_t n : {3, 4, 8}) batch(ledger, n);
+  using Pieces = std::vector<StreamLedger::Piece>;
+  EXPECT_EQ(ledger.unsettled(1, 9), (Pieces{{1, 2}, {5, 7}, {9, 9}}));
+  EXPECT_EQ(ledger.unsettled(4, 6), (Pieces{{5, 6}}));
+  EXPECT_EQ(ledger.unsettled(3, 4), Pieces{});
+  EXPECT_EQ(ledger.unsettled(20, 21), (Pieces{{20, 21}}));
+}
+
+TEST(StreamLedger, AHeadThatContradictsAnEdgeChangesNothing) {
+  StreamLedger ledger({});
+  batch(ledger, 1);
+  batch(ledger, 4);
+  EXPECT_EQ(ledger.raise_sealed(3, hash_of(3, 1)), (Contradiction{3, hash_of(3), hash_of(3, 1)}));
+  EXPECT_EQ(ledger.raise_sealed(3, hash_of(3)), std::nullopt);
+  EXPECT_EQ(ledger.raise_sealed(4, Digest{}), std::nullopt) << "says nothing";
+  EXPECT_EQ(ledger.sealed(), 4u);
+}
+
+// Otherwise a stream with one wide gap could grow a range for every second batch of it.
+TEST(StreamLedger, WhatArrivesInsideGapsIsBoundedAndSettledAllTheSame) {
+  StreamLedger ledger({});
+  ledger.add_gap(gap(1, 100'000, 1));
+  std::uint64_t n = 3;
+  while (batch(ledger, n) == Outcome::applied) n += 2;
+  EXPECT_EQ(ledger.applied().size(), kAppliedRangesMax - 1);
+  EXPECT_EQ(batch(ledger, n), Outcome::too_many_holes);
+  EXPECT_EQ(ledger.settled(), (Intervals{interval(1, 100'000)}));
+  EXPECT_EQ(batch(ledger, 4), Outcome::applied) << "it brings no further range";
+}
+
+TEST(StreamLedger, ClosingGivesEveryHoleItsGapAlsoWhenTheirNumberIsAtTheLimit) {
+  std::vector<LedgerGap> gaps;
+  std::vector<Range> applied;
+  for (std::uint64_t i = 0; i < kGapsPerStreamMax; ++i) {
+    const std::uint64_t n = 1 + 2 * i;
+    gaps.push_back(gap(n, n, n));
+    applied.push_back({n + 1, n + 1, hash_of(n), hash_of(n + 1)});
+  }
+  StreamLedger ledger = StreamLedger::restore({}, 0, applied, gaps).value();
+  const std::uint64_t top = 2 * kGapsPerStreamMax;
+  batch(ledger, top + 2);
+  batch(ledger, top + 5);
+  ledger.close({});
+  EXPECT_EQ(ledger.settled(), (Intervals{interval(1, top + 5)}));
+  EXPECT_EQ(ledger.gap_records().size(), kGapsPerStreamMax + 2);
+}
+
 }  // namespace
 }  // namespace postern::store
