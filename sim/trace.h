@@ -1,0 +1,57 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <string>
+#include <string_view>
+
+#include "base/clock.h"
+
+namespace postern::sim {
+
+/// What happened in a run: a digest over all of it, and, only when somebody wants to read it, lines.
+///
+/// The digest takes numbers that do not depend on machine or compiler. Lines cost much more than the
+/// run itself, so a run that fails is run again with them.
+class Trace {
+ public:
+  enum class Wanted { digest, last_lines, all_lines };
+  explicit Trace(Wanted wanted) : wanted_(wanted) {}
+
+  void note(std::uint64_t what, std::uint64_t a = 0, std::uint64_t b = 0) {
+    digest_ = mixed(mixed(mixed(digest_ ^ what) ^ a) ^ b);
+  }
+  std::uint64_t digest() const { return digest_; }
+
+  bool wants_lines() const { return wanted_ != Wanted::digest; }
+  /// Only when wants_lines().
+  void line(TimePoint when, std::string_view who, std::string_view what);
+  const std::deque<std::string>& last_lines() const { return lines_; }
+
+  static constexpr std::size_t kLastLinesMax = 400;
+
+ private:
+  static std::uint64_t mixed(std::uint64_t x) {
+    x += 0x9e3779b97f4a7c15u;
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+    return x ^ (x >> 31);
+  }
+
+  Wanted wanted_;
+  std::uint64_t digest_ = 0;
+  std::deque<std::string> lines_;
+};
+
+/// How often something rare was reached, by name. Names are literals.
+class Coverage {
+ public:
+  void count(std::string_view name, std::uint64_t by = 1) { counts_[name] += by; }
+  const std::map<std::string_view, std::uint64_t>& counts() const { return counts_; }
+
+ private:
+  std::map<std::string_view, std::uint64_t> counts_;
+};
+
+}  // namespace postern::sim
