@@ -169,24 +169,4 @@ Digest Sha256::finish() {
   return digest;
 }
 
-// ---- Files have no owner and no mode on a disk of the simulation
-
-Result<> check_private_file(const std::filesystem::path&, std::optional<unsigned>) { return {}; }
-
-Result<std::string> read_private_file(Disk& disk, const std::filesystem::path& path,
-                                      std::optional<unsigned>) {
-  auto bytes = disk.read_file(path);
-  if (!bytes) return std::unexpected(bytes.error());
-  return to_string(*bytes);
-}
-
-void wipe(std::string& secret) { secret.clear(); }
-
-Result<PrivateKey> load_private_key(Disk& disk, const std::filesystem::path& path,
-                                    std::optional<unsigned> also_owner) {
-  auto text = read_private_file(disk, path, also_owner);
-  if (!text) return std::unexpected(text.error());
-  return PrivateKey::from_pem(*text);
-}
-
 }  // namespace postern

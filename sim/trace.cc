@@ -2,9 +2,16 @@
 
 #include <fmt/format.h>
 
+#include <csignal>
 #include <cstdio>
+#include <unistd.h>
 
 namespace postern::sim {
+namespace {
+
+const Trace* shown_at_abort = nullptr;
+
+}  // namespace
 
 void Trace::line(TimePoint when, std::string_view who, std::string_view what) {
   const double seconds =
@@ -16,6 +23,29 @@ void Trace::line(TimePoint when, std::string_view who, std::string_view what) {
   }
   lines_.push_back(std::move(text));
   if (lines_.size() > kLastLinesMax) lines_.pop_front();
+}
+
+void Trace::print() const {
+  for (const std::string& line : lines_) fmt::print("  {}\n", line);
+}
+
+void Trace::print_at_abort(const Trace* trace) {
+  shown_at_abort = trace;
+  std::signal(SIGABRT, [](int) {
+    shown_at_abort->print();
+    std::fflush(stdout);
+    ::_exit(1);
+  });
+}
+
+std::span<const std::string_view> must_be_reached() {
+  static constexpr std::string_view kNames[] = {
+      "kill -9",
+      "loss of power",
+      "crash in the middle of I/O",
+      "connection reset by a machine that forgot it",
+  };
+  return kNames;
 }
 
 }  // namespace postern::sim

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -27,7 +28,9 @@ class Trace {
   bool wants_lines() const { return wanted_ != Wanted::digest; }
   /// Only when wants_lines().
   void line(TimePoint when, std::string_view who, std::string_view what);
-  const std::deque<std::string>& last_lines() const { return lines_; }
+  void print() const;
+  /// When the process aborts, this one is printed. One at a time.
+  static void print_at_abort(const Trace* trace);
 
   static constexpr std::size_t kLastLinesMax = 400;
 
@@ -43,6 +46,9 @@ class Trace {
   std::uint64_t digest_ = 0;
   std::deque<std::string> lines_;
 };
+
+/// What a long run must have reached at least once, or it proves less than it says.
+std::span<const std::string_view> must_be_reached();
 
 /// How often something rare was reached, by name. Names are literals.
 class Coverage {

@@ -50,6 +50,15 @@ class WatchedDisk final : public Disk {
   Result<std::uint64_t> free_bytes(const std::filesystem::path& path) override {
     return told(disk_->free_bytes(path));
   }
+  Result<FileStatus> status(const std::filesystem::path& path) override {
+    return told(disk_->status(path));
+  }
+  Result<> set_mode(const std::filesystem::path& path, unsigned mode) override {
+    return told(disk_->set_mode(path, mode));
+  }
+  Result<> hand_over(const std::filesystem::path& path, unsigned user, unsigned group) override {
+    return told(disk_->hand_over(path, user, group));
+  }
   Result<> write_file(const std::filesystem::path& path, ByteView bytes,
                       unsigned mode = 0640) override {
     return told(disk_->write_file(path, bytes, mode));
@@ -59,7 +68,7 @@ class WatchedDisk final : public Disk {
   class WatchedFile;
   template <typename T>
   T told(T result) {
-    if (!result) watcher_.on_failure();
+    if (!result) watcher_.on_failure();  // also a file that is not there
     return result;
   }
   void collect(const std::filesystem::path& folder, Files& into);

@@ -1,0 +1,24 @@
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "sim/certificates.h"
+#include "sim/oracle.h"
+#include "sim/trace.h"
+
+namespace postern::sim {
+
+/// What came out of one run.
+struct Outcome {
+  std::optional<Oracle::Broken> broken;
+  std::uint64_t digest = 0;
+  std::uint64_t events = 0;
+  std::size_t promised = 0;  // batches that had to arrive
+  Duration virtual_time{};
+};
+
+/// One group, from its first start to the last check, all of it decided by the seed.
+Outcome run(std::uint64_t seed, Certificates& certificates, Trace& trace, Coverage& coverage);
+
+}  // namespace postern::sim
