@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 
+#include "base/cursor.h"
 #include "base/invariant.h"
 #include "base/random.h"
 #include "identity/key.h"

@@ -1,5 +1,6 @@
 #include "sim/group.h"
 
+#include "base/invariant.h"
 #include "node/trust.h"
 #include "server/registry.h"
 
@@ -123,6 +124,11 @@ Group::Group(Surface& surface, Certificates& certificates, Shape shape)
         files_of(nodes[i], root, server ? &delegates[i] : nullptr, server ? i + 1 : 0));
     surface_.oracle.meet(nodes[i].identity.node_id(), nodes[i].label, server);
   }
+}
+
+/// All processes end before any machine is gone, because each names the others.
+Group::~Group() {
+  for (const auto& machine : machines_) machine->switch_off();
 }
 
 Machine& Group::machine(const std::string& label) {

@@ -28,6 +28,7 @@ Shape draw_shape(Random& random);
 class Group {
  public:
   Group(Surface& surface, Certificates& certificates, Shape shape);
+  ~Group();
 
   Machine& machine(std::size_t index) { return *machines_[index]; }
   std::size_t size() const { return machines_.size(); }

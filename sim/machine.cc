@@ -47,7 +47,10 @@ Machine::Machine(Surface& surface, std::string label, std::size_t index, const N
       log_(surface.trace.wants_lines() ? Level::debug : Level::warning,
            [this](Level level, std::string_view line) { on_log(level, line); }) {}
 
-Machine::~Machine() {
+Machine::~Machine() { switch_off(); }
+
+void Machine::switch_off() {
+  wanted_ = powered_ = false;
   killing_ = true;
   end_body();
 }

@@ -52,6 +52,8 @@ class Machine final : public Host, private SimWorkers::Runner, private DiskWatch
   void hang_disk(Duration how_long) { hangs_until_ = surface_.events.now() + how_long; }
   /// Everything that was planned against it is forgotten: calls work, nothing hangs.
   void heal();
+  /// The end of the run: the process goes, and nobody is told.
+  void switch_off();
   /// Stays off until start().
   void keep_off() { wanted_ = false; }
 
