@@ -39,7 +39,7 @@ void work(const Wish& wish, unsigned first, unsigned step, FILE* out) {
     fmt::print(out, "begin {}\n", seed);
     std::fflush(out);
     Trace trace(wish.trace ? Trace::Wanted::all_lines : Trace::Wanted::digest);
-    const Outcome outcome = run(seed, certificates, trace, coverage);
+    const Outcome outcome = run(seed, wish.options, certificates, trace, coverage);
     fmt::print(out, "end {} {:016x} {} {} {}\n", seed, outcome.digest, outcome.events,
                outcome.promised,
                std::chrono::duration_cast<std::chrono::milliseconds>(outcome.virtual_time).count());
@@ -69,7 +69,7 @@ Share start_share(const Wish& wish, unsigned first, unsigned step) {
 }
 
 /// The same run again, with words, in a process of its own: it may abort.
-void print_trace(std::uint64_t seed) {
+void print_trace(const Wish& wish, std::uint64_t seed) {
   std::fflush(stdout);
   const pid_t process = ::fork();
   if (process == 0) {
@@ -77,7 +77,7 @@ void print_trace(std::uint64_t seed) {
     Coverage coverage;
     auto trace = std::make_unique<Trace>(Trace::Wanted::last_lines);
     Trace::print_at_abort(trace.get());
-    (void)run(seed, certificates, *trace, coverage);
+    (void)run(seed, wish.options, certificates, *trace, coverage);
     trace->print();
     std::fflush(stdout);
     ::_exit(0);
@@ -143,7 +143,7 @@ int conclude(const Wish& wish, const Report& report, double seconds) {
     fmt::print("seed {} broken: {}\n", seed, words);
     if (wish.trace || shown++ >= kBrokenTracesMax) continue;
     fmt::print("  the last that happened in it (all of it: --seed {} --trace):\n", seed);
-    print_trace(seed);
+    print_trace(wish, seed);
   }
   if (wish.coverage)
     for (const auto& [name, count] : report.coverage) fmt::print("{:10}  {}\n", count, name);

@@ -122,7 +122,7 @@ Group::Group(Surface& surface, Certificates& certificates, Shape shape)
     machines_[i]->disk().replace(
         surface_.random.u64(),
         files_of(nodes[i], root, server ? &delegates[i] : nullptr, server ? i + 1 : 0));
-    surface_.oracle.meet(nodes[i].identity.node_id(), nodes[i].label, server);
+    surface_.oracle.meet(i, nodes[i].identity.node_id(), nodes[i].label, server);
   }
 }
 

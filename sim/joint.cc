@@ -85,7 +85,7 @@ void Joint::put(int side, Item item) {
 void Joint::arrive(int side) {
   End& sender = ends_[side];
   End& receiver = ends_[1 - side];
-  if (sender.under_way.empty()) return;
+  if (sender.under_way.empty() || !sender.channel) return;
   const TimePoint now = wires_.events_.now();
   if (sender.stalled_until > now) {
     wires_.events_.at(sender.stalled_until, [keep = sender.channel, this, side] { arrive(side); });
@@ -103,7 +103,7 @@ void Joint::arrive(int side) {
     if (receiver.host->powered() && !sender.gone) {
       wires_.coverage_.count("connection reset by a machine that forgot it");
       wires_.events_.after(wires_.delay(*sender.host, *receiver.host),
-                           [keep = sender.channel, this, side] {
+                           [keep = sender.channel, this, side] {  // set: it is not gone
                              end(side, {Errc::unavailable, "connection reset by peer"});
                            });
     }

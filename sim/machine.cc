@@ -2,6 +2,8 @@
 
 #include <array>
 
+#include "base/invariant.h"
+
 namespace postern::sim {
 namespace {
 
@@ -134,6 +136,18 @@ void Machine::crash(End how) {
   killing_ = false;
   disk_.fake().heal();
   if (how == End::power_lost) disk_.fake().crash();
+  const Duration back = how == End::killed
+                            ? kStartAgain
+                            : std::chrono::milliseconds(2000 + surface_.random.below(40'000));
+  surface_.events.after(back, [this, life = life_] {
+    if (life == life_ && wanted_) start();
+  });
+}
+
+void Machine::replace_disk(const WatchedDisk::Files& files) {
+  invariant(!body_, "a disk is replaced while nothing runs");
+  surface_.oracle.disk_replaced(index_);
+  disk_.replace(surface_.random.u64(), files);
 }
 
 void Machine::crash_at_call(std::uint64_t nth, End how) {
@@ -152,12 +166,7 @@ void Machine::heal() {
 bool Machine::due_to_crash() {
   if (!crash_planned_ || !disk_.fake().failed()) return false;
   surface_.coverage.count("crash in the middle of I/O");
-  const End how = *crash_planned_;
-  crash(how);
-  if (wanted_ && how == End::killed)
-    surface_.events.after(kStartAgain, [this, life = life_] {
-      if (life == life_ && wanted_) start();
-    });
+  crash(*crash_planned_);
   return true;
 }
 

@@ -45,6 +45,7 @@ class Machine final : public Host, private SimWorkers::Runner, private DiskWatch
   void start();  // when it does not open, again after a while, as a service manager does
   void stop(const std::string& why);
   enum class End { killed, power_lost };
+  /// It comes back after a while, unless it is kept off.
   void crash(End how);
   /// At the `nth` call of its disk from now on: between any two steps of I/O.
   void crash_at_call(std::uint64_t nth, End how);
@@ -56,6 +57,8 @@ class Machine final : public Host, private SimWorkers::Runner, private DiskWatch
   void switch_off();
   /// Stays off until start().
   void keep_off() { wanted_ = false; }
+  /// Power off, another disk content, power on again in a while.
+  void replace_disk(const WatchedDisk::Files& files);
 
   WatchedDisk& disk() { return disk_; }
   MachineClock& clock() { return clock_; }

@@ -16,6 +16,13 @@ int main(int argc, char** argv) {
   app.add_flag("--digests", wish.digests, "print each run's digest");
   app.add_flag("--coverage", wish.coverage, "print how often rare things were reached");
   app.add_flag("--stop-at-first", wish.stop_at_first, "end at the first promise that breaks");
+  std::vector<std::string> only;
+  app.add_option("--only", only, "of all faults only these, or none");
   CLI11_PARSE(app, argc, argv);
+  for (const std::string& name : only)
+    if (!postern::sim::take_only(name, wish.options)) {
+      std::fprintf(stderr, "sim: no fault is called '%s'\n", name.c_str());
+      return 2;
+    }
   return postern::sim::drive(wish);
 }

@@ -69,7 +69,8 @@ void Oracle::breaks(const char* promise, std::string words) {
   broken_ = Broken{promise, std::move(words)};
 }
 
-void Oracle::meet(const NodeId& node, const std::string& label, bool server) {
+void Oracle::meet(std::size_t machine, const NodeId& node, const std::string& label, bool server) {
+  node_of_machine_[machine] = node;
   nodes_[node].label = label;
   nodes_[node].server = server;
 }
@@ -142,6 +143,15 @@ void Oracle::turn_ended(std::size_t machine, bool all_well) {
 void Oracle::machine_ended(std::size_t machine) {
   machines_[machine].synced.clear();
   machines_[machine].written.clear();
+}
+
+void Oracle::on_batch_sent(std::size_t machine, ByteView message) {
+  const std::size_t stamps = message.empty() ? 0 : std::to_integer<std::size_t>(message[0]);
+  const std::size_t at = 1 + 24 * stamps;
+  if (message.size() < at + kHeaderBytes) return;
+  const NodeId& node = node_of_machine_[machine];
+  if (!std::equal(node.bytes.begin(), node.bytes.end(), message.begin() + at + 8)) return;
+  if (const auto seen = read(message.subspan(at))) on_sent(seen->name, seen->hash);
 }
 
 void Oracle::on_sent(const BatchName& batch, const Digest& hash) {

@@ -41,7 +41,7 @@ class Oracle {
   // ---- What is known of a node
   /// Why something of its own may be gone: damage that was done to its folder.
   enum class Excuse { rot, set_back, small_disk };
-  void meet(const NodeId& node, const std::string& label, bool server);
+  void meet(std::size_t machine, const NodeId& node, const std::string& label, bool server);
   void excuse(const NodeId& node, Excuse excuse) { nodes_[node].excuses.insert(excuse); }
   /// What this machine made and nobody has yet dies with it.
   void forget_machine(std::size_t machine) { dead_machines_.insert(machine); }
@@ -56,8 +56,10 @@ class Oracle {
   void turn_ended(std::size_t machine, bool all_well);
   /// The process is gone; with it what was under way.
   void machine_ended(std::size_t machine);
-  /// An origin sends a batch of its own.
-  void on_sent(const BatchName& batch, const Digest& hash);
+  /// What stood on its disk stands there no more, by somebody else's doing.
+  void disk_replaced(std::size_t machine) { machines_.erase(machine); }
+  /// Somebody sends a batch message; if it is his own, it must be on stable storage.
+  void on_batch_sent(std::size_t machine, ByteView message);
 
   // ---- What the store does
   struct Ledger {  // copied with the store
@@ -120,6 +122,7 @@ class Oracle {
             wire::PayloadKind kind);
   bool in_gap(const Ledger& ledger, const BatchName& batch) const;
   bool may_be_forgotten(const BatchName& batch, const Made& made) const;
+  void on_sent(const BatchName& batch, const Digest& hash);
   std::optional<BatchName> first_undelivered() const;
   std::string text(const BatchName& batch) const;
 
@@ -130,6 +133,7 @@ class Oracle {
   std::map<Digest, std::vector<Record>> contents_;   // by payload
   std::map<Digest, std::set<BatchName>> sealed_in_;  // payload -> batches that hold it
   std::map<std::size_t, Machine> machines_;
+  std::map<std::size_t, NodeId> node_of_machine_;
   std::set<std::size_t> dead_machines_;
   Ledger ledger_;
   std::set<std::pair<BatchName, Digest>> ever_applied_;

@@ -9,16 +9,34 @@ namespace {
 constexpr Duration kQuietTimeMax = std::chrono::minutes(40);
 constexpr Duration kLookEvery = std::chrono::seconds(20);
 
+/// Tells the oracle what origins send of their own.
+class OriginTap final : public WireTap {
+ public:
+  explicit OriginTap(Oracle& oracle) : oracle_(oracle) {}
+  bool leaving(Channel&, const Host& from, const Host&, wire::Message& message) override {
+    if (message.type == wire::Type::batch) oracle_.on_batch_sent(from.index(), message.bytes());
+    return true;
+  }
+  bool arriving(Channel&, const Host&, const Host&, wire::Message&) override { return true; }
+
+ private:
+  Oracle& oracle_;
+};
+
 class Run {
  public:
-  Run(std::uint64_t seed, Certificates& certificates, Trace& trace, Coverage& coverage)
-      : random_(seed),
+  Run(std::uint64_t seed, const Options& options, Certificates& certificates, Trace& trace, Coverage& coverage)
+      : options_(options),
+        random_(seed),
         trace_(trace),
         wires_(events_, random_, trace, coverage),
         oracle_(trace, coverage),
         samples_(oracle_, random_),
         surface_{events_, random_, wires_, oracle_, samples_, trace, coverage},
-        group_(surface_, certificates, draw_shape(random_)) {}
+        group_(surface_, certificates, draw_shape(random_)),
+        faults_(surface_, group_) {
+    wires_.set_tap(&tap_);
+  }
 
   Outcome outcome() {
     const TimePoint start = events_.now();
@@ -27,8 +45,10 @@ class Run {
       events_.after(std::chrono::milliseconds(random_.below(3000)), [&machine] { machine.start(); });
     }
     const Duration busy = std::chrono::seconds(60 + random_.below(240));
+    if (options_.faults) faults_.plan(start + busy, options_.only);
     until(start + busy);
     samples_.stop();
+    faults_.repair();
     if (!oracle_.broken()) quiet();
     if (!oracle_.broken()) check();
     Outcome outcome;
@@ -62,6 +82,7 @@ class Run {
         oracle_.check_current(group_.machine(i).node(), group_.current(group_.machine(i).node()));
   }
 
+  const Options& options_;
   Events events_;
   SeededRandom random_;
   Trace& trace_;
@@ -69,14 +90,30 @@ class Run {
   Oracle oracle_;
   Samples samples_;
   Surface surface_;
+  OriginTap tap_{oracle_};
   Group group_;
+  Faults faults_;
 };
 
 }  // namespace
 
-Outcome run(std::uint64_t seed, Certificates& certificates, Trace& trace, Coverage& coverage) {
+bool take_only(std::string_view name, Options& options) {
+  if (name == "none") {
+    options.faults = false;
+    return true;
+  }
+  for (std::size_t i = 0; i < static_cast<std::size_t>(Faults::Kind::count_); ++i) {
+    const auto kind = static_cast<Faults::Kind>(i);
+    if (!Faults::name_of(kind).ends_with(name)) continue;
+    options.only.push_back(kind);
+    return true;
+  }
+  return false;
+}
+
+Outcome run(std::uint64_t seed, const Options& options, Certificates& certificates, Trace& trace, Coverage& coverage) {
   seed_keys(seed ^ 0x6b657973);
-  Run run(seed, certificates, trace, coverage);
+  Run run(seed, options, certificates, trace, coverage);
   return run.outcome();
 }
 

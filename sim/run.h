@@ -4,6 +4,7 @@
 #include <string>
 
 #include "sim/certificates.h"
+#include "sim/faults.h"
 #include "sim/oracle.h"
 #include "sim/trace.h"
 
@@ -18,7 +19,15 @@ struct Outcome {
   Duration virtual_time{};
 };
 
+struct Options {
+  std::vector<Faults::Kind> only;  // empty: as the seed says
+  bool faults = true;
+};
+
+/// "kill", "power", ... or "none". False: there is no such fault.
+bool take_only(std::string_view name, Options& options);
+
 /// One group, from its first start to the last check, all of it decided by the seed.
-Outcome run(std::uint64_t seed, Certificates& certificates, Trace& trace, Coverage& coverage);
+Outcome run(std::uint64_t seed, const Options& options, Certificates& certificates, Trace& trace, Coverage& coverage);
 
 }  // namespace postern::sim

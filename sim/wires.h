@@ -111,7 +111,11 @@ class Wires {
       : events_(events), random_(random), trace_(trace), coverage_(coverage) {}
   ~Wires();
 
-  Link& link(const Host& a, const Host& b);
+  Link& link(const Host& a, const Host& b);  // stays where it is
+  /// All links are good again.
+  void repair() {
+    for (auto& [hosts, link] : links_) link = {};
+  }
   void set_tap(WireTap* tap) { tap_ = tap; }
   /// Its process ended: with the power, so nobody hears of it, or its kernel says goodbye.
   void host_ended(const Host& host);
