@@ -15,13 +15,18 @@ constexpr std::array<std::string_view, kKinds> kNames = {
     "fault: cut",       "fault: half open", "fault: one side",    "fault: stall",
     "fault: link down", "fault: slow link", "fault: disk error",  "fault: disk full",
     "fault: disk hang", "fault: rot",       "fault: restored",    "fault: cloned",
-    "fault: wiped",     "fault: clock",     "fault: parents"};
+    "fault: wiped",     "fault: clock",     "fault: parents",     "fault: captured"};
 
 constexpr Duration kTenYears = std::chrono::hours(24 * 3652);
 
 }  // namespace
 
 std::string_view Faults::name_of(Kind kind) { return kNames[static_cast<std::size_t>(kind)]; }
+
+Faults::Faults(Surface& surface, Group& group)
+    : surface_(surface),
+      group_(group),
+      captured_(surface, group.capturable(), group.key_of_capturable(), group.node_ids()) {}
 
 Machine& Faults::anybody() { return group_.machine(surface_.random.below(group_.size())); }
 
@@ -181,6 +186,8 @@ void Faults::happen(Kind kind) {
       std::reverse(parents.begin(), parents.end());
       return group_.set_parents(machine.index(), parents);
     }
+    case Kind::captured:
+      return captured_.capture();
     case Kind::count_:
       return;
   }
@@ -214,6 +221,8 @@ void Faults::rot(Machine& machine) {
 void Faults::repair() {
   say(group_.machine(0), "everything is repaired");
   surface_.wires.repair();
+  if (captured_.active()) group_.capturable().crash(Machine::End::killed);
+  captured_.release();
   for (std::size_t i = 0; i < group_.size(); ++i) {
     Machine& machine = group_.machine(i);
     machine.heal();

@@ -3,6 +3,7 @@
 #include <string_view>
 #include <vector>
 
+#include "sim/captured.h"
 #include "sim/group.h"
 
 namespace postern::sim {
@@ -31,11 +32,14 @@ class Faults {
     wiped,
     clock,
     parents,
+    captured,
     count_
   };
   static std::string_view name_of(Kind kind);
 
-  Faults(Surface& surface, Group& group) : surface_(surface), group_(group) {}
+  Faults(Surface& surface, Group& group);
+  /// The gateway in wrong hands, when this run has one.
+  Captured& captured() { return captured_; }
 
   /// Plans faults between now and `end`. `only`: no other kinds; empty: as the seed says.
   void plan(TimePoint end, const std::vector<Kind>& only);
@@ -54,6 +58,7 @@ class Faults {
 
   Surface& surface_;
   Group& group_;
+  Captured captured_;
   std::map<std::size_t, WatchedDisk::Files> snapshots_;  // of machines, some time before
   std::vector<std::pair<std::size_t, std::vector<std::string>>> parents_;  // as they were
 };

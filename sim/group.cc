@@ -116,6 +116,8 @@ Group::Group(Surface& surface, Certificates& certificates, Shape shape)
   for (std::size_t i = 0; i < shape_.servers; ++i) delegates.push_back(PrivateKey::generate());
 
   make_store(root, delegates, nodes);
+  capturable_ = surface_.random.below(shape_.gateways);
+  key_of_capturable_ = *PrivateKey::from_pem(nodes[shape_.servers + capturable_].identity.to_pem());
   for (std::size_t i = 0; i < nodes.size(); ++i) {
     add_machine(nodes[i]);
     const bool server = is_server(i);
@@ -124,6 +126,12 @@ Group::Group(Surface& surface, Certificates& certificates, Shape shape)
         files_of(nodes[i], root, server ? &delegates[i] : nullptr, server ? i + 1 : 0));
     surface_.oracle.meet(i, nodes[i].identity.node_id(), nodes[i].label, server);
   }
+}
+
+std::vector<NodeId> Group::node_ids() const {
+  std::vector<NodeId> ids;
+  for (const auto& machine : machines_) ids.push_back(machine->node());
+  return ids;
 }
 
 /// All processes end before any machine is gone, because each names the others.

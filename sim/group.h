@@ -40,6 +40,11 @@ class Group {
   bool is_agent(std::size_t index) const { return !is_server(index) && !is_gateway(index); }
   const Shape& shape() const { return shape_; }
 
+  /// Which one can be captured; its key is known then.
+  Machine& capturable() { return *machines_[shape_.servers + capturable_]; }
+  const PrivateKey& key_of_capturable() const { return *key_of_capturable_; }
+  std::vector<NodeId> node_ids() const;
+
   store::Store& store() { return *store_; }
   /// The parents of a node in another order, as an administrator changes them.
   void set_parents(std::size_t index, std::vector<std::string> labels);
@@ -65,6 +70,8 @@ class Group {
   Surface& surface_;
   Certificates& certificates_;
   Shape shape_;
+  std::size_t capturable_ = 0;  // of the gateways
+  std::optional<PrivateKey> key_of_capturable_;
   std::unique_ptr<store::Store> store_;
   std::vector<std::unique_ptr<Machine>> machines_;
 };

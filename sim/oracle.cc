@@ -113,7 +113,7 @@ void Oracle::made(std::size_t machine, const std::string&, const Copy& copy, con
   for (const Made& other : made_[copy.batch])
     if ((other.promised || other.sent) && node.excuses.empty())
       breaks("D1", fmt::format("{} is made a second time, with another content", text(copy.batch)));
-  if (is_observed(kind) && !contents_.contains(payload))
+  if (is_observed(kind) && !contents_.contains(payload) && !node.captured)
     breaks("D6", fmt::format("{} holds what nobody observed", text(copy.batch)));
   made_[copy.batch].push_back({copy.hash, payload, kind, machine, false, false, false});
   sealed_in_[payload].insert(copy.batch);
@@ -216,13 +216,13 @@ void Oracle::on_applied(const BatchName& batch, const Digest& hash, const Digest
     breaks("D6", fmt::format("{} is applied", text(batch)));
     return;
   }
-  if (!node->second.server && find(batch, hash) == nullptr)
+  if (!node->second.server && !node->second.captured && find(batch, hash) == nullptr)
     breaks("D6", fmt::format("{} is applied, and {} never made it like that", text(batch),
                              node->second.label));
   const auto [at, fresh] = ledger_.applied.try_emplace(batch, hash);
   if (!fresh) breaks("D4", fmt::format("{} is applied twice", text(batch)));
   ever_applied_.insert({batch, hash});
-  if (!is_observed(kind) || node->second.server) return;
+  if (!is_observed(kind) || node->second.server || node->second.captured) return;
   if (!contents_.contains(payload))
     breaks("D6", fmt::format("{} is applied with what nobody observed", text(batch)));
   ever_applied_payloads_.insert(payload);
@@ -244,6 +244,7 @@ void Oracle::on_gap(const NodeId& signer, const wire::GapRecord& gap) {
   ledger_.gaps.insert(range);
   ever_gaps_.insert(range);
   const Node& node = nodes_[gap.stream.node];
+  if (signer == gap.stream.node && node.captured) return;
   const BatchName first{gap.stream, gap.first};
   if (signer != gap.stream.node && gap.reason != wire::GapRecord::Reason::removed)
     breaks("D5", fmt::format("a gap of {} by another node", text(first)));
@@ -276,7 +277,7 @@ std::optional<BatchName> Oracle::first_undelivered() const {
     highest[batch.stream] = std::max(highest[batch.stream], batch.sequence);
   for (const auto& [batch, versions] : made_) {
     const Node& node = nodes_.at(batch.stream.node);
-    if (node.removed) continue;
+    if (node.removed || node.captured) continue;
     for (const Made& made : versions) {
       if (!made.promised) continue;
       const auto applied = ledger_.applied.find(batch);
@@ -300,6 +301,7 @@ void Oracle::check_delivery() {
 }
 
 void Oracle::check_current(const NodeId& node, const Current& current) {
+  if (nodes_[node].captured) return;
   Current right;
   std::map<std::string, std::pair<std::uint32_t, std::uint64_t>> setters[2];
   std::map<std::string, std::set<std::uint64_t>> ties[2];

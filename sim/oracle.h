@@ -43,6 +43,8 @@ class Oracle {
   enum class Excuse { rot, set_back, small_disk };
   void meet(std::size_t machine, const NodeId& node, const std::string& label, bool server);
   void excuse(const NodeId& node, Excuse excuse) { nodes_[node].excuses.insert(excuse); }
+  /// Its keys are in wrong hands: what it says of itself is nobody's promise.
+  void captured(const NodeId& node) { nodes_[node].captured = true; }
   /// What this machine made and nobody has yet dies with it.
   void forget_machine(std::size_t machine) { dead_machines_.insert(machine); }
   void removed(const NodeId& node) { nodes_[node].removed = true; }
@@ -104,7 +106,7 @@ class Oracle {
   };
   struct Node {
     std::string label;
-    bool server = false, removed = false;
+    bool server = false, removed = false, captured = false;
     std::set<Excuse> excuses;
   };
   struct Copy {

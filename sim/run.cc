@@ -9,18 +9,22 @@ namespace {
 constexpr Duration kQuietTimeMax = std::chrono::minutes(40);
 constexpr Duration kLookEvery = std::chrono::seconds(20);
 
-/// Tells the oracle what origins send of their own.
-class OriginTap final : public WireTap {
+/// Tells the oracle what origins send of their own; the captured gateway sits behind it.
+class Tap final : public WireTap {
  public:
-  explicit OriginTap(Oracle& oracle) : oracle_(oracle) {}
-  bool leaving(Channel&, const Host& from, const Host&, wire::Message& message) override {
+  explicit Tap(Oracle& oracle) : oracle_(oracle) {}
+  void set_captured(Captured* captured) { captured_ = captured; }
+  bool leaving(Channel& channel, const Host& from, const Host&, wire::Message& message) override {
     if (message.type == wire::Type::batch) oracle_.on_batch_sent(from.index(), message.bytes());
-    return true;
+    return captured_ == nullptr || !captured_->has(from) || captured_->leaving(channel, message);
   }
-  bool arriving(Channel&, const Host&, const Host&, wire::Message&) override { return true; }
+  bool arriving(Channel& channel, const Host&, const Host& to, wire::Message& message) override {
+    return captured_ == nullptr || !captured_->has(to) || captured_->arriving(channel, message);
+  }
 
  private:
   Oracle& oracle_;
+  Captured* captured_ = nullptr;
 };
 
 class Run {
@@ -35,6 +39,7 @@ class Run {
         surface_{events_, random_, wires_, oracle_, samples_, trace, coverage},
         group_(surface_, certificates, draw_shape(random_)),
         faults_(surface_, group_) {
+    tap_.set_captured(&faults_.captured());
     wires_.set_tap(&tap_);
   }
 
@@ -90,7 +95,7 @@ class Run {
   Oracle oracle_;
   Samples samples_;
   Surface surface_;
-  OriginTap tap_{oracle_};
+  Tap tap_{oracle_};
   Group group_;
   Faults faults_;
 };
