@@ -8,9 +8,9 @@
 
 namespace postern::sim {
 
-/// A gateway in wrong hands, between its honest program and the wires: it has the gateway's keys and
-/// nobody else's, and does with every message whatever it likes. What it says in its own name is its
-/// own; all else must not be believed.
+/// A gateway in wrong hands, between its honest program and the wires: it has the gateway's keys
+/// and nobody else's, and does with every message whatever it likes. What it says in its own name
+/// is its own; all else must not be believed.
 class Captured final {
  public:
   Captured(Surface& surface, Machine& machine, const PrivateKey& identity,
@@ -56,7 +56,7 @@ class Captured final {
   const std::vector<NodeId> nodes_;
   bool active_ = false;
   bool withholds_ = false, freezes_documents_ = false, lies_ = false, alters_ = false;
-  std::vector<Batch> batches_;                            // seen, the newest few
+  std::vector<Batch> batches_;                           // seen, the newest few
   std::array<std::vector<wire::Message>, 32> messages_;  // by type, likewise
   std::uint64_t own_gaps_ = 0;
 };

@@ -15,9 +15,8 @@ constexpr const char* kAuthority = "Simulated root";
 
 KeyPtr key_for(const std::string& name) {
   const Digest seed = sha256(as_bytes("postern simulation: " + name));
-  KeyPtr key(EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, nullptr,
-                                          reinterpret_cast<const unsigned char*>(seed.data()),
-                                          seed.size()));
+  KeyPtr key(EVP_PKEY_new_raw_private_key(
+      EVP_PKEY_ED25519, nullptr, reinterpret_cast<const unsigned char*>(seed.data()), seed.size()));
   invariant(key != nullptr, "an Ed25519 key");
   return key;
 }

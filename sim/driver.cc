@@ -24,7 +24,8 @@ constexpr std::size_t kBrokenTracesMax = 3;  // printed with their traces; the o
 constexpr std::uint64_t kCoverageRuns = 20'000;  // from here on everything rare must be reached
 
 /// One process that does its share of the runs and tells by lines:
-///   begin SEED | end SEED DIGEST EVENTS PROMISED VIRTUAL_MS | broken SEED PROMISE: WORDS | count N NAME
+///   begin SEED | end SEED DIGEST EVENTS PROMISED VIRTUAL_MS | broken SEED PROMISE: WORDS | count N
+///   NAME
 struct Share {
   pid_t process = 0;
   FILE* lines = nullptr;
@@ -169,8 +170,8 @@ int drive(const Wish& wish) {
   google::protobuf::SetLogHandler(nullptr);  // a captured gateway's messages are meant to be broken
   const auto started = std::chrono::steady_clock::now();
   const unsigned cores = std::max(1u, std::thread::hardware_concurrency());
-  const auto jobs = static_cast<unsigned>(
-      std::min<std::uint64_t>(wish.jobs == 0 ? cores : wish.jobs, wish.runs));
+  const auto jobs =
+      static_cast<unsigned>(std::min<std::uint64_t>(wish.jobs == 0 ? cores : wish.jobs, wish.runs));
   std::vector<Share> shares;
   for (unsigned i = 0; i < jobs; ++i) shares.push_back(start_share(wish, i, jobs));
   Report report;

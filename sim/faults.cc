@@ -15,7 +15,8 @@ constexpr std::array<std::string_view, kKinds> kNames = {
     "fault: cut",       "fault: half open", "fault: one side",    "fault: stall",
     "fault: link down", "fault: slow link", "fault: disk error",  "fault: disk full",
     "fault: disk hang", "fault: rot",       "fault: restored",    "fault: cloned",
-    "fault: wiped",     "fault: clock",     "fault: parents",     "fault: captured"};
+    "fault: wiped",     "fault: clock",     "fault: parents",     "fault: captured",
+    "fault: removed"};
 
 constexpr Duration kTenYears = std::chrono::hours(24 * 3652);
 
@@ -133,8 +134,7 @@ void Faults::happen(Kind kind) {
       Machine& machine = node();
       const bool stays = random.below(2) == 0;
       machine.disk().fake().fail_at(
-          1 + random.below(30),
-          stays ? FakeDisk::Failing::from_then_on : FakeDisk::Failing::once,
+          1 + random.below(30), stays ? FakeDisk::Failing::from_then_on : FakeDisk::Failing::once,
           random.below(4) == 0 ? Errc::exhausted : Errc::unavailable);
       surface_.events.after(up_to(60), [&machine] { machine.heal(); });
       return;
@@ -160,7 +160,13 @@ void Faults::happen(Kind kind) {
       }
       return;
     case Kind::cloned:
+      if (!snapshots_.empty() && clones_.empty()) {
+        const auto& [index, files] = *snapshots_.begin();
+        clone(group_.machine(index), files);
+      }
       return;
+    case Kind::removed:
+      return remove_agent();
     case Kind::wiped: {
       Machine& machine = node();
       if (!group_.is_gateway(machine.index())) return;
@@ -201,6 +207,34 @@ void Faults::set_back(Machine& machine, const WatchedDisk::Files& files) {
   machine.replace_disk(files);
 }
 
+void Faults::clone(Machine& machine, const WatchedDisk::Files& files) {
+  surface_.oracle.excuse(machine.node(), Oracle::Excuse::set_back);
+  Machine& clone = group_.add_clone(machine.index());
+  say(clone, "a copy of the folder is started");
+  clone.replace_disk(files);
+  clone.start();
+  clones_.push_back(&clone);
+}
+
+void Faults::remove_agent() {
+  if (!removed_.empty() || group_.shape().agents < 2) return;
+  Machine& server = group_.machine(surface_.random.below(group_.shape().servers));
+  Product* const product = server.product();
+  if (product == nullptr) return;
+  const std::size_t agent = group_.size() - 1;
+  const NodeId& node = group_.machine(agent).node();
+  surface_.oracle.removed(node);  // from the question on: the answer may be lost
+  server.enter(server.life(), [&] {
+    product->call("DELETE", "/api/v1/agents/" + Group::name_of(group_.machine(agent).label()),
+                  [this, agent](unsigned status) {
+                    if (status >= 300) return;
+                    surface_.coverage.count("a node is removed");
+                    say(group_.machine(agent), "is removed");
+                    removed_.insert(agent);
+                  });
+  });
+}
+
 /// A bit of something durable turns while the machine is off.
 void Faults::rot(Machine& machine) {
   machine.crash(Machine::End::power_lost);
@@ -223,6 +257,11 @@ void Faults::repair() {
   surface_.wires.repair();
   if (captured_.active()) group_.capturable().crash(Machine::End::killed);
   captured_.release();
+  for (Machine* const clone : clones_) {
+    clone->keep_off();
+    clone->crash(Machine::End::killed);
+    surface_.oracle.forget_machine(clone->index());
+  }
   for (std::size_t i = 0; i < group_.size(); ++i) {
     Machine& machine = group_.machine(i);
     machine.heal();

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <map>
+#include <set>
 #include <string_view>
 #include <vector>
 
@@ -33,6 +35,7 @@ class Faults {
     clock,
     parents,
     captured,
+    removed,
     count_
   };
   static std::string_view name_of(Kind kind);
@@ -44,6 +47,8 @@ class Faults {
   /// Plans faults between now and `end`. `only`: no other kinds; empty: as the seed says.
   void plan(TimePoint end, const std::vector<Kind>& only);
   void repair();
+  /// Nodes that an administrator removed, by the server's word.
+  const std::set<std::size_t>& removed() const { return removed_; }
 
  private:
   void happen(Kind kind);
@@ -54,13 +59,16 @@ class Faults {
   Duration up_to(int seconds_max);
   void set_back(Machine& machine, const WatchedDisk::Files& files);
   void rot(Machine& machine);
+  void clone(Machine& machine, const WatchedDisk::Files& files);
+  void remove_agent();
   void say(const Machine& machine, std::string_view what);
 
   Surface& surface_;
   Group& group_;
   Captured captured_;
   std::map<std::size_t, WatchedDisk::Files> snapshots_;  // of machines, some time before
-  std::vector<std::pair<std::size_t, std::vector<std::string>>> parents_;  // as they were
+  std::vector<Machine*> clones_;
+  std::set<std::size_t> removed_;
 };
 
 }  // namespace postern::sim

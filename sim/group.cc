@@ -34,6 +34,15 @@ class ServerProduct final : public Product {
  public:
   explicit ServerProduct(std::unique_ptr<Server> server) : server_(std::move(server)) {}
   void stop(const std::string& why) override { server_->stop(why); }
+  void call(const std::string& method, const std::string& target,
+            std::function<void(unsigned)> done) override {
+    HttpRequest request;
+    request.method = method;
+    request.target = target;
+    request.loopback = true;
+    server_->api(std::move(request), api::Caller{0, 0, "the simulation", true},
+                 [done = std::move(done)](const HttpResponse& response) { done(response.status); });
+  }
 
  private:
   std::unique_ptr<Server> server_;
@@ -130,20 +139,13 @@ Group::Group(Surface& surface, Certificates& certificates, Shape shape)
 
 std::vector<NodeId> Group::node_ids() const {
   std::vector<NodeId> ids;
-  for (const auto& machine : machines_) ids.push_back(machine->node());
+  for (std::size_t i = 0; i < size(); ++i) ids.push_back(machines_[i]->node());
   return ids;
 }
 
 /// All processes end before any machine is gone, because each names the others.
 Group::~Group() {
   for (const auto& machine : machines_) machine->switch_off();
-}
-
-Machine& Group::machine(const std::string& label) {
-  for (const auto& machine : machines_)
-    if (machine->label() == label) return *machine;
-  invariant(false, "a machine of this label");
-  std::abort();
 }
 
 void Group::make_store(const PrivateKey& root, const std::vector<PrivateKey>& delegates,
@@ -167,8 +169,7 @@ void Group::make_store(const PrivateKey& root, const std::vector<PrivateKey>& de
   const Log quiet(Level::error, [](Level, std::string_view) {});
   const MachineClock clock(surface_.events);
   const PrivateKey& first = nodes.front().identity;
-  const GroupFolder::Delegate delegate{
-      *PrivateKey::from_pem(delegates.front().to_pem()), 1};
+  const GroupFolder::Delegate delegate{*PrivateKey::from_pem(delegates.front().to_pem()), 1};
   const node::Self self{node::Role::server,
                         kGroup,
                         name_of(nodes.front().label),
@@ -178,8 +179,7 @@ void Group::make_store(const PrivateKey& root, const std::vector<PrivateKey>& de
                         root.public_key().fingerprint(),
                         1,
                         0};
-  Registry registry(*store_, quiet, clock, self, delegate,
-                    ServerSettings::AgentPolicy::pending);
+  Registry registry(*store_, quiet, clock, self, delegate, ServerSettings::AgentPolicy::pending);
   must(registry.load(), "a new registry");
   for (std::size_t i = 0; i < nodes.size(); ++i) {
     store::Node node;
@@ -221,6 +221,17 @@ void Group::add_machine(const Keys& keys) {
   machines_.push_back(std::make_unique<Machine>(
       surface_, keys.label, index, keys.identity.node_id(),
       [this, index](node::Surroundings around) { return open(index, around); }));
+}
+
+Machine& Group::add_clone(std::size_t index) {
+  const std::size_t own = machines_.size();
+  const std::string label = machines_[index]->label() + "'";
+  const NodeId& node = machines_[index]->node();
+  machines_.push_back(std::make_unique<Machine>(
+      surface_, label, own, node,
+      [this, index](node::Surroundings around) { return open(index, around); }));
+  surface_.oracle.meet_clone(own, node);
+  return *machines_.back();
 }
 
 NodeSettings Group::settings_of(std::size_t index) {

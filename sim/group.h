@@ -31,8 +31,10 @@ class Group {
   ~Group();
 
   Machine& machine(std::size_t index) { return *machines_[index]; }
-  std::size_t size() const { return machines_.size(); }
-  Machine& machine(const std::string& label);
+  std::size_t size() const { return shape_.servers + shape_.gateways + shape_.agents; }
+  /// Another machine with the same node on it: a folder that was copied and started. Its disk is
+  /// empty and it is off. It stays until the end of the run.
+  Machine& add_clone(std::size_t index);
   bool is_server(std::size_t index) const { return index < shape_.servers; }
   bool is_gateway(std::size_t index) const {
     return !is_server(index) && index < shape_.servers + shape_.gateways;
@@ -62,8 +64,8 @@ class Group {
   void make_store(const PrivateKey& root, const std::vector<PrivateKey>& delegates,
                   const std::vector<Keys>& nodes);
   void add_machine(const Keys& keys);
-  WatchedDisk::Files files_of(const Keys& keys, const PrivateKey& root,
-                              const PrivateKey* delegate, std::uint64_t number);
+  WatchedDisk::Files files_of(const Keys& keys, const PrivateKey& root, const PrivateKey* delegate,
+                              std::uint64_t number);
   NodeSettings settings_of(std::size_t index);
   Result<std::unique_ptr<Product>> open(std::size_t index, node::Surroundings around);
 

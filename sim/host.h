@@ -13,8 +13,8 @@ class Host {
   virtual ~Host() = default;
   virtual const std::string& label() const = 0;  // its address, and its name in the trace
   virtual std::size_t index() const = 0;
-  /// Rises at each start and at each end of the process: what was told to an earlier life is told to
-  /// nobody.
+  /// Rises at each start and at each end of the process: what was told to an earlier life is told
+  /// to nobody.
   virtual std::uint64_t life() const = 0;
   virtual bool running() const = 0;  // false also while a process is being destroyed
   virtual bool powered() const = 0;  // its kernel answers for a process that is gone

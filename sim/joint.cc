@@ -63,8 +63,7 @@ void Joint::transmit(int side) {
       put(side, {Item::Kind::message, std::move(message), {}, {}, false});
       if (before >= kDrainedBelowBytes && sender.waiting_bytes < kDrainedBelowBytes && here(side) &&
           sender.handler != nullptr)
-        sender.host->enter(sender.life,
-                           [&sender] { sender.handler->on_drained(*sender.channel); });
+        sender.host->enter(sender.life, [&sender] { sender.handler->on_drained(*sender.channel); });
       transmit(side);
     });
     return;
@@ -75,11 +74,9 @@ void Joint::put(int side, Item item) {
   End& end = ends_[side];
   if (!end.channel) return;
   end.under_way.push_back(std::move(item));
-  const TimePoint soonest =
-      wires_.events_.now() + wires_.delay(*end.host, *ends_[1 - side].host);
+  const TimePoint soonest = wires_.events_.now() + wires_.delay(*end.host, *ends_[1 - side].host);
   end.last_arrival = std::max(end.last_arrival, soonest);
-  wires_.events_.at(end.last_arrival,
-                    [keep = end.channel, this, side] { arrive(side); });
+  wires_.events_.at(end.last_arrival, [keep = end.channel, this, side] { arrive(side); });
 }
 
 void Joint::arrive(int side) {
@@ -114,10 +111,11 @@ void Joint::arrive(int side) {
   if (item.kind == Item::Kind::message) {
     wires_.trace_.note(static_cast<std::uint64_t>(item.message.type), id_ * 2 + side,
                        item.message.bytes().size());
-    if (wires_.tap_ != nullptr && !wires_.tap_->arriving(*receiver.channel, *sender.host,
-                                                         *receiver.host, item.message))
+    if (wires_.tap_ != nullptr &&
+        !wires_.tap_->arriving(*receiver.channel, *sender.host, *receiver.host, item.message))
       return;
   }
+  if (item.message.type == wire::Type::welcome) welcomed_ = true;
   receiver.host->enter(receiver.life, [&] {
     if (receiver.handler == nullptr) return;
     if (item.kind == Item::Kind::message)

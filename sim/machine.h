@@ -31,6 +31,11 @@ class Product {
   virtual ~Product() = default;
   virtual void stop(const std::string& why) = 0;
   virtual void reload(const NodeSettings& settings) { static_cast<void>(settings); }
+  /// A call of the API, as an administrator. Answered with the HTTP status, later or never.
+  virtual void call(const std::string& method, const std::string& target,
+                    std::function<void(unsigned)> done) {
+    static_cast<void>(method), static_cast<void>(target), static_cast<void>(done);
+  }
 };
 
 /// A computer with one node on it: a disk, a clock, and a process that is started, stopped, killed

@@ -202,8 +202,8 @@ void Oracle::on_remove(std::size_t machine, const std::string& path) {
     const Node& node = nodes_[copy.batch.stream.node];
     if (elsewhere || !made->promised || may_be_forgotten(copy.batch, *made)) continue;
     if (node.excuses.contains(Excuse::rot) || node.excuses.contains(Excuse::small_disk)) continue;
-    breaks("D3", fmt::format("{} deletes {}, which no server has settled", node.label,
-                             text(copy.batch)));
+    breaks("D3",
+           fmt::format("{} deletes {}, which no server has settled", node.label, text(copy.batch)));
   }
 }
 
@@ -228,8 +228,8 @@ void Oracle::on_applied(const BatchName& batch, const Digest& hash, const Digest
   ever_applied_payloads_.insert(payload);
   if (refused) {
     if (!node->second.removed)
-      breaks("D11", fmt::format("{} is refused for good, and nothing is wrong with it",
-                                text(batch)));
+      breaks("D11",
+             fmt::format("{} is refused for good, and nothing is wrong with it", text(batch)));
     return;
   }
   if (node->second.removed) coverage_.count("applied of a node that is removed meanwhile");
@@ -322,8 +322,8 @@ void Oracle::check_current(const NodeId& node, const Current& current) {
     for (const auto& [name, numbers] : ties[state ? 1 : 0]) {
       const auto found = shown.find(name);
       if (found != shown.end() && numbers.contains(found->second)) continue;
-      breaks("D4", fmt::format("{} {} of {} is {}, and the newest is {}", state ? "entity" : "value",
-                               name, nodes_[node].label,
+      breaks("D4", fmt::format("{} {} of {} is {}, and the newest is {}",
+                               state ? "entity" : "value", name, nodes_[node].label,
                                found == shown.end() ? "not there" : std::to_string(found->second),
                                *numbers.rbegin()));
       return;

@@ -15,8 +15,8 @@ namespace postern::sim {
 
 /// What somebody observed, as the oracle's own key for it.
 struct Record {
-  bool state = false;  // of an entity; else a measurement
-  std::string name;    // which entity, which measurement
+  bool state = false;        // of an entity; else a measurement
+  std::string name;          // which entity, which measurement
   std::uint64_t number = 0;  // unique in the run
 };
 
@@ -26,9 +26,9 @@ struct BatchName {
   auto operator<=>(const BatchName&) const = default;
 };
 
-/// Knows what must be true of a run, from what it saw itself: what was observed, what stood on whose
-/// disk and when, what went over the wires, what the store was told. It shares no code with the
-/// product's decisions; it reads batches by the offsets of docs/formats/batch.md.
+/// Knows what must be true of a run, from what it saw itself: what was observed, what stood on
+/// whose disk and when, what went over the wires, what the store was told. It shares no code with
+/// the product's decisions; it reads batches by the offsets of docs/formats/batch.md.
 class Oracle {
  public:
   struct Broken {
@@ -42,6 +42,7 @@ class Oracle {
   /// Why something of its own may be gone: damage that was done to its folder.
   enum class Excuse { rot, set_back, small_disk };
   void meet(std::size_t machine, const NodeId& node, const std::string& label, bool server);
+  void meet_clone(std::size_t machine, const NodeId& node) { node_of_machine_[machine] = node; }
   void excuse(const NodeId& node, Excuse excuse) { nodes_[node].excuses.insert(excuse); }
   /// Its keys are in wrong hands: what it says of itself is nobody's promise.
   void captured(const NodeId& node) { nodes_[node].captured = true; }

@@ -7,6 +7,7 @@ namespace postern::sim {
 namespace {
 
 constexpr Duration kQuietTimeMax = std::chrono::minutes(40);
+constexpr Duration kRest = std::chrono::minutes(3);  // for what nothing waits for
 constexpr Duration kLookEvery = std::chrono::seconds(20);
 
 /// Tells the oracle what origins send of their own; the captured gateway sits behind it.
@@ -29,7 +30,8 @@ class Tap final : public WireTap {
 
 class Run {
  public:
-  Run(std::uint64_t seed, const Options& options, Certificates& certificates, Trace& trace, Coverage& coverage)
+  Run(std::uint64_t seed, const Options& options, Certificates& certificates, Trace& trace,
+      Coverage& coverage)
       : options_(options),
         random_(seed),
         trace_(trace),
@@ -47,9 +49,10 @@ class Run {
     const TimePoint start = events_.now();
     for (std::size_t i = 0; i < group_.size(); ++i) {
       Machine& machine = group_.machine(i);
-      events_.after(std::chrono::milliseconds(random_.below(3000)), [&machine] { machine.start(); });
+      events_.after(std::chrono::milliseconds(random_.below(3000)),
+                    [&machine] { machine.start(); });
     }
-    const Duration busy = std::chrono::seconds(60 + random_.below(240));
+    const Duration busy = std::chrono::seconds(40 + random_.below(200));
     if (options_.faults) faults_.plan(start + busy, options_.only);
     until(start + busy);
     samples_.stop();
@@ -76,12 +79,17 @@ class Run {
     const TimePoint end = events_.now() + kQuietTimeMax;
     while (events_.now() < end && !oracle_.broken()) {
       until(events_.now() + kLookEvery);
-      if (oracle_.all_delivered()) return;
+      const bool rested = faults_.removed().empty() || events_.now() > end - kQuietTimeMax + kRest;
+      if (rested && oracle_.all_delivered()) return;
     }
   }
 
   void check() {
     oracle_.check_delivery();
+    for (const auto& joint : wires_.joints())
+      if (joint->attached() && faults_.removed().contains(joint->host(0).index()))
+        oracle_.breaks("T2", fmt::format("{} was removed and is still attached to {}",
+                                         joint->host(0).label(), joint->host(1).label()));
     for (std::size_t i = 0; i < group_.size() && !oracle_.broken(); ++i)
       if (!group_.is_server(i))
         oracle_.check_current(group_.machine(i).node(), group_.current(group_.machine(i).node()));
@@ -116,7 +124,8 @@ bool take_only(std::string_view name, Options& options) {
   return false;
 }
 
-Outcome run(std::uint64_t seed, const Options& options, Certificates& certificates, Trace& trace, Coverage& coverage) {
+Outcome run(std::uint64_t seed, const Options& options, Certificates& certificates, Trace& trace,
+            Coverage& coverage) {
   seed_keys(seed ^ 0x6b657973);
   Run run(seed, options, certificates, trace, coverage);
   return run.outcome();

@@ -28,6 +28,7 @@ struct Options {
 bool take_only(std::string_view name, Options& options);
 
 /// One group, from its first start to the last check, all of it decided by the seed.
-Outcome run(std::uint64_t seed, const Options& options, Certificates& certificates, Trace& trace, Coverage& coverage);
+Outcome run(std::uint64_t seed, const Options& options, Certificates& certificates, Trace& trace,
+            Coverage& coverage);
 
 }  // namespace postern::sim

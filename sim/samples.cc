@@ -46,10 +46,12 @@ node::Sampler::Sample Samples::take(const NodeId& node, WallTime now) {
 
 class SimSamplers::OneSampler final : public node::Sampler {
  public:
-  OneSampler(Samples& samples, Loop& core, const NodeId& node, Duration interval, Done done)
+  OneSampler(Samples& samples, Loop& core, const NodeId& node, bool often, Duration interval,
+             Done done)
       : samples_(samples),
         core_(core),
         node_(node),
+        often_(often),
         interval_(interval),
         done_(std::move(done)),
         timer_(core.after(Duration(0), [this] { sample(); })) {}
@@ -58,6 +60,7 @@ class SimSamplers::OneSampler final : public node::Sampler {
  private:
   void sample() {
     timer_ = core_.after(interval_, [this] { sample(); });
+    if (!often_ && samples_.skips()) return;
     Sample taken = samples_.take(node_, core_.clock().wall());
     if (!taken.metrics.empty()) done_(std::move(taken));
   }
@@ -65,6 +68,7 @@ class SimSamplers::OneSampler final : public node::Sampler {
   Samples& samples_;
   Loop& core_;
   const NodeId node_;
+  const bool often_;
   Duration interval_;
   Done done_;
   Loop::Timer timer_;
@@ -73,7 +77,8 @@ class SimSamplers::OneSampler final : public node::Sampler {
 std::unique_ptr<node::Sampler> SimSamplers::start(Loop& core, const Log&, const node::Self& self,
                                                   Duration interval, node::Sampler::OwnHealth,
                                                   node::Sampler::Done done) {
-  return std::make_unique<OneSampler>(samples_, core, self.id, interval, std::move(done));
+  return std::make_unique<OneSampler>(samples_, core, self.id, self.role == node::Role::agent,
+                                      interval, std::move(done));
 }
 
 }  // namespace postern::sim

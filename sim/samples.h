@@ -15,6 +15,8 @@ class Samples {
 
   /// One round. Registers with the oracle what it hands out.
   node::Sampler::Sample take(const NodeId& node, WallTime now);
+  /// Gateways and servers say little of themselves: the agents' batches are what a run is about.
+  bool skips() { return stopped_ || random_.below(4) != 0; }
   std::uint64_t taken() const { return last_number_; }
   /// Nobody observes anything from here on.
   void stop() { stopped_ = true; }

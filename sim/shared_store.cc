@@ -9,10 +9,8 @@ Result<std::vector<store::Outcome>> SharedStore::apply(std::span<const store::Ap
     const store::Apply& batch = batches[i];
     if ((*outcomes)[i] != store::Outcome::applied) continue;
     const auto kind = batch.header.kind;
-    const bool observed =
-        kind == wire::PayloadKind::metrics || kind == wire::PayloadKind::logs;
-    const bool refused =
-        observed && batch.effects.values.empty() && batch.effects.entities.empty();
+    const bool observed = kind == wire::PayloadKind::metrics || kind == wire::PayloadKind::logs;
+    const bool refused = observed && batch.effects.values.empty() && batch.effects.entities.empty();
     oracle_.on_applied({batch.header.stream, batch.header.sequence}, batch.hash,
                        batch.header.payload_hash, kind, refused);
     if (batch.effects.gap) oracle_.on_gap(batch.header.stream.node, *batch.effects.gap);

@@ -7,8 +7,8 @@
 
 namespace postern::sim {
 
-/// One server's connection to the store that all servers of the run share; tells the oracle what was
-/// committed. It holds no state: it ends with its server, the store stays.
+/// One server's connection to the store that all servers of the run share; tells the oracle what
+/// was committed. It holds no state: it ends with its server, the store stays.
 class SharedStore final : public store::Store {
  public:
   SharedStore(store::Store& store, Oracle& oracle) : store_(store), oracle_(oracle) {}

@@ -11,10 +11,11 @@
 
 namespace postern::sim {
 
-/// What happened in a run: a digest over all of it, and, only when somebody wants to read it, lines.
+/// What happened in a run: a digest over all of it, and, only when somebody wants to read it,
+/// lines.
 ///
-/// The digest takes numbers that do not depend on machine or compiler. Lines cost much more than the
-/// run itself, so a run that fails is run again with them.
+/// The digest takes numbers that do not depend on machine or compiler. Lines cost much more than
+/// the run itself, so a run that fails is run again with them.
 class Trace {
  public:
   enum class Wanted { digest, last_lines, all_lines };

@@ -170,25 +170,26 @@ void Wires::dial(Host& from, std::shared_ptr<bool> alive, DialRequest request,
                  std::function<void(const DialResult&)> done) {
   const std::uint64_t life = from.life();
   // Up to the moment when the other side's kernel answers.
-  events_.after(Duration(std::chrono::microseconds(100 + random_.below(1000))), [this, &from, life,
-                                                                                 alive, request,
-                                                                                 done] {
-    const auto tell = [&](Duration in, const char* words) {
-      events_.after(in, [&from, life, alive, done, text = fmt::format("connect to {}: {}",
-                                                                      request.host, words)] {
-        from.enter(life, [&] {
-          if (*alive) done(std::unexpected(DialFailure{DialFailure::Stage::connect, text, {}, {}}));
-        });
+  events_.after(
+      Duration(std::chrono::microseconds(100 + random_.below(1000))),
+      [this, &from, life, alive, request, done] {
+        const auto tell = [&](Duration in, const char* words) {
+          events_.after(in, [&from, life, alive, done,
+                             text = fmt::format("connect to {}: {}", request.host, words)] {
+            from.enter(life, [&] {
+              if (*alive)
+                done(std::unexpected(DialFailure{DialFailure::Stage::connect, text, {}, {}}));
+            });
+          });
+        };
+        if (from.life() != life || !*alive) return;
+        const auto port = ports_.find(request.host);
+        if (port == ports_.end()) return tell(std::chrono::milliseconds(1), "connection refused");
+        Host& to = port->second->host();
+        if (link(from, to).down || !to.powered()) return tell(kDialTimeMax, "timed out");
+        if (!to.running()) return tell(delay(from, to), "connection refused");
+        connect(from, *port->second, alive, request, done);
       });
-    };
-    if (from.life() != life || !*alive) return;
-    const auto port = ports_.find(request.host);
-    if (port == ports_.end()) return tell(std::chrono::milliseconds(1), "connection refused");
-    Host& to = port->second->host();
-    if (link(from, to).down || !to.powered()) return tell(kDialTimeMax, "timed out");
-    if (!to.running()) return tell(delay(from, to), "connection refused");
-    connect(from, *port->second, alive, request, done);
-  });
 }
 
 void Wires::connect(Host& from, HostPort& port, const std::shared_ptr<bool>& alive,
@@ -239,8 +240,12 @@ void Wires::connect(Host& from, HostPort& port, const std::shared_ptr<bool>& ali
       if (!*alive) {
         dialled->close("forgotten");
       } else if (dialler_objects) {
-        const RefusalNotice notice{refusal_of(dialler_objects->reason), dialler_objects->words,
-                                   request.tls->now(), {}, request.tls->name(), true};
+        const RefusalNotice notice{refusal_of(dialler_objects->reason),
+                                   dialler_objects->words,
+                                   request.tls->now(),
+                                   {},
+                                   request.tls->name(),
+                                   true};
         coverage_.count("dialler refuses a certificate");
         done(std::unexpected(DialFailure{DialFailure::Stage::refused, dialler_objects->words,
                                          notice, dialled->peer().chain}));
@@ -251,8 +256,8 @@ void Wires::connect(Host& from, HostPort& port, const std::shared_ptr<bool>& ali
     if (dialler_objects) joint->cut("the dialler refused the certificate");
     if (!acceptor_objects || dialler_objects) return;
     coverage_.count("acceptor refuses a certificate");
-    const RefusalNotice notice{refusal_of(acceptor_objects->reason), acceptor_objects->words, {},
-                               {}, "", false};
+    const RefusalNotice notice{
+        refusal_of(acceptor_objects->reason), acceptor_objects->words, {}, {}, "", false};
     joint->put(1, {Joint::Item::Kind::refused, {}, notice, {}, false});
     joint->ends_[1].gone = true;
   });

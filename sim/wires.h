@@ -56,6 +56,8 @@ class Joint {
 
   const Host& host(int side) const { return *ends_[side].host; }
   bool open() const { return !ends_[0].gone || !ends_[1].gone; }
+  /// Both ends believe in it, and the acceptor has welcomed the dialler.
+  bool attached() const { return welcomed_ && !ends_[0].gone && !ends_[1].gone; }
   std::uint64_t id() const { return id_; }
   /// Puts a message on the way as if `side` had sent it; for captured gateways.
   void inject(int side, wire::Message message);
@@ -102,6 +104,7 @@ class Joint {
   Wires& wires_;
   const std::uint64_t id_;
   End ends_[2];
+  bool welcomed_ = false;
 };
 
 /// The network between all machines.
