@@ -89,10 +89,12 @@ void Faults::happen(Kind kind) {
       return anybody().crash(Machine::End::killed);
     case Kind::power:
       return anybody().crash(Machine::End::power_lost);
-    case Kind::crash_in_io:
-      return node().crash_at_call(1 + random.below(40), random.below(2) == 0
-                                                            ? Machine::End::killed
-                                                            : Machine::End::power_lost);
+    case Kind::crash_in_io: {
+      Machine& machine = node();
+      const std::uint64_t nth = 1 + random.below(40);
+      const bool killed = random.below(2) == 0;
+      return machine.crash_at_call(nth, killed ? Machine::End::killed : Machine::End::power_lost);
+    }
     case Kind::restart: {
       Machine& machine = anybody();
       machine.stop("an administrator restarts it");
@@ -114,8 +116,10 @@ void Faults::happen(Kind kind) {
         joint->cut_one_side(static_cast<int>(random.below(2)), "no route to host");
       return;
     case Kind::stall:
-      if (const auto joint = any_joint())
-        joint->stall_from(static_cast<int>(random.below(2)), surface_.events.now() + up_to(60));
+      if (const auto joint = any_joint()) {
+        const int side = static_cast<int>(random.below(2));
+        joint->stall_from(side, surface_.events.now() + up_to(60));
+      }
       return;
     case Kind::link_down:
       if (Link* const link = any_link()) {
@@ -132,10 +136,10 @@ void Faults::happen(Kind kind) {
       return;
     case Kind::disk_error: {
       Machine& machine = node();
-      const bool stays = random.below(2) == 0;
-      machine.disk().fake().fail_at(
-          1 + random.below(30), stays ? FakeDisk::Failing::from_then_on : FakeDisk::Failing::once,
-          random.below(4) == 0 ? Errc::exhausted : Errc::unavailable);
+      const auto how =
+          random.below(2) == 0 ? FakeDisk::Failing::from_then_on : FakeDisk::Failing::once;
+      const Errc code = random.below(4) == 0 ? Errc::exhausted : Errc::unavailable;
+      machine.disk().fake().fail_at(1 + random.below(30), how, code);
       surface_.events.after(up_to(60), [&machine] { machine.heal(); });
       return;
     }
