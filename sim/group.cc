@@ -150,9 +150,6 @@ Group::~Group() {
 
 void Group::make_store(const PrivateKey& root, const std::vector<PrivateKey>& delegates,
                        const std::vector<Keys>& nodes) {
-  auto opened = store::open_sqlite(":memory:");
-  must(opened, "a store in memory");
-  store_ = std::move(*opened);
   const WallTime start = MachineClock::kStart;
   for (std::size_t i = 0; i < shape_.servers; ++i) {
     const NodeId id = nodes[i].identity.node_id();
@@ -164,7 +161,7 @@ void Group::make_store(const PrivateKey& root, const std::vector<PrivateKey>& de
     stored.generation = 1;
     stored.number = i + 1;
     stored.document = to_bytes(std::string_view(document));
-    must(store_->save_document(stored), "a delegation is kept");
+    must(store_.save_document(stored), "a delegation is kept");
   }
   const Log quiet(Level::error, [](Level, std::string_view) {});
   const MachineClock clock(surface_.events);
@@ -179,7 +176,7 @@ void Group::make_store(const PrivateKey& root, const std::vector<PrivateKey>& de
                         root.public_key().fingerprint(),
                         1,
                         0};
-  Registry registry(*store_, quiet, clock, self, delegate, ServerSettings::AgentPolicy::pending);
+  Registry registry(store_, quiet, clock, self, delegate, ServerSettings::AgentPolicy::pending);
   must(registry.load(), "a new registry");
   for (std::size_t i = 0; i < nodes.size(); ++i) {
     store::Node node;
@@ -191,7 +188,7 @@ void Group::make_store(const PrivateKey& root, const std::vector<PrivateKey>& de
                                 : store::Role::agent;
     node.standing = is_server(i) ? store::Standing::approved : store::Standing::pending;
     node.decided = start;
-    auto saved = store_->save_node(node, std::nullopt, {});
+    auto saved = store_.save_node(node, std::nullopt, {});
     must(saved, "a node is known");
     if (!is_server(i)) must(registry.approve_pending(*saved, {}, "the simulation"), "approved");
   }
@@ -257,7 +254,7 @@ Result<std::unique_ptr<Product>> Group::open(std::size_t index, node::Surroundin
   settings.listen = {machines_[index]->label(), kPort};
   settings.interval = shape_.interval;
   return wrapped<ServerProduct>(Server::open(
-      around, std::move(settings), std::make_unique<SharedStore>(*store_, surface_.oracle)));
+      around, std::move(settings), std::make_unique<SharedStore>(store_, surface_.oracle)));
 }
 
 void Group::set_parents(std::size_t index, std::vector<std::string> labels) {
@@ -269,8 +266,8 @@ void Group::set_parents(std::size_t index, std::vector<std::string> labels) {
 
 Oracle::Current Group::current(const NodeId& node) {
   Oracle::Current current;
-  auto values = store_->latest(node);
-  auto entities = store_->entities(node);
+  auto values = store_.latest(node);
+  auto entities = store_.entities(node);
   must(values, "latest values");
   must(entities, "entities");
   for (const store::LatestValue& value : *values)

@@ -11,6 +11,7 @@
 #include "sim/certificates.h"
 #include "sim/machine.h"
 #include "sim/shared_store.h"
+#include "store/memory.h"
 
 namespace postern::sim {
 
@@ -47,7 +48,7 @@ class Group {
   const PrivateKey& key_of_capturable() const { return *key_of_capturable_; }
   std::vector<NodeId> node_ids() const;
 
-  store::Store& store() { return *store_; }
+  store::MemoryStore& store() { return store_; }
   /// The parents of a node in another order, as an administrator changes them.
   void set_parents(std::size_t index, std::vector<std::string> labels);
 
@@ -74,7 +75,7 @@ class Group {
   Shape shape_;
   std::size_t capturable_ = 0;  // of the gateways
   std::optional<PrivateKey> key_of_capturable_;
-  std::unique_ptr<store::Store> store_;
+  store::MemoryStore store_;
   std::vector<std::unique_ptr<Machine>> machines_;
 };
 

@@ -8,11 +8,9 @@ Result<std::vector<store::Outcome>> SharedStore::apply(std::span<const store::Ap
   for (std::size_t i = 0; i < batches.size(); ++i) {
     const store::Apply& batch = batches[i];
     if ((*outcomes)[i] != store::Outcome::applied) continue;
-    const auto kind = batch.header.kind;
-    const bool observed = kind == wire::PayloadKind::metrics || kind == wire::PayloadKind::logs;
-    const bool refused = observed && batch.effects.values.empty() && batch.effects.entities.empty();
     oracle_.on_applied({batch.header.stream, batch.header.sequence}, batch.hash,
-                       batch.header.payload_hash, kind, refused);
+                       batch.header.payload_hash, batch.header.kind,
+                       !batch.effects.refused.empty());
     if (batch.effects.gap) oracle_.on_gap(batch.header.stream.node, *batch.effects.gap);
   }
   return outcomes;

@@ -29,6 +29,24 @@ class SharedStore final : public store::Store {
                                                     std::size_t limit) override {
     return store_.archive(node, limit);
   }
+  Result<std::vector<store::Hole>> holes(std::size_t limit) override { return store_.holes(limit); }
+  Result<std::vector<store::Loss>> losses(const LossFilter& filter) override {
+    return store_.losses(filter);
+  }
+  Result<> note_loss(const store::Loss& notice) override { return store_.note_loss(notice); }
+  Result<> close_streams(const NodeId& node, WallTime now) override {
+    return store_.close_streams(node, now);
+  }
+  Result<store::Alert> raise_alert(const store::Alert& alert) override {
+    return store_.raise_alert(alert);
+  }
+  Result<bool> close_alert(std::string_view cause, WallTime now) override {
+    return store_.close_alert(cause, now);
+  }
+  Result<std::vector<store::Alert>> alerts(bool open_only, std::size_t limit) override {
+    return store_.alerts(open_only, limit);
+  }
+  Result<std::optional<store::TraceRow>> trace(ByteView id) override { return store_.trace(id); }
   Result<std::size_t> trim_archive(WallTime older_than, std::uint64_t bytes_max,
                                    std::size_t limit) override {
     return store_.trim_archive(older_than, bytes_max, limit);
@@ -74,6 +92,9 @@ class SharedStore final : public store::Store {
     return store_.audit_log(limit);
   }
   Result<std::uint32_t> generation() override { return store_.generation(); }
+  Result<std::uint32_t> raise_generation(std::uint32_t at_least) override {
+    return store_.raise_generation(at_least);
+  }
   Result<std::optional<std::string>> setting(std::string_view key) override {
     return store_.setting(key);
   }
