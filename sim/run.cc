@@ -1,0 +1,134 @@
+#include "sim/run.h"
+
+#include "sim/fake_key.h"
+#include "sim/group.h"
+
+namespace postern::sim {
+namespace {
+
+constexpr Duration kQuietTimeMax = std::chrono::minutes(40);
+constexpr Duration kRest = std::chrono::minutes(3);  // for what nothing waits for
+constexpr Duration kLookEvery = std::chrono::seconds(20);
+
+/// Tells the oracle what origins send of their own; the captured gateway sits behind it.
+class Tap final : public WireTap {
+ public:
+  explicit Tap(Oracle& oracle) : oracle_(oracle) {}
+  void set_captured(Captured* captured) { captured_ = captured; }
+  bool leaving(Channel& channel, const Host& from, const Host&, wire::Message& message) override {
+    if (message.type == wire::Type::batch) oracle_.on_batch_sent(from.index(), message.bytes());
+    return captured_ == nullptr || !captured_->has(from) || captured_->leaving(channel, message);
+  }
+  bool arriving(Channel& channel, const Host&, const Host& to, wire::Message& message) override {
+    return captured_ == nullptr || !captured_->has(to) || captured_->arriving(channel, message);
+  }
+
+ private:
+  Oracle& oracle_;
+  Captured* captured_ = nullptr;
+};
+
+class Run {
+ public:
+  Run(std::uint64_t seed, const Options& options, Certificates& certificates, Trace& trace,
+      Coverage& coverage)
+      : options_(options),
+        random_(seed),
+        trace_(trace),
+        wires_(events_, random_, trace, coverage),
+        oracle_(trace, coverage),
+        samples_(oracle_, random_),
+        surface_{events_, random_, wires_, oracle_, samples_, trace, coverage},
+        group_(surface_, certificates, draw_shape(random_)),
+        faults_(surface_, group_) {
+    tap_.set_captured(&faults_.captured());
+    wires_.set_tap(&tap_);
+  }
+
+  Outcome outcome() {
+    const TimePoint start = events_.now();
+    for (std::size_t i = 0; i < group_.size(); ++i) {
+      Machine& machine = group_.machine(i);
+      events_.after(std::chrono::milliseconds(random_.below(3000)),
+                    [&machine] { machine.start(); });
+    }
+    const Duration busy = std::chrono::seconds(40 + random_.below(200));
+    if (options_.faults) faults_.plan(start + busy, options_.only);
+    until(start + busy);
+    samples_.stop();
+    faults_.repair();
+    if (!oracle_.broken()) quiet();
+    if (!oracle_.broken()) check();
+    Outcome outcome;
+    outcome.broken = oracle_.broken();
+    outcome.digest = trace_.digest();
+    outcome.events = events_.done();
+    outcome.promised = oracle_.promised();
+    outcome.virtual_time = events_.now() - start;
+    return outcome;
+  }
+
+ private:
+  void until(TimePoint end) {
+    while (!oracle_.broken() && events_.step(end)) {
+    }
+  }
+
+  /// Everything works again: what was promised has to arrive, in bounded time.
+  void quiet() {
+    const TimePoint end = events_.now() + kQuietTimeMax;
+    while (events_.now() < end && !oracle_.broken()) {
+      until(events_.now() + kLookEvery);
+      const bool rested = faults_.removed().empty() || events_.now() > end - kQuietTimeMax + kRest;
+      if (rested && oracle_.all_delivered()) return;
+    }
+  }
+
+  void check() {
+    oracle_.check_delivery();
+    for (const auto& joint : wires_.joints())
+      if (joint->attached() && faults_.removed().contains(joint->host(0).index()))
+        oracle_.breaks("T2", fmt::format("{} was removed and is still attached to {}",
+                                         joint->host(0).label(), joint->host(1).label()));
+    for (std::size_t i = 0; i < group_.size() && !oracle_.broken(); ++i)
+      if (!group_.is_server(i))
+        oracle_.check_current(group_.machine(i).node(), group_.current(group_.machine(i).node()));
+  }
+
+  const Options& options_;
+  Events events_;
+  SeededRandom random_;
+  Trace& trace_;
+  Wires wires_;
+  Oracle oracle_;
+  Samples samples_;
+  Surface surface_;
+  Tap tap_{oracle_};
+  Group group_;
+  Faults faults_;
+};
+
+}  // namespace
+
+bool take_only(std::string_view name, Options& options) {
+  if (name == "none") {
+    options.faults = false;
+    return true;
+  }
+  for (std::size_t i = 0; i < static_cast<std::size_t>(Faults::Kind::count_); ++i) {
+    const auto kind = static_cast<Faults::Kind>(i);
+    if (!Faults::name_of(kind).ends_with(name)) continue;
+    options.only.push_back(kind);
+    return true;
+  }
+  return false;
+}
+
+Outcome run(std::uint64_t seed, const Options& options, Certificates& certificates, Trace& trace,
+            Coverage& coverage) {
+  seed_keys(seed ^ 0x6b657973);
+  Run run(seed, options, certificates, trace, coverage);
+  return run.outcome();
+}
+
+}  // namespace postern::sim
