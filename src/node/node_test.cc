@@ -199,11 +199,16 @@ TEST_F(SettledTest, AnUnknownDelegationReleasesNothing) {
   EXPECT_EQ(settled_, 0);
 }
 
-TEST_F(SettledTest, AnotherHashReleasesNothing) {
-  auto coverage = up_to(metric());
+TEST_F(SettledTest, AnotherHashReleasesNothingAndShowsThatTheFolderWasSetBack) {  // rule D1
+  const TestParent::Batch batch = metric();
+  auto coverage = up_to(batch);
   coverage.intervals[0].hash = sha256(as_bytes("another batch"));
-  EXPECT_EQ(held_after(group_.settled(coverage)), held_);
+  held_after(group_.settled(coverage));
   EXPECT_EQ(node_->relay().counts().mismatches, 1u);
+  until([&] { return metric().header.stream.epoch.ordinal == 2; }, "the batch in a new epoch");
+  EXPECT_EQ(metric().header.payload_hash, batch.header.payload_hash);
+  const auto opening = parent_.batches_of(Lane::state).back()->header;
+  EXPECT_EQ(opening.stream.epoch, metric().header.stream.epoch);
 }
 
 TEST_F(SettledTest, GarbageReleasesNothingAndHarmsNobody) {
