@@ -13,6 +13,7 @@ using node::Refusal;
 
 constexpr std::size_t kHeadBytesMax = 8u << 10;
 constexpr std::size_t kPresenceBytesMax = 4u << 10;
+constexpr std::size_t kConfirmBytesMax = 256;
 constexpr Duration kRequestWaitMax = std::chrono::seconds(10);
 
 std::string bytes_of(const google::protobuf::MessageLite& message) {
@@ -501,14 +502,19 @@ void Gateway::on_request(node::Child& child, wire::pb::Request request) {
   const std::uint64_t childs_id = request.id();
   const std::uint64_t channel = child.channel_id();
   wire::pb::Admission admission;
-  if (child.who().role != node::Role::gateway || request.kind() != 1 ||
-      !admission.ParseFromString(request.body()) ||
-      admission.path_size() >= static_cast<int>(wire::kStampsMax)) {
+  const bool confirms =
+      request.kind() == node::kConfirmRequest && request.body().size() <= kConfirmBytesMax;
+  const bool admits = request.kind() == 1 && child.who().role == node::Role::gateway &&
+                      admission.ParseFromString(request.body()) &&
+                      admission.path_size() < static_cast<int>(wire::kStampsMax);
+  if (!confirms && !admits) {
     log_.debug("a request of kind {} from {} is not passed on", request.kind(), child.who().name);
     return;
   }
-  *admission.add_path() = hop_of(child.who());
-  request.set_body(bytes_of(admission));
+  if (admits) {
+    *admission.add_path() = hop_of(child.who());
+    request.set_body(bytes_of(admission));
+  }
   const bool sent =
       send_request(std::move(request), [this, childs_id, channel](const wire::pb::Reply& reply) {
         if (node::Child* asker = children_->by_channel(channel)) {
@@ -517,7 +523,7 @@ void Gateway::on_request(node::Child& child, wire::pb::Request request) {
           asker->send(message_of(wire::Type::reply, down));
         }
       });
-  if (sent) return;
+  if (sent || confirms) return;
   wire::pb::Reply reply;
   reply.set_id(childs_id);
   reply.mutable_refused()->set_reason(static_cast<std::uint32_t>(wire::Refusal::busy));

@@ -37,6 +37,11 @@ class Children::Session final : public ChannelHandler, public Child {
     const auto found = highest_.find(stream);
     return found == highest_.end() ? std::nullopt : std::optional(found->second);
   }
+  std::vector<wire::StreamKey> offered() const override {
+    std::vector<wire::StreamKey> all;
+    for (const auto& [stream, sequence] : highest_) all.push_back(stream);
+    return all;
+  }
   void answer(const wire::StreamKey& stream, std::uint64_t sequence, const Digest& hash,
               std::uint32_t verdict, const std::string& words,
               std::chrono::milliseconds retry_after, ByteView evidence) override;

@@ -39,6 +39,8 @@ class Child {
   virtual void wants(wire::Lane lane) = 0;
   /// The highest number of the stream that this child offered or sent here.
   virtual std::optional<std::uint64_t> highest(const wire::StreamKey& stream) const = 0;
+  /// All that it offered or sent here.
+  virtual std::vector<wire::StreamKey> offered() const = 0;
   virtual void answer(const wire::StreamKey& stream, std::uint64_t sequence, const Digest& hash,
                       std::uint32_t verdict, const std::string& words,
                       std::chrono::milliseconds retry_after, ByteView evidence = {}) = 0;

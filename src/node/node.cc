@@ -222,6 +222,7 @@ void Node::beat() {
   beat_timer_ =
       core_.after(std::min(settings_.interval, uplink_.head_interval()), [this] { beat(); });
   uplink_.send(head());
+  confirm_older_epochs();
   spool_->release(relay_.trim_tails(core_.now()));
   look_at_space();
 }

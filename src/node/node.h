@@ -26,7 +26,10 @@
 
 namespace postern::node {
 
-inline constexpr std::uint32_t kHoleRequest = 2, kTraceRequest = 3;  // channel.md#W52, W54
+inline constexpr std::uint32_t kHoleRequest = 2, kTraceRequest = 3,
+                               kConfirmRequest = 4;  // channel.md#W52, W54, W55
+/// Ids of requests that the node itself asks have this bit; those it passes on for others do not.
+inline constexpr std::uint64_t kOwnRequest = 1ull << 63;
 
 /// What a program gives to the node it runs: every door to the outside. All outlive it.
 struct Surroundings {
@@ -130,6 +133,7 @@ class Node final : Uplink::Owner, Origin::Holdings {
   void on_evidence(const wire::StreamKey& stream, ByteView evidence);
   void on_hole(const wire::StreamKey& stream, const wire::pb::HoleQuestion& hole);
   void on_trace(const wire::pb::TraceQuestion& trace);
+  void confirm_older_epochs();
   /// Does what the origin wants done; after anything it was told.
   void drive();
   void write_file(Bytes bytes);
@@ -161,6 +165,8 @@ class Node final : Uplink::Owner, Origin::Holdings {
 
   void on_stored(const wire::Message& message);
   void on_settled(const wire::Message& message);
+  void take_settled(SharedBytes message);
+  void on_confirmed(const wire::pb::Reply& reply);
   void on_answer(const wire::Message& message);
   void on_request(const wire::pb::Request& request);
   void take(const wire::pb::Signed& document);

@@ -184,6 +184,29 @@ void Node::on_trace(const wire::pb::TraceQuestion& trace) {
   if (origin_->on_trace(id, core_.now())) drive();
 }
 
+/// Asks for the newest batch that is held of every older epoch: of one that was set back we do not
+/// know how it ended, so the server's settled of it may name nothing that we have (W55).
+void Node::confirm_older_epochs() {
+  std::uint64_t id = kOwnRequest;
+  for (const wire::StreamKey& stream : relay_.streams()) {
+    if (stream.node != identity_.self.id || stream.epoch == origin_->epoch()) continue;
+    const auto held = relay_.held_ranges(stream);
+    const relay::Held* newest = held.empty() ? nullptr : relay_.copy_of(stream, held.back().last);
+    if (newest == nullptr) continue;
+    Writer key;
+    stream.write(key);
+    wire::pb::Confirm confirm;
+    confirm.set_stream(field_of(key.written()));
+    confirm.set_sequence(newest->sequence);
+    confirm.set_hash(field_of(newest->hash));
+    wire::pb::Request request;
+    request.set_id(++id);
+    request.set_kind(kConfirmRequest);
+    request.set_body(confirm.SerializeAsString());
+    uplink_.send(message_of(wire::Type::request, request));
+  }
+}
+
 // ---- Origin::Holdings
 
 std::vector<Origin::Range> Node::held(const wire::StreamKey& stream) const {

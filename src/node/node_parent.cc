@@ -78,7 +78,11 @@ void Node::on_parent_message(const wire::Message& message) {
     }
     case wire::Type::reply: {
       wire::pb::Reply reply;
-      if (parse(reply)) listener_.on_reply(reply);
+      if (!parse(reply)) return;
+      if ((reply.id() & kOwnRequest) != 0)
+        on_confirmed(reply);
+      else
+        listener_.on_reply(reply);
       return;
     }
     case wire::Type::path: {
@@ -103,8 +107,10 @@ void Node::on_stored(const wire::Message& message) {
     if (relay_.on_stored(coverage)) listener_.on_lost(coverage.stream);
 }
 
-void Node::on_settled(const wire::Message& message) {
-  auto view = wire::read_settled(message.bytes());
+void Node::on_settled(const wire::Message& message) { take_settled(message.body); }
+
+void Node::take_settled(SharedBytes message) {
+  auto view = wire::read_settled(*message);
   if (!view) {
     log_.warning("a settled from {} cannot be read: {}", uplink_.parent(), view.error().message);
     return;
@@ -115,7 +121,7 @@ void Node::on_settled(const wire::Message& message) {
     return;
   }
   const wire::StreamKey stream = view->settled.coverage.stream;
-  const auto verdict = relay_.on_settled(view->settled, message.body, core_.now());
+  const auto verdict = relay_.on_settled(view->settled, message, core_.now());
   if (verdict.rewound) {
     log_.warning(
         "the management server opened generation {}: what older ones settled counts no more",
@@ -131,8 +137,18 @@ void Node::on_settled(const wire::Message& message) {
   if (stream.node == identity_.self.id) on_set_back(view->settled.coverage);
   // One that says less than what is known may be a replay: it is neither kept nor passed on.
   if (!verdict.accepted) return;
-  spool_->note_settled(stream, message.body);
-  listener_.on_settled(stream, message.body);
+  spool_->note_settled(stream, message);
+  listener_.on_settled(stream, std::move(message));
+}
+
+/// What became of a batch of an older epoch (W55). Both answers are signed; nothing else counts.
+void Node::on_confirmed(const wire::pb::Reply& reply) {
+  wire::pb::ConfirmReply confirmed;
+  if (!confirmed.ParseFromString(reply.body())) return;
+  if (!confirmed.settled().empty())
+    take_settled(std::make_shared<const Bytes>(to_bytes(std::string_view(confirmed.settled()))));
+  if (confirmed.evidence().size() == wire::kBatchHeaderBytes)
+    on_evidence(origin_->stream(wire::Lane::state), as_bytes(confirmed.evidence()));
 }
 
 void Node::on_answer(const wire::Message& message) {

@@ -91,8 +91,7 @@ class HoleWatch {
 store::Alert hole_alert(const HoleWatch::Unexplained& hole, const std::optional<store::Node>& node,
                         WallTime now);
 
-/// The body of the question (channel.md#W52), to be signed over kHoleContext.
-inline constexpr std::string_view kHoleContext = "postern hole v1";
+/// The body of the question (channel.md#W52), to be signed over node::kHoleContext.
 wire::pb::HoleQuestion hole_question(const store::Hole& hole, std::uint32_t generation,
                                      WallTime now);
 

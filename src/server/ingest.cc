@@ -47,8 +47,8 @@ Ingested Ingest::take(std::vector<Arrived> batches) {
       case store::Outcome::equivocation:
         verdict.kind = Verdict::Kind::not_yet;
         verdict.words = "another batch of this number is known; both are kept";
-        log_.error("equivocation: two different batches {} of {}", verdict.sequence,
-                   verdict.stream.text());
+        verdict.evidence = evidence_against(apply[i]);
+        raise_equivocation(verdict, apply[i].arrived);
         break;
       case store::Outcome::too_many_holes:
         verdict.kind = Verdict::Kind::not_yet;
@@ -68,6 +68,13 @@ Ingested Ingest::take(std::vector<Arrived> batches) {
   }
   if (!outcomes && !apply.empty())
     log_.error("{} batches cannot be committed: {}", apply.size(), outcomes.error().message);
+  auto generation = store_.generation();
+  if (!generation) {
+    log_.error("the store's generation cannot be read, nothing is settled: {}",
+               generation.error().message);
+    return result;
+  }
+  result.generation = *generation;
   for (const wire::StreamKey& stream : streams) {
     auto coverage = store_.settled_coverage(stream);
     if (coverage)
@@ -83,7 +90,7 @@ std::optional<store::Apply> Ingest::examine(const Arrived& arrived, Verdict& ver
                                             const wire::Stamped& stamped,
                                             const wire::BatchView& batch) {
   const wire::BatchHeader& header = batch.header;
-  const Registry::Member* origin = registry_.member(header.stream.node);
+  const Registry::Member* origin = registry_.find_member(header.stream.node);
   if (origin == nullptr) {
     // The hop need not keep it for ever: the origin has its own, and may become a member yet.
     // Our own has no other copy: it comes back to us.
@@ -115,6 +122,41 @@ std::optional<store::Apply> Ingest::examine(const Arrived& arrived, Verdict& ver
   }
   if (verdict.kind == Verdict::Kind::refused_for_good) entry.effects.refused = verdict.words;
   return entry;
+}
+
+/// Header and signature of the batch we have under that number, or under the one before it, which
+/// the claimed one does not continue.
+Bytes Ingest::evidence_against(const store::Apply& claimed) {
+  for (const std::uint64_t sequence : {claimed.header.sequence, claimed.header.sequence - 1}) {
+    if (sequence == 0) continue;
+    const auto held = store_.archived(claimed.header.stream, sequence);
+    if (!held || !*held) continue;
+    const auto stamped = wire::read_stamped(*(*held)->message);
+    const auto batch = stamped ? wire::read_batch(stamped->body) : std::unexpected(stamped.error());
+    if (!batch) continue;
+    const Digest& other =
+        sequence == claimed.header.sequence ? claimed.hash : claimed.header.previous;
+    if (sha256(batch->signed_part) != other)
+      return to_bytes(stamped->body.first(wire::kBatchHeaderBytes));
+  }
+  return {};
+}
+
+void Ingest::raise_equivocation(const Verdict& verdict, WallTime arrived) {
+  const Registry::Member* origin = registry_.member(verdict.stream.node);
+  store::Alert alert;
+  alert.cause = "equivocation " + verdict.stream.text();
+  alert.severity = "critical";
+  alert.node = verdict.stream.node;
+  alert.words = fmt::format(
+      "{} has signed two different batches {} of {}: its state folder was set back or copied, or "
+      "its identity key is in other hands",
+      origin != nullptr ? origin->name : verdict.stream.node.hex(), verdict.sequence,
+      verdict.stream.text());
+  alert.raised = alert.last = arrived;
+  log_.error("equivocation: {}", alert.words);
+  if (auto raised = store_.raise_alert(alert); !raised)
+    log_.error("no alert is raised: {}", raised.error().message);
 }
 
 /// After the commit, and seldom: a node that sends nonsense must not fill log and audit list. Of a

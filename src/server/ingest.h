@@ -28,19 +28,21 @@ struct Verdict {
   std::size_t message_bytes = 0;
   Kind kind = Kind::applied;
   std::string words;
+  Bytes evidence;   // of an equivocation: header and signature of the batch we have (W32)
   SharedBytes own;  // the batch itself when it is our own: nobody else would send it again
 };
 
 struct Ingested {
   std::vector<Verdict> verdicts;          // one a batch, in order
   std::vector<wire::Coverage> coverages;  // what is settled now, of every stream concerned
+  std::uint32_t generation = 0;           // of the store that says so; 0: not known, say nothing
 };
 
 /// Verifies, decodes and applies batches: the end of their way. Blocking; belongs to the store
 /// thread. When it returns, the effects of everything `applied` are committed (rule D4).
 class Ingest {
  public:
-  Ingest(store::Store& store, const Registry& registry, const Log& log)
+  Ingest(store::Store& store, Registry& registry, const Log& log)
       : store_(store), registry_(registry), log_(log) {}
   Ingested take(std::vector<Arrived> batches);
 
@@ -49,11 +51,13 @@ class Ingest {
   /// nothing. `verdict` says which of these.
   std::optional<store::Apply> examine(const Arrived& arrived, Verdict& verdict,
                                       const wire::Stamped& stamped, const wire::BatchView& batch);
+  Bytes evidence_against(const store::Apply& claimed);
+  void raise_equivocation(const Verdict& verdict, WallTime arrived);
   void note_refused(const Verdict& verdict, WallTime arrived);
   std::string path_of(const wire::Stamped& stamped) const;
 
   store::Store& store_;
-  const Registry& registry_;
+  Registry& registry_;
   const Log& log_;
   struct Refused {
     WallTime time{};

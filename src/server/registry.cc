@@ -48,6 +48,33 @@ const Registry::Member* Registry::member(const NodeId& id) const {
   return found == members_.end() ? nullptr : &found->second;
 }
 
+const Registry::Member* Registry::find_member(const NodeId& id) {
+  if (const Member* known = member(id)) return known;
+  if (auto node = store_.node(id); node && *node) remember(**node);
+  return member(id);
+}
+
+Result<> Registry::refresh() {
+  auto lists = store_.documents(static_cast<std::uint32_t>(node::DocumentType::deny));
+  if (!lists) return std::unexpected(lists.error());
+  const Bytes newest = lists->empty() ? Bytes() : lists->front().document;
+  if (newest == deny_list_) return {};
+  auto nodes = store_.nodes();
+  if (!nodes) return std::unexpected(nodes.error());
+  members_.clear();
+  for (const store::Node& node : *nodes) remember(node);
+  deny_list_ = newest;
+  wire::pb::Signed document;
+  if (document.ParseFromArray(newest.data(), static_cast<int>(newest.size())))
+    documents_.push_back(std::move(document));
+  return {};
+}
+
+Result<> Registry::read_again() {
+  members_.clear();
+  return load();
+}
+
 Decision Registry::admit(const node::Candidate& candidate, const std::vector<std::string>& path) {
   const node::Neighbour& who = candidate.who;
   auto known = store_.node(who.id);
@@ -299,7 +326,12 @@ Result<store::Node> Registry::reject(store::Node node, const std::string& by) {
 
 Result<store::Node> Registry::remove(store::Node node, const std::string& by) {
   node.connected = false;
-  return deny(std::move(node), Standing::removed, by);
+  auto removed = deny(std::move(node), Standing::removed, by);
+  if (!removed || !removed->id) return removed;
+  // Its streams end here, in the ledger too (rule D5).
+  if (auto closed = store_.close_streams(*removed->id, clock_.wall()); !closed)
+    log_.warning("the streams of {} are not closed: {}", removed->name, closed.error().message);
+  return removed;
 }
 
 Result<store::Node> Registry::deny(store::Node node, Standing standing, const std::string& by) {

@@ -79,6 +79,14 @@ class Registry {
     std::string name;
   };
   const Member* member(const NodeId& id) const;
+  /// The same, and asks the store for one that is not known here: another server may have approved
+  /// it.
+  const Member* find_member(const NodeId& id);
+  /// What other servers of the group decided meanwhile; the deny list, if it is another one, is
+  /// among take_documents(). Cheap when nothing changed.
+  Result<> refresh();
+  /// Everything anew: the store lost commits, and what was read from it with them.
+  Result<> read_again();
 
   /// The key that signs for this server.
   const GroupFolder::Delegate& delegate() const { return delegate_; }
@@ -131,6 +139,7 @@ class Registry {
   const GroupFolder::Delegate& delegate_;
   ServerSettings::AgentPolicy policy_;
   std::map<NodeId, Member> members_;
+  Bytes deny_list_;  // as it was seen last
   std::vector<wire::pb::Signed> documents_;
 };
 

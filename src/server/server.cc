@@ -57,6 +57,7 @@ Server::Server(node::Surroundings around, ServerSettings settings, node::Identit
       delegate_(std::move(delegate)),
       trust_(around.log, identity_.root, settings_.state_dir / "documents",
              [](std::filesystem::path, Bytes) {}),
+      ticks_(identity_.self.group_id),
       store_(std::move(store)) {}
 
 Server::~Server() {
@@ -83,11 +84,14 @@ Result<> Server::start() {
   tls_ = *tls;
 
   const WallTime now = around_.clock.wall();
-  for (const auto type : {node::DocumentType::delegation, node::DocumentType::deny}) {
+  using Type = node::DocumentType;
+  for (const auto type : {Type::delegation, Type::deny, Type::approval, Type::configuration}) {
     auto documents = store_->documents(static_cast<std::uint32_t>(type));
     if (!documents) return std::unexpected(documents.error());
     for (const store::StoredDocument& stored : *documents) {
+      ticks_.on_document(stored.type, {stored.generation, stored.number});
       wire::pb::Signed document;
+      if (type != Type::delegation && type != Type::deny) continue;
       if (!document.ParseFromArray(stored.document.data(),
                                    static_cast<int>(stored.document.size())))
         continue;
@@ -102,10 +106,14 @@ Result<> Server::start() {
   registry_.emplace(*store_, log_, around_.clock, identity_.self, delegate_, settings_.agents);
   if (auto loaded = registry_->load(); !loaded) return loaded;
   ingest_.emplace(*store_, *registry_, log_);
+  auto open_alerts = store_->alerts(true, store::kClosedAlertsMax);
+  if (!open_alerts) return std::unexpected(open_alerts.error());
+  holes_.resume(*open_alerts);
   if (auto opened = open_outbox(); !opened) return opened;
 
   node::Children::Owner& owner = *this;
-  children_ = std::make_unique<node::Children>(around_.loops, log_, identity_.self, owner);
+  children_ = std::make_unique<node::Children>(around_.loops, log_, identity_.self, owner,
+                                               around_.credit_limits);
   spread(registry_->take_documents());
   PortOptions port;
   port.address = settings_.listen.host;
@@ -124,7 +132,8 @@ Result<> Server::start() {
                              now,
                              identity_.credential.chain.front().not_after(),
                              settings_.interval};
-  service_.emplace(*store_, *registry_, folder_, around_.clock, around_.random, std::move(about));
+  service_.emplace(*store_, *registry_, folder_, around_.clock, around_.random, std::move(about),
+                   &holes_);
   if (!settings_.api_socket.empty()) {
     auto local = UnixHttpServer::listen(
         core_, log_, settings_.api_socket, [this](HttpRequest request, Respond respond) {
@@ -141,6 +150,7 @@ Result<> Server::start() {
   log_.info("management server {} of group {} listens on {}:{}", settings_.name, settings_.group,
             port.address, children_->port());
   tick();
+  look_timer_ = core_.after(kLookInterval, [this] { look(); });
   trim_timer_ = core_.after(kTrimInterval, [this] { trim(); });
   sampler_ = around_.samplers.start(
       core_, log_, identity_.self, settings_.interval,
@@ -177,9 +187,12 @@ void Server::answer(HttpRequest request, std::function<api::Caller()> caller, Re
                        caller = std::move(caller), respond = std::move(respond)]() mutable {
     HttpResponse response = api::handle(request, caller(), *service_);
     auto documents = registry_->take_documents();
+    auto questions = service_->take_questions();
     core_.post([this, alive, response = std::move(response), respond = std::move(respond),
-                documents = std::move(documents)]() mutable {
+                documents = std::move(documents), questions = std::move(questions)]() mutable {
       if (!*alive) return;
+      for (const Question& question : questions)
+        send_down(question.target, question.kind, question.body);
       // First what was decided, then the word that it was: "removed" is true when it is said.
       spread(std::move(documents));
       respond(std::move(response));
@@ -267,8 +280,10 @@ void Server::admit(const node::Candidate& candidate, std::function<void(Decision
 void Server::on_request(node::Child& child, const wire::Message& message) {
   wire::pb::Request request;
   wire::pb::Admission admission;
-  if (!request.ParseFromArray(message.bytes().data(), static_cast<int>(message.bytes().size())) ||
-      request.kind() != 1 || child.who().role != node::Role::gateway ||
+  const bool readable =
+      request.ParseFromArray(message.bytes().data(), static_cast<int>(message.bytes().size()));
+  if (readable && request.kind() == node::kConfirmRequest) return on_confirm(child, request);
+  if (!readable || request.kind() != 1 || child.who().role != node::Role::gateway ||
       !admission.ParseFromString(request.body())) {
     log_.debug("a request from {} is not answered", child.who().name);
     return;
@@ -351,7 +366,7 @@ void Server::on_admission_answered(std::uint64_t channel) {
   --admissions_;
   Asked& asked = asked_[channel];
   --asked.admissions;
-  if (asked.admissions == 0 && !asked.answering) asked_.erase(channel);
+  if (asked.idle()) asked_.erase(channel);
 }
 
 std::vector<wire::pb::Hop> Server::path() {
@@ -432,7 +447,7 @@ void Server::on_ingested(Ingested ingested) {
         break;
       case Verdict::Kind::not_yet:
         child->answer(verdict.stream, verdict.sequence, verdict.hash, node::kNotYet, verdict.words,
-                      std::chrono::seconds(10));
+                      std::chrono::seconds(10), verdict.evidence);
         break;
     }
   }
@@ -440,12 +455,13 @@ void Server::on_ingested(Ingested ingested) {
     own_timer_ = core_.after(kOwnRetry, [this] {
       for (SharedBytes& message : std::exchange(own_again_, {})) put(std::move(message));
     });
+  if (ingested.generation > generation_) on_generation(ingested.generation);
   std::map<std::uint64_t, std::vector<wire::Coverage>> stored;  // by channel
   for (wire::Coverage& coverage : ingested.coverages) {
     children_->for_each_of(coverage.stream, [&](node::Child& child) {
       stored[child.channel_id()].push_back(coverage);
     });
-    settle(std::move(coverage));
+    settle(std::move(coverage), ingested.generation);
   }
   for (const auto& [channel, list] : stored)
     if (node::Child* child = children_->by_channel(channel))
@@ -465,7 +481,7 @@ void Server::answer_offers(std::uint64_t channel) {
   if (children_->by_channel(channel) == nullptr) asked.offered.clear();
   asked.answering = !asked.offered.empty();
   if (!asked.answering) {
-    if (asked.admissions == 0) asked_.erase(channel);
+    if (asked.idle()) asked_.erase(channel);
     return;
   }
   std::vector<wire::StreamKey> streams;
@@ -473,6 +489,7 @@ void Server::answer_offers(std::uint64_t channel) {
     streams.push_back(asked.offered.extract(asked.offered.begin()).value());
   store_thread_->post([this, alive = alive_, channel, streams = std::move(streams)] {
     std::vector<wire::Coverage> coverages;
+    const auto generation = store_->generation();
     for (const wire::StreamKey& stream : streams) {
       auto coverage = store_->settled_coverage(stream);
       if (!coverage)
@@ -481,58 +498,51 @@ void Server::answer_offers(std::uint64_t channel) {
       // A duplicate does no harm; without an answer the child would wait for ever.
       coverages.push_back(coverage ? std::move(*coverage) : wire::Coverage{stream, {}});
     }
-    core_.post([this, alive, channel, coverages = std::move(coverages)]() mutable {
+    core_.post([this, alive, channel, generation = generation.value_or(0),
+                coverages = std::move(coverages)]() mutable {
       if (!*alive) return;
+      if (generation > generation_) on_generation(generation);
       if (node::Child* asker = children_->by_channel(channel)) {
         for (Bytes& body : wire::encode_coverage_messages(coverages))
           asker->send(wire::make_message(wire::Type::stored, std::move(body)));
         for (wire::Coverage& coverage : coverages)
-          if (!coverage.intervals.empty()) settle(std::move(coverage));
+          if (!coverage.intervals.empty()) settle(std::move(coverage), generation);
       }
       answer_offers(channel);
     });
   });
 }
 
-/// The signed word, at most once a second for a stream; the newest coverage wins.
-void Server::settle(wire::Coverage coverage) {
-  const wire::StreamKey stream = coverage.stream;
-  const TimePoint now = core_.now();
-  if (settling_.size() >= kSettlingMax && settling_swept_ + kSettleInterval <= now) {
-    // It only spares signatures; but what is due has not been said yet.
-    settling_swept_ = now;
-    std::erase_if(settling_, [&](const auto& entry) {
-      return !entry.second.due && entry.second.signed_at + kSettleInterval <= now;
-    });
-  }
-  Settling& settling = settling_[stream];
-  settling.coverage = std::move(coverage);
-  if (settling.due) return;
-  if (settling.signed_at + kSettleInterval <= now || settling.signed_at == TimePoint{}) {
-    sign_settled(stream);
-    return;
-  }
-  settling.due = true;
-  settling.timer = core_.after(settling.signed_at + kSettleInterval - now,
-                               [this, stream] { sign_settled(stream); });
+/// The signed word, at most once a second for a stream.
+void Server::settle(wire::Coverage coverage, std::uint32_t generation) {
+  if (generation == 0) return;  // not known now; the next offer or batch asks again
+  settler_.on_coverage(std::move(coverage), generation, core_.now());
+  sign_due();
 }
 
-void Server::sign_settled(const wire::StreamKey& stream) {
-  Settling& settling = settling_[stream];
-  settling.due = false;
-  settling.signed_at = core_.now();
+void Server::sign_due() {
+  for (const Settler::Due& due : settler_.take_due(core_.now())) {
+    const wire::Message message =
+        wire::make_message(wire::Type::settled, signed_settled(due.coverage, due.generation));
+    children_->for_each_of(due.coverage.stream, [&](node::Child& child) { child.send(message); });
+  }
+  if (settler_.wake_at() != TimePoint::max())
+    settle_timer_ = core_.after(settler_.wake_at() - core_.now(), [this] { sign_due(); });
+}
+
+Bytes Server::signed_settled(const wire::Coverage& coverage, std::uint32_t generation) const {
   wire::Settled settled;
   settled.group = identity_.self.group_id;
   settled.server = identity_.self.id;
   settled.delegation = delegate_.number;
-  settled.generation = generation_;
+  settled.generation = generation;
   settled.issued = around_.clock.wall();
-  settled.coverage = settling.coverage;
+  settled.coverage = coverage;
   const Bytes signed_part = encode_signed_part(settled);
+  const Signature signature = delegate_.key.sign(wire::kSettledContext, signed_part);
   Writer body;
-  body.bytes(signed_part).bytes(delegate_.key.sign(wire::kSettledContext, signed_part));
-  wire::Message message = wire::make_message(wire::Type::settled, body.take());
-  children_->for_each_of(stream, [&](node::Child& child) { child.send(message); });
+  body.bytes(signed_part).bytes(signature);
+  return body.take();
 }
 
 // ---- Heads and presence
@@ -548,6 +558,7 @@ void Server::on_child(node::Child& child, const node::Candidate&) {
 }
 
 void Server::on_child_gone(const node::Child& child, const std::string&) {
+  ways_.gone(child.channel_id());
   Sighting sighting;
   sighting.seen.id = child.who().id;
   sighting.seen.connected = false;
@@ -568,12 +579,17 @@ void Server::note_next() {
   noting_ = !now.empty();
   if (!noting_) return;
   store_thread_->post([this, alive = alive_, now = std::move(now)] {
-    auto ignored = note_sightings(now, *store_, *registry_, identity_.self, log_);
-    if (!ignored)
-      log_.warning("{} sightings are not noted: {}", now.size(), ignored.error().message);
-    core_.post([this, alive, ignored = ignored.value_or(0)] {
+    auto noted = note_sightings(now, *store_, *registry_, identity_.self, log_);
+    if (!noted) log_.warning("{} sightings are not noted: {}", now.size(), noted.error().message);
+    core_.post([this, alive, noted = noted.value_or(Noted{})] {
       if (!*alive) return;
-      sightings_ignored_ += ignored;
+      sightings_ignored_ += noted.ignored;
+      for (const Noted::Way& way : noted.ways) {
+        // One that came again, by another way perhaps, shows nothing (W53).
+        if (head_numbers_[way.node] >= way.number) continue;
+        head_numbers_[way.node] = way.number;
+        ways_.learned(way.node, way.channel);
+      }
       note_next();
     });
   });
@@ -587,6 +603,12 @@ void Server::on_child_message(node::Child& child, const wire::Message& message) 
       return on_presence(child, message);
     case wire::Type::request:
       return on_request(child, message);
+    case wire::Type::document:
+      return on_document(child, message);
+    case wire::Type::settled:
+      return on_settled(child, message);
+    case wire::Type::notice:
+      return on_notice(child, message);
     default:
       log_.debug("{} from {} is not used by this version", wire::to_string(message.type),
                  child.who().name);
@@ -602,6 +624,7 @@ void Server::on_head(node::Child& child, const wire::Message& message) {
     return;
   head.stamps = std::move(stamped->stamps);
   head.by = child.who().id;
+  head.channel = child.channel_id();
   sighting.seen.time = around_.clock.wall();
   sighting.bytes = 1 + message.bytes().size();  // never nothing: that is our own word
   note(std::move(sighting));
@@ -635,6 +658,8 @@ void Server::spread(std::vector<wire::pb::Signed> documents) {
       continue;
     }
     const auto& body = taken->body;
+    if (static_cast<node::DocumentType>(body.type()) != node::DocumentType::tick)
+      ticks_.on_document(body.type(), {body.generation(), body.number()});
     const NodeId audience = node::node_id_of_field(body.audience());
     children_->for_each([&](node::Child& child) {
       if (body.audience().empty() || child.who().id == audience ||
@@ -653,25 +678,7 @@ void Server::spread(std::vector<wire::pb::Signed> documents) {
 
 void Server::tick() {
   tick_timer_ = core_.after(kTickInterval, [this] { tick(); });
-  const WallTime now = around_.clock.wall();
-  wire::pb::Tick tick;
-  tick.set_time_ms(to_ms(now));
-  tick.set_generation(generation_);
-  for (const auto& number : trust_.numbers()) {
-    auto* out = tick.add_numbers();
-    out->set_type(number.type());
-    out->set_generation(number.generation());
-    out->set_number(number.number());
-  }
-  wire::pb::DocumentBody body;
-  body.set_version(1);
-  body.set_type(static_cast<std::uint32_t>(node::DocumentType::tick));
-  body.set_group_id(node::field_of(identity_.self.group_id.bytes));
-  body.set_generation(generation_);
-  tick_number_ = std::max(tick_number_ + 1, static_cast<std::uint64_t>(to_ms(now)));
-  body.set_number(tick_number_);
-  body.set_issued_ms(to_ms(now));
-  body.set_payload(tick.SerializeAsString());
+  const auto body = ticks_.next(around_.clock.wall(), generation_);
   spread({node::sign_document(body, delegate_.key, delegate_.number)});
 }
 

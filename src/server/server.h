@@ -10,9 +10,13 @@
 #include "net/unix_http.h"
 #include "node/children.h"
 #include "node/node.h"
+#include "relay/ways.h"
+#include "server/hole_watch.h"
 #include "server/ingest.h"
+#include "server/numbers.h"
 #include "server/registry.h"
 #include "server/service.h"
+#include "server/settler.h"
 #include "server/sightings.h"
 
 namespace postern {
@@ -23,11 +27,11 @@ inline constexpr std::size_t kArrivedBytesMax =
 inline constexpr std::size_t kOwnAgainMax = 10'000;  // of our own batches, while the store fails
 inline constexpr std::size_t kAdmissionsMax = 1024;  // asked of the store; more are refused "busy"
 inline constexpr std::size_t kAdmissionsPerChildMax = 64;  // likewise, for one gateway's strangers
-inline constexpr std::size_t kSettlingMax =
-    200'000;  // streams; beyond, those at rest are forgotten
+inline constexpr std::size_t kShownMax = 64;     // documents and settled of one child under way
+inline constexpr std::size_t kConfirmsMax = 64;  // questions of one child under way (W55)
 inline constexpr Duration kTickInterval = std::chrono::seconds(30);
-inline constexpr Duration kSettleInterval =
-    std::chrono::seconds(1);  // signatures a stream (batch.md#B43)
+inline constexpr Duration kLookInterval =
+    std::chrono::seconds(5);  // for holes, and for what other servers decided
 
 /// The management server. Two threads matter: the core loop with connections and timers, and the
 /// store thread with everything that blocks (store, registry, ingest, API). They exchange values.
@@ -73,9 +77,20 @@ class Server final : node::Children::Owner {
   void on_request(node::Child& child, const wire::Message& message);
   void apply_next();
   void on_ingested(Ingested ingested);
-  void settle(wire::Coverage coverage);
-  void sign_settled(const wire::StreamKey& stream);
+  void settle(wire::Coverage coverage, std::uint32_t generation);
+  void sign_due();
+  Bytes signed_settled(const wire::Coverage& coverage, std::uint32_t generation) const;
   void spread(std::vector<wire::pb::Signed> documents);
+  // server_shown.cc: what children show, and what follows from it
+  void on_document(node::Child& child, const wire::Message& message);
+  void on_settled(node::Child& child, const wire::Message& message);
+  void on_notice(node::Child& child, const wire::Message& message);
+  void on_generation(std::uint32_t generation);
+  // server_holes.cc: what is missing, and who is asked
+  void look();
+  void ask_for(const store::Hole& hole);
+  void send_down(const NodeId& target, std::uint32_t kind, const wire::pb::Signed& body);
+  void on_confirm(node::Child& child, const wire::pb::Request& request);
   void tick();
   void trim();
   void trim_some();
@@ -117,27 +132,27 @@ class Server final : node::Children::Owner {
     std::set<wire::StreamKey> offered;  // bounded by node::kStreamsPerChildMax
     bool answering = false;
     std::size_t admissions = 0;
+    std::size_t shown = 0, confirms = 0;
+    bool idle() const { return !answering && admissions == 0 && shown == 0 && confirms == 0; }
   };
   std::map<std::uint64_t, Asked> asked_;  // by channel; while something is asked
   std::size_t admissions_ = 0;            // of all
-  struct Settling {
-    wire::Coverage coverage;
-    TimePoint signed_at{};
-    bool due = false;
-    Loop::Timer timer;
-  };
-  std::map<wire::StreamKey, Settling> settling_;
-  TimePoint settling_swept_{};
+  Settler settler_;
+  Loop::Timer settle_timer_;
+  relay::Ways ways_;
+  std::map<NodeId, std::uint64_t> head_numbers_;  // of the heads that showed the ways
+  Ticks ticks_;
   std::uint32_t generation_ = 1;
-  std::uint64_t tick_number_ = 0;
   std::uint64_t applied_ = 0, duplicates_ = 0;
   std::vector<SharedBytes> own_again_;  // our own batches that the store could not take
-  Loop::Timer tick_timer_, trim_timer_, own_timer_;
+  Loop::Timer tick_timer_, trim_timer_, own_timer_, look_timer_;
+  bool looking_ = false;
 
   // The store thread's alone:
   std::unique_ptr<store::Store> store_;
   std::optional<Registry> registry_;
   std::optional<Ingest> ingest_;
+  HoleWatch holes_;
   std::optional<ServerService> service_;
   std::shared_ptr<bool> alive_ =
       std::make_shared<bool>(true);       // shared with answers that come late; core's

@@ -10,8 +10,6 @@
 
 namespace postern {
 
-inline constexpr std::string_view kTraceContext = "postern trace v1";
-inline constexpr std::uint32_t kTraceRequest = 3;      // kind of a request (channel.md#W54)
 inline constexpr std::size_t kTracesAskedMax = 1000;   // remembered; the oldest are forgotten
 inline constexpr std::chrono::seconds kTraceEvery{1};  // of one node: it seals no more than that
 

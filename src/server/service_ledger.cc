@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "node/node.h"
 #include "server/service.h"
 
 namespace postern {
@@ -210,11 +211,11 @@ Answer<api::TraceStarted> ServerService::trace(const api::Caller& caller, std::s
   wire::pb::TraceQuestion question;
   question.set_id(to_string(ByteView(id)));
   question.set_issued_ms(to_ms(now));
-  Question out{*node->id, kTraceRequest, {}};
+  Question out{*node->id, node::kTraceRequest, {}};
   out.body.set_body(question.SerializeAsString());
   const GroupFolder::Delegate& delegate = registry_.delegate();
   out.body.set_signature(
-      node::field_of(delegate.key.sign(kTraceContext, as_bytes(out.body.body()))));
+      node::field_of(delegate.key.sign(node::kTraceContext, as_bytes(out.body.body()))));
   out.body.set_signer(delegate.number);
 
   const store::AuditEntry audit{now, caller.name, "trace asked for", node->name, node->id->hex()};

@@ -1,6 +1,6 @@
 #include "server/sightings.h"
 
-#include <cstring>
+#include "node/signed.h"
 
 namespace postern {
 namespace {
@@ -10,14 +10,11 @@ std::optional<store::Store::Seen> verify_head(const Sighting& sighting, const Re
                                               const node::Self& self, const Log& log) {
   const wire::pb::Signed& message = sighting.head->message;
   wire::pb::Head head;
-  Signature signature{};
-  if (!head.ParseFromString(message.body()) || message.signature().size() != signature.size())
-    return std::nullopt;
-  std::memcpy(signature.data(), message.signature().data(), signature.size());
+  if (!head.ParseFromString(message.body())) return std::nullopt;
   const NodeId id = node::node_id_of_field(head.node_id());
   const Registry::Member* member = registry.member(id);
   if (member == nullptr || member->removed) return std::nullopt;
-  if (!member->key.verifies(node::kHeadContext, as_bytes(message.body()), signature)) {
+  if (!node::verifies(member->key, node::kHeadContext, message)) {
     log.error("a head of {} is not as it signed it; it came by {}", member->name,
               sighting.head->by.hex());
     return std::nullopt;
@@ -71,19 +68,22 @@ std::vector<Sighting> Sightings::take() {
   return std::exchange(waiting_, {});
 }
 
-Result<std::size_t> note_sightings(const std::vector<Sighting>& sightings, store::Store& store,
-                                   const Registry& registry, const node::Self& self,
-                                   const Log& log) {
+Result<Noted> note_sightings(const std::vector<Sighting>& sightings, store::Store& store,
+                             const Registry& registry, const node::Self& self, const Log& log) {
   std::vector<store::Store::Seen> all;
+  Noted result;
   for (const Sighting& sighting : sightings) {
-    if (!sighting.head)
+    if (!sighting.head) {
       all.push_back(sighting.seen);
-    else if (auto seen = verify_head(sighting, registry, self, log))
+    } else if (auto seen = verify_head(sighting, registry, self, log)) {
+      result.ways.push_back({seen->id, sighting.head->channel, seen->head_number.value_or(0)});
       all.push_back(std::move(*seen));
+    }
   }
   auto noted = store.seen(all);
-  if (!noted) return noted;
-  return sightings.size() - *noted;
+  if (!noted) return std::unexpected(noted.error());
+  result.ignored = sightings.size() - *noted;
+  return result;
 }
 
 }  // namespace postern

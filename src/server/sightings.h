@@ -22,7 +22,8 @@ struct Sighting {
   struct Head {
     wire::pb::Signed message;
     std::vector<wire::Stamp> stamps;
-    NodeId by;  // the child that handed it over
+    NodeId by;                  // the child that handed it over
+    std::uint64_t channel = 0;  // and its connection
   };
   std::optional<Head> head;  // then only seen.time counts
   std::size_t bytes = 0;     // of the message it came in; 0: our own word
@@ -43,11 +44,19 @@ class Sightings {
   std::uint64_t dropped_ = 0;
 };
 
-/// Commits them in one transaction; a head only when its node has signed it. Returns how many
-/// changed nothing: of strangers, of heads that came again, of gateways a node is not behind.
-/// Blocking; on the store thread.
-Result<std::size_t> note_sightings(const std::vector<Sighting>& sightings, store::Store& store,
-                                   const Registry& registry, const node::Self& self,
-                                   const Log& log);
+struct Noted {
+  /// How many changed nothing: of strangers, of heads that came again, of gateways a node is not
+  /// behind.
+  std::size_t ignored = 0;
+  struct Way {  // by which connection a node's own word came, and its number
+    NodeId node;
+    std::uint64_t channel = 0, number = 0;
+  };
+  std::vector<Way> ways;
+};
+/// Commits them in one transaction; a head only when its node has signed it. Blocking; on the store
+/// thread.
+Result<Noted> note_sightings(const std::vector<Sighting>& sightings, store::Store& store,
+                             const Registry& registry, const node::Self& self, const Log& log);
 
 }  // namespace postern

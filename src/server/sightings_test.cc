@@ -61,7 +61,7 @@ class SightingsTest : public testing::Test {
   }
   /// How many changed nothing.
   std::size_t note(std::vector<Sighting> sightings) {
-    return note_sightings(sightings, *store_, registry_, server_.self, lines_.log).value();
+    return note_sightings(sightings, *store_, registry_, server_.self, lines_.log)->ignored;
   }
   store::Node row() { return **store_->node(agent_.self.id); }
 

@@ -303,6 +303,16 @@ Result<std::vector<ArchivedBatch>> MemoryStore::archive(const NodeId& node, std:
   return batches;
 }
 
+Result<std::optional<ArchivedBatch>> MemoryStore::archived(const wire::StreamKey& key,
+                                                           std::uint64_t sequence) {
+  if (auto may = ask("reading the archive"); !may) return std::unexpected(may.error());
+  const auto stream = memory_->streams.find(key);
+  if (stream == memory_->streams.end()) return std::nullopt;
+  const auto at = stream->second.archived.find(sequence);
+  if (at == stream->second.archived.end()) return std::nullopt;
+  return memory_->archive.at(at->second).batch;
+}
+
 Result<std::size_t> MemoryStore::trim_archive(WallTime older_than, std::uint64_t bytes_max,
                                               std::size_t limit) {
   if (auto may = ask("trimming the archive"); !may) return std::unexpected(may.error());

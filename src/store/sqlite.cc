@@ -95,6 +95,19 @@ Result<std::vector<ArchivedBatch>> SqliteStore::archive(const NodeId& node, std:
   });
 }
 
+Result<std::optional<ArchivedBatch>> SqliteStore::archived(const wire::StreamKey& key,
+                                                           std::uint64_t sequence) {
+  return database_->guarded("reading the archive", [&]() -> Result<std::optional<ArchivedBatch>> {
+    const auto id = stream_id(key);
+    if (!id) return std::nullopt;
+    Query query(database_->prepare(
+        "SELECT arrived, message FROM archive WHERE stream = ? AND sequence = ?"));
+    if (!query.bind(*id, sequence).step()) return std::nullopt;
+    return ArchivedBatch{key, sequence, query.time(0),
+                         std::make_shared<const Bytes>(query.blob(1))};
+  });
+}
+
 Result<std::size_t> SqliteStore::trim_archive(WallTime older_than, std::uint64_t bytes_max,
                                               std::size_t limit) {
   return database_->transaction("trimming the archive", [&]() -> Result<std::size_t> {

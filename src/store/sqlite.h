@@ -29,6 +29,8 @@ class SqliteStore final : public Store {
   Result<wire::Coverage> settled_coverage(const wire::StreamKey& stream) override;
   Result<std::vector<StreamRow>> streams(const NodeId& node) override;
   Result<std::vector<ArchivedBatch>> archive(const NodeId& node, std::size_t limit) override;
+  Result<std::optional<ArchivedBatch>> archived(const wire::StreamKey& stream,
+                                                std::uint64_t sequence) override;
   Result<std::vector<Hole>> holes(std::size_t limit) override;
   Result<std::vector<Loss>> losses(const LossFilter& filter) override;
   Result<> note_loss(const Loss& notice) override;

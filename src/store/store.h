@@ -227,6 +227,9 @@ class Store {
   virtual Result<std::vector<StreamRow>> streams(const NodeId& node) = 0;
   virtual Result<std::vector<ArchivedBatch>> archive(const NodeId& node,
                                                      std::size_t limit) = 0;  // newest first
+  /// One batch as it came, while the archive keeps it.
+  virtual Result<std::optional<ArchivedBatch>> archived(const wire::StreamKey& stream,
+                                                        std::uint64_t sequence) = 0;
   /// Streams with holes, lowest stream first: at most `limit` holes, the lowest of each first.
   virtual Result<std::vector<Hole>> holes(std::size_t limit) = 0;
   /// The loss ledger, newest first: gaps, refused, released and not settled yet, notices about what

@@ -8,6 +8,15 @@ namespace postern::store {
 
 using enum Outcome;
 
+TEST_P(StoreConformance, GivesBackABatchByItsNumber) {
+  ASSERT_TRUE(store_->apply(std::vector{batch(stream(), 1), batch(stream(), 2)}));
+  const auto found = store_->archived(stream(), 2);
+  ASSERT_TRUE(found && *found);
+  EXPECT_EQ(*(*found)->message, *batch(stream(), 2).message);
+  EXPECT_FALSE(*store_->archived(stream(), 3));
+  EXPECT_FALSE(*store_->archived(stream(wire::Lane::state), 1));
+}
+
 TEST_P(StoreConformance, AppliesABatchOnceAndKnowsItAfterReopening) {
   EXPECT_EQ(apply({batch(stream(), 1, value("cpu", 0.5))}), std::vector{applied});
   const std::string once = state_of(*store_);

@@ -1,0 +1,133 @@
+// What children show: documents and settled that we may have lost (rule D10), and notices of what
+// they lost (rule D5).
+
+#include "server/server.h"
+
+namespace postern {
+namespace {
+
+std::string path_of(const wire::pb::Notice& notice, const std::string& last) {
+  std::string path;
+  for (const auto& hop : notice.path()) path += hop.name() + " -> ";
+  return path + last;
+}
+
+}  // namespace
+
+void Server::on_document(node::Child& child, const wire::Message& message) {
+  wire::pb::Signed document;
+  Asked& asked = asked_[child.channel_id()];
+  if (asked.shown >= kShownMax ||
+      !document.ParseFromArray(message.bytes().data(), static_cast<int>(message.bytes().size())))
+    return;
+  auto taken = trust_.take(document, around_.clock.wall());
+  if (!taken) {
+    log_.debug("a document that {} shows is not believed: {}", child.who().name,
+               taken.error().message);
+    return;
+  }
+  // Of a tick the number is enough: ours has to be higher.
+  if (static_cast<node::DocumentType>(taken->body.type()) == node::DocumentType::tick) {
+    ticks_.on_document(taken->body.type(), {taken->body.generation(), taken->body.number()});
+    return;
+  }
+  ++asked.shown;
+  store_thread_->post([this, alive = alive_, channel = child.channel_id(),
+                       document = std::move(document)]() mutable {
+    auto adopted = registry_->adopt(document);
+    if (!adopted)
+      log_.error("a document that was shown is not taken over: {}", adopted.error().message);
+    else if (!adopted->refused.empty())
+      log_.warning("a document that was shown is not taken over: {}", adopted->refused);
+    auto documents = registry_->take_documents();
+    core_.post([this, alive, channel, documents = std::move(documents),
+                opened = adopted ? adopted->opened : std::nullopt]() mutable {
+      if (!*alive) return;
+      Asked& under_way = asked_[channel];
+      --under_way.shown;
+      if (under_way.idle()) asked_.erase(channel);
+      if (opened) on_generation(*opened);
+      spread(std::move(documents));
+    });
+  });
+}
+
+void Server::on_settled(node::Child& child, const wire::Message& message) {
+  Asked& asked = asked_[child.channel_id()];
+  auto view = wire::read_settled(message.bytes());
+  if (!view || asked.shown >= kShownMax) return;
+  if (auto believed = trust_.believe(*view, around_.clock.wall()); !believed) {
+    log_.warning("a settled that {} shows is not believed: {}", child.who().name,
+                 believed.error().message);
+    return;
+  }
+  ++asked.shown;
+  store_thread_->post(
+      [this, alive = alive_, channel = child.channel_id(), settled = view->settled] {
+        auto opened = registry_->meet_settled(settled);
+        if (!opened)
+          log_.error("a settled that was shown is not judged: {}", opened.error().message);
+        core_.post([this, alive, channel, opened = opened.value_or(std::nullopt)] {
+          if (!*alive) return;
+          Asked& under_way = asked_[channel];
+          --under_way.shown;
+          if (under_way.idle()) asked_.erase(channel);
+          if (opened) on_generation(*opened);
+        });
+      });
+}
+
+/// The store lost commits: what was said of it before counts no more (rule D10). Everybody is told
+/// at once, and what their streams have is asked and answered anew.
+void Server::on_generation(std::uint32_t generation) {
+  if (generation <= generation_) return;
+  log_.error("the store lost commits: generation {} begins", generation);
+  generation_ = generation;
+  settler_ = Settler();
+  store_thread_->post([this] {
+    if (auto read = registry_->read_again(); !read)
+      log_.error("the registry cannot be read: {}", read.error().message);
+  });
+  tick();
+  std::vector<std::uint64_t> channels;
+  children_->for_each([&](node::Child& child) {
+    Asked& asked = asked_[child.channel_id()];
+    for (const wire::StreamKey& stream : child.offered()) asked.offered.insert(stream);
+    if (!asked.answering) channels.push_back(child.channel_id());
+  });
+  for (const std::uint64_t channel : channels) answer_offers(channel);
+}
+
+void Server::on_notice(node::Child& child, const wire::Message& message) {
+  wire::pb::Notice notice;
+  Asked& asked = asked_[child.channel_id()];
+  if (child.who().role != node::Role::gateway || message.bytes().size() > kPresenceBytesMax ||
+      asked.shown >= kShownMax ||
+      !notice.ParseFromArray(message.bytes().data(), static_cast<int>(message.bytes().size())))
+    return;
+  Reader in(as_bytes(notice.stream()));
+  const auto stream = wire::StreamKey::read(in);
+  if (!stream || !in.exhausted() || notice.first() == 0 || notice.last() < notice.first()) return;
+  store::Loss loss;
+  loss.kind = store::Loss::Kind::notice;
+  loss.stream = *stream;
+  loss.first = notice.first();
+  loss.last = notice.last();
+  loss.noted = around_.clock.wall();
+  loss.reason = notice.words().substr(0, 200);
+  loss.where = path_of(notice, child.who().name);
+  ++asked.shown;
+  store_thread_->post([this, alive = alive_, channel = child.channel_id(), loss = std::move(loss)] {
+    if (registry_->find_member(loss.stream.node) != nullptr)
+      if (auto noted = store_->note_loss(loss); !noted)
+        log_.warning("a notice is not kept: {}", noted.error().message);
+    core_.post([this, alive, channel] {
+      if (!*alive) return;
+      Asked& under_way = asked_[channel];
+      --under_way.shown;
+      if (under_way.idle()) asked_.erase(channel);
+    });
+  });
+}
+
+}  // namespace postern
