@@ -11,12 +11,12 @@ constexpr auto kKinds = static_cast<std::size_t>(Kind::count_);
 
 /// As they stand in the coverage.
 constexpr std::array<std::string_view, kKinds> kNames = {
-    "fault: kill",      "fault: power",     "fault: crash in io", "fault: restart",
-    "fault: cut",       "fault: half open", "fault: one side",    "fault: stall",
-    "fault: link down", "fault: slow link", "fault: disk error",  "fault: disk full",
-    "fault: disk hang", "fault: rot",       "fault: restored",    "fault: cloned",
-    "fault: wiped",     "fault: clock",     "fault: parents",     "fault: captured",
-    "fault: removed"};
+    "fault: kill",      "fault: power",       "fault: crash in io", "fault: restart",
+    "fault: cut",       "fault: half open",   "fault: one side",    "fault: stall",
+    "fault: link down", "fault: slow link",   "fault: disk error",  "fault: disk full",
+    "fault: disk hang", "fault: rot",         "fault: restored",    "fault: cloned",
+    "fault: wiped",     "fault: clock",       "fault: parents",     "fault: captured",
+    "fault: removed",   "fault: lost commits"};
 
 constexpr Duration kTenYears = std::chrono::hours(24 * 3652);
 
@@ -71,6 +71,8 @@ void Faults::plan(TimePoint end, const std::vector<Kind>& only) {
     const Kind kind = kinds[random.below(kinds.size())];
     surface_.events.at(when, [this, kind] { happen(kind); });
   }
+  surface_.events.after(Duration(static_cast<std::int64_t>(random.below(span))),
+                        [this] { take_backup(); });
   for (int i = 0; i < 2; ++i)  // for folders that are set back
     surface_.events.after(Duration(static_cast<std::int64_t>(random.below(span))), [this] {
       Machine& machine = node();
@@ -169,6 +171,8 @@ void Faults::happen(Kind kind) {
         clone(group_.machine(index), files);
       }
       return;
+    case Kind::lost_commits:
+      return lose_commits();
     case Kind::removed:
       return remove_agent();
     case Kind::wiped: {
@@ -237,6 +241,25 @@ void Faults::remove_agent() {
                     removed_.insert(agent);
                   });
   });
+}
+
+void Faults::take_backup() {
+  backup_ = group_.store().copy();
+  backup_ledger_ = surface_.oracle.ledger();
+}
+
+/// The database goes back to what it was: a backup is restored while the servers are down, or a
+/// standby takes over that had not got everything, and the servers do not even notice.
+void Faults::lose_commits() {
+  if (!backup_) return;
+  const bool restored = surface_.random.below(3) != 0;
+  surface_.coverage.count(restored ? "store restored from a backup" : "store failed over");
+  say(group_.machine(0), restored ? "the store is restored" : "the store fails over");
+  if (restored)
+    for (std::size_t i = 0; i < group_.shape().servers; ++i)
+      group_.machine(i).crash(Machine::End::power_lost);
+  group_.store().restore(*backup_);
+  surface_.oracle.ledger() = backup_ledger_;
 }
 
 /// A bit of something durable turns while the machine is off.

@@ -36,6 +36,7 @@ class Faults {
     parents,
     captured,
     removed,
+    lost_commits,
     count_
   };
   static std::string_view name_of(Kind kind);
@@ -61,12 +62,16 @@ class Faults {
   void rot(Machine& machine);
   void clone(Machine& machine, const WatchedDisk::Files& files);
   void remove_agent();
+  void take_backup();
+  void lose_commits();
   void say(const Machine& machine, std::string_view what);
 
   Surface& surface_;
   Group& group_;
   Captured captured_;
   std::map<std::size_t, WatchedDisk::Files> snapshots_;  // of machines, some time before
+  std::unique_ptr<store::MemoryStore> backup_;           // of the store, some time before
+  Oracle::Ledger backup_ledger_;
   std::vector<Machine*> clones_;
   std::set<std::size_t> removed_;
 };
