@@ -24,6 +24,12 @@ constexpr Duration kTenYears = std::chrono::hours(24 * 3652);
 
 std::string_view Faults::name_of(Kind kind) { return kNames[static_cast<std::size_t>(kind)]; }
 
+std::optional<Kind> Faults::kind_of(std::string_view name) {
+  for (std::size_t i = 0; i < kKinds; ++i)
+    if (kNames[i].substr(std::string_view("fault: ").size()) == name) return static_cast<Kind>(i);
+  return std::nullopt;
+}
+
 Faults::Faults(Surface& surface, Group& group)
     : surface_(surface),
       group_(group),
@@ -56,12 +62,13 @@ void Faults::say(const Machine& machine, std::string_view what) {
     surface_.trace.line(surface_.events.now(), machine.label(), what);
 }
 
-void Faults::plan(TimePoint end, const std::vector<Kind>& only) {
+void Faults::plan(TimePoint end, const std::vector<Kind>& only, const std::vector<Kind>& without) {
   Random& random = surface_.random;
   std::vector<Kind> kinds = only;
   if (only.empty())
     for (std::size_t i = 0; i < kKinds; ++i)
       if (random.below(3) == 0) kinds.push_back(static_cast<Kind>(i));
+  std::erase_if(kinds, [&](Kind kind) { return std::ranges::count(without, kind) > 0; });
   if (kinds.empty()) return;
   const auto span = static_cast<std::uint64_t>((end - surface_.events.now()).count());
   const std::uint64_t count = 1 + random.below(12);
@@ -78,7 +85,7 @@ void Faults::plan(TimePoint end, const std::vector<Kind>& only) {
       Machine& machine = node();
       if (!machine.started()) return;
       say(machine, "is copied");
-      snapshots_[machine.index()] = machine.disk().files();
+      snapshots_[machine.index()] = machine.files();
     });
 }
 
@@ -148,8 +155,7 @@ void Faults::happen(Kind kind) {
     case Kind::disk_full: {
       Machine& machine = node();
       std::uint64_t used = 0;
-      if (machine.disk().fake().failed()) return;
-      for (const auto& [path, bytes] : machine.disk().files()) used += bytes.size();
+      for (const auto& [path, bytes] : machine.files()) used += bytes.size();
       machine.disk().fake().set_bytes_max(used + random.below(4000));
       surface_.events.after(up_to(90), [&machine] { machine.heal(); });
       return;
@@ -178,7 +184,7 @@ void Faults::happen(Kind kind) {
     case Kind::wiped: {
       Machine& machine = node();
       if (!group_.is_gateway(machine.index())) return;
-      WatchedDisk::Files files = machine.disk().files();
+      WatchedDisk::Files files = machine.files();
       std::erase_if(files, [](const auto& file) {
         return file.first.starts_with("/state/spool") || file.first.starts_with("/state/doc");
       });
@@ -265,7 +271,7 @@ void Faults::lose_commits() {
 /// A bit of something durable turns while the machine is off.
 void Faults::rot(Machine& machine) {
   machine.crash(Machine::End::power_lost);
-  const WatchedDisk::Files files = machine.disk().files();
+  const WatchedDisk::Files files = machine.files();
   std::vector<std::string> segments;
   for (const auto& [path, bytes] : files)
     if (path.starts_with("/state/spool/") && !bytes.empty()) segments.push_back(path);

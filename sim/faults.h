@@ -39,14 +39,15 @@ class Faults {
     lost_commits,
     count_
   };
-  static std::string_view name_of(Kind kind);
+  static std::string_view name_of(Kind kind);                 // "fault: kill"
+  static std::optional<Kind> kind_of(std::string_view name);  // "kill"
 
   Faults(Surface& surface, Group& group);
   /// The gateway in wrong hands, when this run has one.
   Captured& captured() { return captured_; }
 
   /// Plans faults between now and `end`. `only`: no other kinds; empty: as the seed says.
-  void plan(TimePoint end, const std::vector<Kind>& only);
+  void plan(TimePoint end, const std::vector<Kind>& only, const std::vector<Kind>& without);
   void repair();
   /// Nodes that an administrator removed, by the server's word.
   const std::set<std::size_t>& removed() const { return removed_; }

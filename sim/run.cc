@@ -53,7 +53,7 @@ class Run {
                     [&machine] { machine.start(); });
     }
     const Duration busy = std::chrono::seconds(40 + random_.below(200));
-    if (options_.faults) faults_.plan(start + busy, options_.only);
+    if (options_.faults) faults_.plan(start + busy, options_.only, options_.without);
     until(start + busy);
     samples_.stop();
     faults_.repair();
@@ -115,13 +115,15 @@ bool take_only(std::string_view name, Options& options) {
     options.faults = false;
     return true;
   }
-  for (std::size_t i = 0; i < static_cast<std::size_t>(Faults::Kind::count_); ++i) {
-    const auto kind = static_cast<Faults::Kind>(i);
-    if (!Faults::name_of(kind).ends_with(name)) continue;
-    options.only.push_back(kind);
-    return true;
-  }
-  return false;
+  const auto kind = Faults::kind_of(name);
+  if (kind) options.only.push_back(*kind);
+  return kind.has_value();
+}
+
+bool take_without(std::string_view name, Options& options) {
+  const auto kind = Faults::kind_of(name);
+  if (kind) options.without.push_back(*kind);
+  return kind.has_value();
 }
 
 Outcome run(std::uint64_t seed, const Options& options, Certificates& certificates, Trace& trace,
