@@ -269,6 +269,14 @@ void Group::set_parents(std::size_t index, std::vector<std::string> labels) {
     machine.enter(machine.life(), [&] { product->reload(settings_of(index)); });
 }
 
+std::vector<wire::Coverage> Group::applied(const NodeId& node) {
+  auto streams = store_.streams(node);
+  must(streams, "streams");
+  std::vector<wire::Coverage> all;
+  for (store::StreamRow& row : *streams) all.push_back({row.stream, std::move(row.applied)});
+  return all;
+}
+
 Oracle::Current Group::current(const NodeId& node) {
   Oracle::Current current;
   auto values = store_.latest(node);
