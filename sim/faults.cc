@@ -11,18 +11,24 @@ constexpr auto kKinds = static_cast<std::size_t>(Kind::count_);
 
 /// As they stand in the coverage.
 constexpr std::array<std::string_view, kKinds> kNames = {
-    "fault: kill",      "fault: power",     "fault: crash in io", "fault: restart",
-    "fault: cut",       "fault: half open", "fault: one side",    "fault: stall",
-    "fault: link down", "fault: slow link", "fault: disk error",  "fault: disk full",
-    "fault: disk hang", "fault: rot",       "fault: restored",    "fault: cloned",
-    "fault: wiped",     "fault: clock",     "fault: parents",     "fault: captured",
-    "fault: removed"};
+    "fault: kill",      "fault: power",       "fault: crash in io", "fault: restart",
+    "fault: cut",       "fault: half open",   "fault: one side",    "fault: stall",
+    "fault: link down", "fault: slow link",   "fault: disk error",  "fault: disk full",
+    "fault: disk hang", "fault: rot",         "fault: restored",    "fault: cloned",
+    "fault: wiped",     "fault: clock",       "fault: parents",     "fault: captured",
+    "fault: removed",   "fault: lost commits"};
 
 constexpr Duration kTenYears = std::chrono::hours(24 * 3652);
 
 }  // namespace
 
 std::string_view Faults::name_of(Kind kind) { return kNames[static_cast<std::size_t>(kind)]; }
+
+std::optional<Kind> Faults::kind_of(std::string_view name) {
+  for (std::size_t i = 0; i < kKinds; ++i)
+    if (kNames[i].substr(std::string_view("fault: ").size()) == name) return static_cast<Kind>(i);
+  return std::nullopt;
+}
 
 Faults::Faults(Surface& surface, Group& group)
     : surface_(surface),
@@ -56,12 +62,13 @@ void Faults::say(const Machine& machine, std::string_view what) {
     surface_.trace.line(surface_.events.now(), machine.label(), what);
 }
 
-void Faults::plan(TimePoint end, const std::vector<Kind>& only) {
+void Faults::plan(TimePoint end, const std::vector<Kind>& only, const std::vector<Kind>& without) {
   Random& random = surface_.random;
   std::vector<Kind> kinds = only;
   if (only.empty())
     for (std::size_t i = 0; i < kKinds; ++i)
       if (random.below(3) == 0) kinds.push_back(static_cast<Kind>(i));
+  std::erase_if(kinds, [&](Kind kind) { return std::ranges::count(without, kind) > 0; });
   if (kinds.empty()) return;
   const auto span = static_cast<std::uint64_t>((end - surface_.events.now()).count());
   const std::uint64_t count = 1 + random.below(12);
@@ -71,12 +78,14 @@ void Faults::plan(TimePoint end, const std::vector<Kind>& only) {
     const Kind kind = kinds[random.below(kinds.size())];
     surface_.events.at(when, [this, kind] { happen(kind); });
   }
+  surface_.events.after(Duration(static_cast<std::int64_t>(random.below(span))),
+                        [this] { take_backup(); });
   for (int i = 0; i < 2; ++i)  // for folders that are set back
     surface_.events.after(Duration(static_cast<std::int64_t>(random.below(span))), [this] {
       Machine& machine = node();
       if (!machine.started()) return;
       say(machine, "is copied");
-      snapshots_[machine.index()] = machine.disk().files();
+      snapshots_[machine.index()] = machine.files();
     });
 }
 
@@ -146,8 +155,7 @@ void Faults::happen(Kind kind) {
     case Kind::disk_full: {
       Machine& machine = node();
       std::uint64_t used = 0;
-      if (machine.disk().fake().failed()) return;
-      for (const auto& [path, bytes] : machine.disk().files()) used += bytes.size();
+      for (const auto& [path, bytes] : machine.files()) used += bytes.size();
       machine.disk().fake().set_bytes_max(used + random.below(4000));
       surface_.events.after(up_to(90), [&machine] { machine.heal(); });
       return;
@@ -169,12 +177,14 @@ void Faults::happen(Kind kind) {
         clone(group_.machine(index), files);
       }
       return;
+    case Kind::lost_commits:
+      return lose_commits();
     case Kind::removed:
       return remove_agent();
     case Kind::wiped: {
       Machine& machine = node();
       if (!group_.is_gateway(machine.index())) return;
-      WatchedDisk::Files files = machine.disk().files();
+      WatchedDisk::Files files = machine.files();
       std::erase_if(files, [](const auto& file) {
         return file.first.starts_with("/state/spool") || file.first.starts_with("/state/doc");
       });
@@ -239,10 +249,29 @@ void Faults::remove_agent() {
   });
 }
 
+void Faults::take_backup() {
+  backup_ = group_.store().copy();
+  backup_ledger_ = surface_.oracle.ledger();
+}
+
+/// The database goes back to what it was: a backup is restored while the servers are down, or a
+/// standby takes over that had not got everything, and the servers do not even notice.
+void Faults::lose_commits() {
+  if (!backup_) return;
+  const bool restored = surface_.random.below(3) != 0;
+  surface_.coverage.count(restored ? "store restored from a backup" : "store failed over");
+  say(group_.machine(0), restored ? "the store is restored" : "the store fails over");
+  if (restored)
+    for (std::size_t i = 0; i < group_.shape().servers; ++i)
+      group_.machine(i).crash(Machine::End::power_lost);
+  group_.store().restore(*backup_);
+  surface_.oracle.ledger() = backup_ledger_;
+}
+
 /// A bit of something durable turns while the machine is off.
 void Faults::rot(Machine& machine) {
   machine.crash(Machine::End::power_lost);
-  const WatchedDisk::Files files = machine.disk().files();
+  const WatchedDisk::Files files = machine.files();
   std::vector<std::string> segments;
   for (const auto& [path, bytes] : files)
     if (path.starts_with("/state/spool/") && !bytes.empty()) segments.push_back(path);

@@ -36,16 +36,18 @@ class Faults {
     parents,
     captured,
     removed,
+    lost_commits,
     count_
   };
-  static std::string_view name_of(Kind kind);
+  static std::string_view name_of(Kind kind);                 // "fault: kill"
+  static std::optional<Kind> kind_of(std::string_view name);  // "kill"
 
   Faults(Surface& surface, Group& group);
   /// The gateway in wrong hands, when this run has one.
   Captured& captured() { return captured_; }
 
   /// Plans faults between now and `end`. `only`: no other kinds; empty: as the seed says.
-  void plan(TimePoint end, const std::vector<Kind>& only);
+  void plan(TimePoint end, const std::vector<Kind>& only, const std::vector<Kind>& without);
   void repair();
   /// Nodes that an administrator removed, by the server's word.
   const std::set<std::size_t>& removed() const { return removed_; }
@@ -61,12 +63,16 @@ class Faults {
   void rot(Machine& machine);
   void clone(Machine& machine, const WatchedDisk::Files& files);
   void remove_agent();
+  void take_backup();
+  void lose_commits();
   void say(const Machine& machine, std::string_view what);
 
   Surface& surface_;
   Group& group_;
   Captured captured_;
   std::map<std::size_t, WatchedDisk::Files> snapshots_;  // of machines, some time before
+  std::unique_ptr<store::MemoryStore> backup_;           // of the store, some time before
+  Oracle::Ledger backup_ledger_;
   std::vector<Machine*> clones_;
   std::set<std::size_t> removed_;
 };

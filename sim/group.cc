@@ -9,6 +9,7 @@ namespace {
 
 constexpr const char* kGroup = "sim";
 constexpr const char* kState = "/state";
+constexpr std::uint64_t kSpoolBytesEnough = 1u << 20;  // for everything in a run
 
 class AgentProduct final : public Product {
  public:
@@ -107,6 +108,7 @@ Shape draw_shape(Random& random) {
     shape.parents.push_back(parents);
   }
   shape.interval = std::chrono::seconds(4 + random.below(12));
+  if (random.below(6) == 0) shape.spool_bytes_max = 6'000 + random.below(60'000);
   return shape;
 }
 
@@ -133,7 +135,10 @@ Group::Group(Surface& surface, Certificates& certificates, Shape shape)
     machines_[i]->disk().replace(
         surface_.random.u64(),
         files_of(nodes[i], root, server ? &delegates[i] : nullptr, server ? i + 1 : 0));
-    surface_.oracle.meet(i, nodes[i].identity.node_id(), nodes[i].label, server);
+    const NodeId id = nodes[i].identity.node_id();
+    surface_.oracle.meet(i, id, nodes[i].label, server);
+    if (shape_.spool_bytes_max < kSpoolBytesEnough && !server)
+      surface_.oracle.excuse(id, Oracle::Excuse::small_disk);
   }
 }
 
@@ -262,6 +267,14 @@ void Group::set_parents(std::size_t index, std::vector<std::string> labels) {
   Machine& machine = *machines_[index];
   if (Product* const product = machine.product())
     machine.enter(machine.life(), [&] { product->reload(settings_of(index)); });
+}
+
+std::vector<wire::Coverage> Group::applied(const NodeId& node) {
+  auto streams = store_.streams(node);
+  must(streams, "streams");
+  std::vector<wire::Coverage> all;
+  for (store::StreamRow& row : *streams) all.push_back({row.stream, std::move(row.applied)});
+  return all;
 }
 
 Oracle::Current Group::current(const NodeId& node) {

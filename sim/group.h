@@ -54,6 +54,7 @@ class Group {
 
   /// What the store shows of a node now, for the oracle.
   Oracle::Current current(const NodeId& node);
+  std::vector<wire::Coverage> applied(const NodeId& node);
 
   static std::string name_of(const std::string& label) { return label + ".sim.example"; }
 

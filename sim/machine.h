@@ -66,6 +66,11 @@ class Machine final : public Host, private SimWorkers::Runner, private DiskWatch
   void replace_disk(const WatchedDisk::Files& files);
 
   WatchedDisk& disk() { return disk_; }
+  /// Everything on it, as programs see it. Ends the failures that were planned.
+  WatchedDisk::Files files() {
+    heal();
+    return disk_.files();
+  }
   MachineClock& clock() { return clock_; }
   const NodeId& node() const { return node_; }
   Product* product() { return body_ ? body_->product.get() : nullptr; }

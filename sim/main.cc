@@ -18,9 +18,16 @@ int main(int argc, char** argv) {
   app.add_flag("--stop-at-first", wish.stop_at_first, "end at the first promise that breaks");
   std::vector<std::string> only;
   app.add_option("--only", only, "of all faults only these, or none");
+  std::vector<std::string> without;
+  app.add_option("--without", without, "all faults but these");
   CLI11_PARSE(app, argc, argv);
   for (const std::string& name : only)
     if (!postern::sim::take_only(name, wish.options)) {
+      std::fprintf(stderr, "sim: no fault is called '%s'\n", name.c_str());
+      return 2;
+    }
+  for (const std::string& name : without)
+    if (!postern::sim::take_without(name, wish.options)) {
       std::fprintf(stderr, "sim: no fault is called '%s'\n", name.c_str());
       return 2;
     }

@@ -166,6 +166,16 @@ void Oracle::on_sent(const BatchName& batch, const Digest& hash) {
   if (!std::exchange(made->promised, true)) ++promised_;
 }
 
+void Oracle::on_document_number(std::size_t machine, std::uint64_t life, std::uint32_t type,
+                                std::uint32_t generation, std::uint64_t number) {
+  auto& known = documents_[{machine, life, type}];
+  const std::pair now(generation, number);
+  if (now < known)
+    breaks("T4", fmt::format("{} goes back to an older document of type {}",
+                             nodes_[node_of_machine_[machine]].label, type));
+  known = now;
+}
+
 bool Oracle::in_gap(const Ledger& ledger, const BatchName& batch) const {
   return std::ranges::any_of(ledger.gaps, [&](const Ledger::Gap& gap) {
     return gap.stream == batch.stream && gap.first <= batch.sequence && batch.sequence <= gap.last;
@@ -298,6 +308,22 @@ std::optional<BatchName> Oracle::first_undelivered() const {
 void Oracle::check_delivery() {
   if (const auto lost = first_undelivered())
     breaks("D3", fmt::format("{} is neither applied nor explained by a gap", text(*lost)));
+}
+
+void Oracle::check_applied(const wire::Coverage& applied) {
+  const BatchName low{applied.stream, 0}, high{applied.stream, UINT64_MAX};
+  const auto first = ledger_.applied.lower_bound(low), last = ledger_.applied.upper_bound(high);
+  std::uint64_t shown = 0;
+  for (const wire::Interval& interval : applied.intervals) {
+    shown += interval.last - interval.first + 1;
+    const auto edge = ledger_.applied.find({applied.stream, interval.last});
+    if (edge == last || edge->second != interval.hash)
+      breaks("D4", fmt::format("{} ends what is applied, and was not",
+                               text({applied.stream, interval.last})));
+  }
+  if (shown != static_cast<std::uint64_t>(std::distance(first, last)))
+    breaks("D4", fmt::format("{} batches are applied up to {}, and {} were", shown,
+                             text({applied.stream, shown}), std::distance(first, last)));
 }
 
 void Oracle::check_current(const NodeId& node, const Current& current) {

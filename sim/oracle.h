@@ -4,12 +4,14 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "base/bytes.h"
 #include "base/node_id.h"
 #include "sim/trace.h"
 #include "wire/batch.h"
+#include "wire/coverage.h"
 
 namespace postern::sim {
 
@@ -49,6 +51,7 @@ class Oracle {
   /// What this machine made and nobody has yet dies with it.
   void forget_machine(std::size_t machine) { dead_machines_.insert(machine); }
   void removed(const NodeId& node) { nodes_[node].removed = true; }
+  bool is_removed(const NodeId& node) const { return nodes_.at(node).removed; }
 
   // ---- What the origins do
   void observed(const NodeId& node, const Digest& payload, std::vector<Record> records);
@@ -63,6 +66,9 @@ class Oracle {
   void disk_replaced(std::size_t machine) { machines_.erase(machine); }
   /// Somebody sends a batch message; if it is his own, it must be on stable storage.
   void on_batch_sent(std::size_t machine, ByteView message);
+  /// The newest document of a type that a node says it has; since `life` of its process.
+  void on_document_number(std::size_t machine, std::uint64_t life, std::uint32_t type,
+                          std::uint32_t generation, std::uint64_t number);
 
   // ---- What the store does
   struct Ledger {  // copied with the store
@@ -91,6 +97,8 @@ class Oracle {
   /// Nothing is open any more, so nobody has to wait longer.
   bool all_delivered() const { return !first_undelivered(); }
   void check_current(const NodeId& node, const Current& current);
+  /// What the store says is applied of a stream is what it was seen to commit.
+  void check_applied(const wire::Coverage& applied);
 
   const std::optional<Broken>& broken() const { return broken_; }
   void breaks(const char* promise, std::string words);
@@ -136,6 +144,9 @@ class Oracle {
   std::map<Digest, std::vector<Record>> contents_;   // by payload
   std::map<Digest, std::set<BatchName>> sealed_in_;  // payload -> batches that hold it
   std::map<std::size_t, Machine> machines_;
+  std::map<std::tuple<std::size_t, std::uint64_t, std::uint32_t>,
+           std::pair<std::uint32_t, std::uint64_t>>
+      documents_;  // by machine, life and type
   std::map<std::size_t, NodeId> node_of_machine_;
   std::set<std::size_t> dead_machines_;
   Ledger ledger_;

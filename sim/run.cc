@@ -2,6 +2,7 @@
 
 #include "sim/fake_key.h"
 #include "sim/group.h"
+#include "wire/channel.pb.h"
 
 namespace postern::sim {
 namespace {
@@ -17,6 +18,7 @@ class Tap final : public WireTap {
   void set_captured(Captured* captured) { captured_ = captured; }
   bool leaving(Channel& channel, const Host& from, const Host&, wire::Message& message) override {
     if (message.type == wire::Type::batch) oracle_.on_batch_sent(from.index(), message.bytes());
+    if (message.type == wire::Type::head) on_head(from, message.bytes());
     return captured_ == nullptr || !captured_->has(from) || captured_->leaving(channel, message);
   }
   bool arriving(Channel& channel, const Host&, const Host& to, wire::Message& message) override {
@@ -24,6 +26,19 @@ class Tap final : public WireTap {
   }
 
  private:
+  /// A head of the sender itself carries no stamp yet.
+  void on_head(const Host& from, ByteView message) {
+    wire::pb::Signed outer;
+    wire::pb::Head head;
+    if (message.empty() || message[0] != std::byte{0} ||
+        !outer.ParseFromArray(message.data() + 1, static_cast<int>(message.size() - 1)) ||
+        !head.ParseFromString(outer.body()))
+      return;
+    for (const auto& document : head.documents())
+      oracle_.on_document_number(from.index(), from.life(), document.type(), document.generation(),
+                                 document.number());
+  }
+
   Oracle& oracle_;
   Captured* captured_ = nullptr;
 };
@@ -53,7 +68,7 @@ class Run {
                     [&machine] { machine.start(); });
     }
     const Duration busy = std::chrono::seconds(40 + random_.below(200));
-    if (options_.faults) faults_.plan(start + busy, options_.only);
+    if (options_.faults) faults_.plan(start + busy, options_.only, options_.without);
     until(start + busy);
     samples_.stop();
     faults_.repair();
@@ -80,19 +95,35 @@ class Run {
     while (events_.now() < end && !oracle_.broken()) {
       until(events_.now() + kLookEvery);
       const bool rested = faults_.removed().empty() || events_.now() > end - kQuietTimeMax + kRest;
-      if (rested && oracle_.all_delivered()) return;
+      if (rested && !first_detached() && oracle_.all_delivered()) return;
     }
+  }
+
+  /// A node that belongs to the group and has no parent.
+  Machine* first_detached() {
+    std::set<std::size_t> attached;
+    for (const auto& joint : wires_.joints())
+      if (joint->attached()) attached.insert(joint->host(0).index());
+    for (std::size_t i = group_.shape().servers; i < group_.size(); ++i)
+      if (!attached.contains(i) && !oracle_.is_removed(group_.machine(i).node()))
+        return &group_.machine(i);
+    return nullptr;
   }
 
   void check() {
     oracle_.check_delivery();
+    if (const Machine* const alone = first_detached())
+      oracle_.breaks("P1", fmt::format("{} finds no parent any more", alone->label()));
     for (const auto& joint : wires_.joints())
       if (joint->attached() && faults_.removed().contains(joint->host(0).index()))
         oracle_.breaks("T2", fmt::format("{} was removed and is still attached to {}",
                                          joint->host(0).label(), joint->host(1).label()));
-    for (std::size_t i = 0; i < group_.size() && !oracle_.broken(); ++i)
-      if (!group_.is_server(i))
-        oracle_.check_current(group_.machine(i).node(), group_.current(group_.machine(i).node()));
+    for (std::size_t i = 0; i < group_.size() && !oracle_.broken(); ++i) {
+      if (group_.is_server(i)) continue;
+      const NodeId& node = group_.machine(i).node();
+      oracle_.check_current(node, group_.current(node));
+      for (const wire::Coverage& applied : group_.applied(node)) oracle_.check_applied(applied);
+    }
   }
 
   const Options& options_;
@@ -115,13 +146,15 @@ bool take_only(std::string_view name, Options& options) {
     options.faults = false;
     return true;
   }
-  for (std::size_t i = 0; i < static_cast<std::size_t>(Faults::Kind::count_); ++i) {
-    const auto kind = static_cast<Faults::Kind>(i);
-    if (!Faults::name_of(kind).ends_with(name)) continue;
-    options.only.push_back(kind);
-    return true;
-  }
-  return false;
+  const auto kind = Faults::kind_of(name);
+  if (kind) options.only.push_back(*kind);
+  return kind.has_value();
+}
+
+bool take_without(std::string_view name, Options& options) {
+  const auto kind = Faults::kind_of(name);
+  if (kind) options.without.push_back(*kind);
+  return kind.has_value();
 }
 
 Outcome run(std::uint64_t seed, const Options& options, Certificates& certificates, Trace& trace,

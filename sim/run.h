@@ -21,11 +21,13 @@ struct Outcome {
 
 struct Options {
   std::vector<Faults::Kind> only;  // empty: as the seed says
+  std::vector<Faults::Kind> without;
   bool faults = true;
 };
 
 /// "kill", "power", ... or "none". False: there is no such fault.
 bool take_only(std::string_view name, Options& options);
+bool take_without(std::string_view name, Options& options);
 
 /// One group, from its first start to the last check, all of it decided by the seed.
 Outcome run(std::uint64_t seed, const Options& options, Certificates& certificates, Trace& trace,
