@@ -29,6 +29,10 @@ class SharedStore final : public store::Store {
                                                     std::size_t limit) override {
     return store_.archive(node, limit);
   }
+  Result<std::optional<store::ArchivedBatch>> archived(const wire::StreamKey& stream,
+                                                       std::uint64_t sequence) override {
+    return store_.archived(stream, sequence);
+  }
   Result<std::vector<store::Hole>> holes(std::size_t limit) override { return store_.holes(limit); }
   Result<std::vector<store::Loss>> losses(const LossFilter& filter) override {
     return store_.losses(filter);
