@@ -11,12 +11,12 @@ constexpr auto kKinds = static_cast<std::size_t>(Kind::count_);
 
 /// As they stand in the coverage.
 constexpr std::array<std::string_view, kKinds> kNames = {
-    "fault: kill",      "fault: power",       "fault: crash in io", "fault: restart",
-    "fault: cut",       "fault: half open",   "fault: one side",    "fault: stall",
-    "fault: link down", "fault: slow link",   "fault: disk error",  "fault: disk full",
-    "fault: disk hang", "fault: rot",         "fault: restored",    "fault: cloned",
-    "fault: wiped",     "fault: clock",       "fault: parents",     "fault: captured",
-    "fault: removed",   "fault: lost commits"};
+    "fault: kill",      "fault: power",        "fault: crash in io", "fault: restart",
+    "fault: cut",       "fault: half open",    "fault: one side",    "fault: stall",
+    "fault: link down", "fault: slow link",    "fault: disk error",  "fault: disk full",
+    "fault: disk hang", "fault: rot",          "fault: restored",    "fault: cloned",
+    "fault: wiped",     "fault: clock",        "fault: parents",     "fault: captured",
+    "fault: removed",   "fault: lost commits", "fault: store error"};
 
 constexpr Duration kTenYears = std::chrono::hours(24 * 3652);
 
@@ -161,7 +161,7 @@ void Faults::happen(Kind kind) {
       return;
     }
     case Kind::disk_hang:
-      return node().hang_disk(up_to(120));
+      return anybody().hang_disk(up_to(120));
     case Kind::rot:
       return rot(node());
     case Kind::restored:
@@ -177,6 +177,15 @@ void Faults::happen(Kind kind) {
         clone(group_.machine(index), files);
       }
       return;
+    case Kind::store_error: {
+      const std::uint64_t one_in = 1 + random.below(4);
+      group_.store().fail_when([&random, one_in](std::string_view doing) -> std::optional<Error> {
+        if (random.below(one_in) != 0) return std::nullopt;
+        return Error{Errc::unavailable, fmt::format("{}: the database does not answer", doing)};
+      });
+      surface_.events.after(up_to(60), [this] { group_.store().fail_when(nullptr); });
+      return;
+    }
     case Kind::lost_commits:
       return lose_commits();
     case Kind::removed:
@@ -288,6 +297,7 @@ void Faults::rot(Machine& machine) {
 void Faults::repair() {
   say(group_.machine(0), "everything is repaired");
   surface_.wires.repair();
+  group_.store().fail_when(nullptr);
   if (captured_.active()) group_.capturable().crash(Machine::End::killed);
   captured_.release();
   for (Machine* const clone : clones_) {

@@ -279,6 +279,29 @@ void Oracle::on_gap(const NodeId& signer, const wire::GapRecord& gap) {
                              gap.last, wire::to_string(gap.reason), node.label));
 }
 
+void Oracle::on_settled_said(const wire::Coverage& coverage) {
+  const auto node = nodes_.find(coverage.stream.node);
+  if (node == nodes_.end() || node->second.removed) return;
+  std::uint64_t& known = ever_settled_up_to_[coverage.stream];
+  for (const wire::Interval& interval : coverage.intervals) {
+    std::uint64_t next = interval.first <= known ? known + 1 : interval.first;
+    for (; next <= interval.last; ++next) {
+      const BatchName batch{coverage.stream, next};
+      const auto applied = ever_applied_.lower_bound({batch, Digest{}});
+      const bool committed =
+          (applied != ever_applied_.end() && applied->first == batch) ||
+          std::ranges::any_of(ever_gaps_, [&](const Ledger::Gap& gap) {
+            return gap.stream == batch.stream && gap.first <= next && next <= gap.last;
+          });
+      if (!committed) {
+        breaks("D3", fmt::format("{} is called settled, and was never committed", text(batch)));
+        return;
+      }
+      if (next == known + 1) known = next;
+    }
+  }
+}
+
 // ---- At the end
 
 std::optional<BatchName> Oracle::first_undelivered() const {

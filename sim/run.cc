@@ -9,6 +9,7 @@ namespace {
 
 constexpr Duration kQuietTimeMax = std::chrono::minutes(40);
 constexpr Duration kRest = std::chrono::minutes(3);  // for what nothing waits for
+constexpr std::uint64_t kEventsMax = 3'000'000;      // of one run; the usual one has 2,000
 constexpr Duration kLookEvery = std::chrono::seconds(20);
 
 /// Tells the oracle what origins send of their own; the captured gateway sits behind it.
@@ -19,6 +20,9 @@ class Tap final : public WireTap {
   bool leaving(Channel& channel, const Host& from, const Host&, wire::Message& message) override {
     if (message.type == wire::Type::batch) oracle_.on_batch_sent(from.index(), message.bytes());
     if (message.type == wire::Type::head) on_head(from, message.bytes());
+    if (message.type == wire::Type::settled && oracle_.is_server(from.index()))
+      if (const auto view = wire::read_settled(message.bytes()))
+        oracle_.on_settled_said(view->settled.coverage);
     return captured_ == nullptr || !captured_->has(from) || captured_->leaving(channel, message);
   }
   bool arriving(Channel& channel, const Host&, const Host& to, wire::Message& message) override {
@@ -85,8 +89,8 @@ class Run {
 
  private:
   void until(TimePoint end) {
-    while (!oracle_.broken() && events_.step(end)) {
-    }
+    while (!oracle_.broken() && events_.step(end))
+      if (events_.done() > kEventsMax) oracle_.breaks("D9", "it goes on and on, and gets nowhere");
   }
 
   /// Everything works again: what was promised has to arrive, in bounded time.
