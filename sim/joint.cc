@@ -172,7 +172,10 @@ void Joint::leave(int side, const std::string& why, std::optional<RefusalNotice>
         put(side, {Item::Kind::message, std::move(message), {}, {}, false});
     lane.clear();
   }
-  if (notice) put(side, {Item::Kind::refused, {}, *notice, {}, false});
+  if (notice) {
+    wires_.coverage_.count(wire::to_string(notice->reason));
+    put(side, {Item::Kind::refused, {}, *notice, {}, false});
+  }
   put(side, {Item::Kind::end, {}, {}, "the peer closed the connection", false});
   wires_.events_.after(std::chrono::microseconds(50), [keep = leaving.channel, this, side, why] {
     end(side, {Errc::unavailable, why});
