@@ -50,6 +50,9 @@ bool is_observed(wire::PayloadKind kind) {
   return kind == wire::PayloadKind::metrics || kind == wire::PayloadKind::logs;
 }
 
+constexpr std::string_view kOpenings[] = {"epoch: none", "epoch: new folder", "epoch: unreadable",
+                                          "epoch: set back"};
+
 /// By which a later record replaces an earlier one (batch.md#B50).
 auto rank(const BatchName& name) { return std::pair(name.stream.epoch.ordinal, name.sequence); }
 
@@ -100,8 +103,13 @@ void Oracle::on_write(std::size_t machine, const NodeId& node, const std::string
     machines_[machine].written.emplace_back(path, copy);
     machines_[machine].files[path].insert(copy);
     if (seen->kind == wire::PayloadKind::release)
-      if (const auto release = wire::decode_release(seen->content))
+      if (const auto release = wire::decode_release(seen->content)) {
+        coverage_.count("release record");
         releases_.insert({release->stream, release->first, release->last});
+      }
+    if (seen->kind == wire::PayloadKind::epoch_opening)
+      if (const auto opening = wire::decode_epoch_opening(seen->content))
+        coverage_.count(kOpenings[static_cast<std::size_t>(opening->reason) & 3]);
     at += kHeaderBytes + seen->content.size() - 1;
   }
 }
@@ -116,7 +124,9 @@ void Oracle::made(std::size_t machine, const std::string&, const Copy& copy, con
   if (is_observed(kind) && !contents_.contains(payload) && !node.captured)
     breaks("D6", fmt::format("{} holds what nobody observed", text(copy.batch)));
   made_[copy.batch].push_back({copy.hash, payload, kind, machine, false, false, false});
-  sealed_in_[payload].insert(copy.batch);
+  auto& batches = sealed_in_[payload];
+  batches.insert(copy.batch);
+  if (is_observed(kind) && batches.size() > 1) coverage_.count("sealed again");
 }
 
 void Oracle::on_sync(std::size_t machine, const std::string& path) {
@@ -250,6 +260,7 @@ void Oracle::on_applied(const BatchName& batch, const Digest& hash, const Digest
 }
 
 void Oracle::on_gap(const NodeId& signer, const wire::GapRecord& gap) {
+  coverage_.count(wire::to_string(gap.reason));
   const Ledger::Gap range{gap.stream, gap.first, gap.last};
   ledger_.gaps.insert(range);
   ever_gaps_.insert(range);

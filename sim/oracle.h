@@ -105,6 +105,7 @@ class Oracle {
   /// What the store says is applied of a stream is what it was seen to commit.
   void check_applied(const wire::Coverage& applied);
 
+  void count(std::string_view rare) { coverage_.count(rare); }
   const std::optional<Broken>& broken() const { return broken_; }
   void breaks(const char* promise, std::string words);
   std::size_t promised() const { return promised_; }
