@@ -148,6 +148,8 @@ void Faults::happen(Kind kind) {
       const auto how =
           random.below(2) == 0 ? FakeDisk::Failing::from_then_on : FakeDisk::Failing::once;
       const Errc code = random.below(4) == 0 ? Errc::exhausted : Errc::unavailable;
+      if (code == Errc::exhausted)
+        surface_.oracle.excuse(machine.node(), Oracle::Excuse::small_disk);
       machine.disk().fake().fail_at(1 + random.below(30), how, code);
       surface_.events.after(up_to(60), [&machine] { machine.heal(); });
       return;
@@ -157,6 +159,7 @@ void Faults::happen(Kind kind) {
       std::uint64_t used = 0;
       for (const auto& [path, bytes] : machine.files()) used += bytes.size();
       machine.disk().fake().set_bytes_max(used + random.below(4000));
+      surface_.oracle.excuse(machine.node(), Oracle::Excuse::small_disk);
       surface_.events.after(up_to(90), [&machine] { machine.heal(); });
       return;
     }
@@ -273,6 +276,9 @@ void Faults::lose_commits() {
   if (restored)
     for (std::size_t i = 0; i < group_.shape().servers; ++i)
       group_.machine(i).crash(Machine::End::power_lost);
+  // What the servers had said of themselves since then exists nowhere else.
+  for (std::size_t i = 0; i < group_.shape().servers; ++i)
+    surface_.oracle.excuse(group_.machine(i).node(), Oracle::Excuse::set_back);
   group_.store().restore(*backup_);
   surface_.oracle.ledger() = backup_ledger_;
 }

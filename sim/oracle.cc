@@ -275,7 +275,8 @@ void Oracle::on_gap(const NodeId& signer, const wire::GapRecord& gap) {
       case Reason::shed:
         return node.excuses.contains(Excuse::small_disk);
       case Reason::unreadable:
-        return node.excuses.contains(Excuse::rot) || node.excuses.contains(Excuse::set_back);
+        // Also of what was settled, gave way, and was then lost by the store.
+        return !node.excuses.empty();
       case Reason::set_back:
         return node.excuses.contains(Excuse::set_back) || node.excuses.contains(Excuse::rot);
       case Reason::removed:

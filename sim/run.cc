@@ -81,6 +81,7 @@ class Run {
 
   Outcome outcome() {
     const TimePoint start = events_.now();
+    say_shape();
     for (std::size_t i = 0; i < group_.size(); ++i) {
       Machine& machine = group_.machine(i);
       events_.after(std::chrono::milliseconds(random_.below(3000)),
@@ -103,6 +104,17 @@ class Run {
   }
 
  private:
+  void say_shape() {
+    if (!trace_.wants_lines()) return;
+    const Shape& shape = group_.shape();
+    std::string text = fmt::format("spools of {} bytes, a sample every {} s", shape.spool_bytes_max,
+                                   shape.interval / std::chrono::seconds(1));
+    for (std::size_t i = shape.servers; i < group_.size(); ++i)
+      text += fmt::format(", {} -> {}", group_.machine(i).label(),
+                          fmt::join(shape.parents[i - shape.servers], " "));
+    trace_.line(events_.now(), "group", text);
+  }
+
   void until(TimePoint end) {
     while (!oracle_.broken() && events_.step(end))
       if (events_.done() > kEventsMax) oracle_.breaks("D9", "it goes on and on, and gets nowhere");
