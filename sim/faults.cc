@@ -11,12 +11,12 @@ constexpr auto kKinds = static_cast<std::size_t>(Kind::count_);
 
 /// As they stand in the coverage.
 constexpr std::array<std::string_view, kKinds> kNames = {
-    "fault: kill",      "fault: power",       "fault: crash in io", "fault: restart",
-    "fault: cut",       "fault: half open",   "fault: one side",    "fault: stall",
-    "fault: link down", "fault: slow link",   "fault: disk error",  "fault: disk full",
-    "fault: disk hang", "fault: rot",         "fault: restored",    "fault: cloned",
-    "fault: wiped",     "fault: clock",       "fault: parents",     "fault: captured",
-    "fault: removed",   "fault: lost commits"};
+    "fault: kill",      "fault: power",        "fault: crash in io", "fault: restart",
+    "fault: cut",       "fault: half open",    "fault: one side",    "fault: stall",
+    "fault: link down", "fault: slow link",    "fault: disk error",  "fault: disk full",
+    "fault: disk hang", "fault: rot",          "fault: restored",    "fault: cloned",
+    "fault: wiped",     "fault: clock",        "fault: parents",     "fault: captured",
+    "fault: removed",   "fault: lost commits", "fault: store error"};
 
 constexpr Duration kTenYears = std::chrono::hours(24 * 3652);
 
@@ -148,6 +148,8 @@ void Faults::happen(Kind kind) {
       const auto how =
           random.below(2) == 0 ? FakeDisk::Failing::from_then_on : FakeDisk::Failing::once;
       const Errc code = random.below(4) == 0 ? Errc::exhausted : Errc::unavailable;
+      if (code == Errc::exhausted)
+        surface_.oracle.excuse(machine.node(), Oracle::Excuse::small_disk);
       machine.disk().fake().fail_at(1 + random.below(30), how, code);
       surface_.events.after(up_to(60), [&machine] { machine.heal(); });
       return;
@@ -157,11 +159,12 @@ void Faults::happen(Kind kind) {
       std::uint64_t used = 0;
       for (const auto& [path, bytes] : machine.files()) used += bytes.size();
       machine.disk().fake().set_bytes_max(used + random.below(4000));
+      surface_.oracle.excuse(machine.node(), Oracle::Excuse::small_disk);
       surface_.events.after(up_to(90), [&machine] { machine.heal(); });
       return;
     }
     case Kind::disk_hang:
-      return node().hang_disk(up_to(120));
+      return anybody().hang_disk(up_to(120));
     case Kind::rot:
       return rot(node());
     case Kind::restored:
@@ -177,6 +180,15 @@ void Faults::happen(Kind kind) {
         clone(group_.machine(index), files);
       }
       return;
+    case Kind::store_error: {
+      const std::uint64_t one_in = 1 + random.below(4);
+      group_.store().fail_when([&random, one_in](std::string_view doing) -> std::optional<Error> {
+        if (random.below(one_in) != 0) return std::nullopt;
+        return Error{Errc::unavailable, fmt::format("{}: the database does not answer", doing)};
+      });
+      surface_.events.after(up_to(60), [this] { group_.store().fail_when(nullptr); });
+      return;
+    }
     case Kind::lost_commits:
       return lose_commits();
     case Kind::removed:
@@ -264,6 +276,9 @@ void Faults::lose_commits() {
   if (restored)
     for (std::size_t i = 0; i < group_.shape().servers; ++i)
       group_.machine(i).crash(Machine::End::power_lost);
+  // What the servers had said of themselves since then exists nowhere else.
+  for (std::size_t i = 0; i < group_.shape().servers; ++i)
+    surface_.oracle.excuse(group_.machine(i).node(), Oracle::Excuse::set_back);
   group_.store().restore(*backup_);
   surface_.oracle.ledger() = backup_ledger_;
 }
@@ -288,6 +303,7 @@ void Faults::rot(Machine& machine) {
 void Faults::repair() {
   say(group_.machine(0), "everything is repaired");
   surface_.wires.repair();
+  group_.store().fail_when(nullptr);
   if (captured_.active()) group_.capturable().crash(Machine::End::killed);
   captured_.release();
   for (Machine* const clone : clones_) {

@@ -37,6 +37,7 @@ class Faults {
     captured,
     removed,
     lost_commits,
+    store_error,
     count_
   };
   static std::string_view name_of(Kind kind);                 // "fault: kill"

@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "sim/channel.h"
+#include "sim/describe.h"
 
 namespace postern::sim {
 
@@ -111,6 +112,10 @@ void Joint::arrive(int side) {
   if (item.kind == Item::Kind::message) {
     wires_.trace_.note(static_cast<std::uint64_t>(item.message.type), id_ * 2 + side,
                        item.message.bytes().size());
+    if (wires_.trace_.wants_lines() && item.message.type != wire::Type::ping &&
+        item.message.type != wire::Type::pong)
+      wires_.trace_.line(now, receiver.host->label(),
+                         fmt::format("<- {}: {}", sender.host->label(), describe(item.message)));
     if (wires_.tap_ != nullptr &&
         !wires_.tap_->arriving(*receiver.channel, *sender.host, *receiver.host, item.message))
       return;
@@ -167,7 +172,10 @@ void Joint::leave(int side, const std::string& why, std::optional<RefusalNotice>
         put(side, {Item::Kind::message, std::move(message), {}, {}, false});
     lane.clear();
   }
-  if (notice) put(side, {Item::Kind::refused, {}, *notice, {}, false});
+  if (notice) {
+    wires_.coverage_.count(wire::to_string(notice->reason));
+    put(side, {Item::Kind::refused, {}, *notice, {}, false});
+  }
   put(side, {Item::Kind::end, {}, {}, "the peer closed the connection", false});
   wires_.events_.after(std::chrono::microseconds(50), [keep = leaving.channel, this, side, why] {
     end(side, {Errc::unavailable, why});

@@ -118,6 +118,7 @@ void Machine::end_body() {
   ending_ = false;
   ++life_;
   ++arming_;
+  armed_ = TimePoint::max();
   surface_.oracle.turn_ended(index_, !killing_);
   surface_.oracle.machine_ended(index_);
   surface_.wires.host_ended(*this);

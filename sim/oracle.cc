@@ -50,6 +50,9 @@ bool is_observed(wire::PayloadKind kind) {
   return kind == wire::PayloadKind::metrics || kind == wire::PayloadKind::logs;
 }
 
+constexpr std::string_view kOpenings[] = {"epoch: none", "epoch: new folder", "epoch: unreadable",
+                                          "epoch: set back"};
+
 /// By which a later record replaces an earlier one (batch.md#B50).
 auto rank(const BatchName& name) { return std::pair(name.stream.epoch.ordinal, name.sequence); }
 
@@ -100,8 +103,13 @@ void Oracle::on_write(std::size_t machine, const NodeId& node, const std::string
     machines_[machine].written.emplace_back(path, copy);
     machines_[machine].files[path].insert(copy);
     if (seen->kind == wire::PayloadKind::release)
-      if (const auto release = wire::decode_release(seen->content))
+      if (const auto release = wire::decode_release(seen->content)) {
+        coverage_.count("release record");
         releases_.insert({release->stream, release->first, release->last});
+      }
+    if (seen->kind == wire::PayloadKind::epoch_opening)
+      if (const auto opening = wire::decode_epoch_opening(seen->content))
+        coverage_.count(kOpenings[static_cast<std::size_t>(opening->reason) & 3]);
     at += kHeaderBytes + seen->content.size() - 1;
   }
 }
@@ -116,7 +124,9 @@ void Oracle::made(std::size_t machine, const std::string&, const Copy& copy, con
   if (is_observed(kind) && !contents_.contains(payload) && !node.captured)
     breaks("D6", fmt::format("{} holds what nobody observed", text(copy.batch)));
   made_[copy.batch].push_back({copy.hash, payload, kind, machine, false, false, false});
-  sealed_in_[payload].insert(copy.batch);
+  auto& batches = sealed_in_[payload];
+  batches.insert(copy.batch);
+  if (is_observed(kind) && batches.size() > 1) coverage_.count("sealed again");
 }
 
 void Oracle::on_sync(std::size_t machine, const std::string& path) {
@@ -250,6 +260,7 @@ void Oracle::on_applied(const BatchName& batch, const Digest& hash, const Digest
 }
 
 void Oracle::on_gap(const NodeId& signer, const wire::GapRecord& gap) {
+  coverage_.count(wire::to_string(gap.reason));
   const Ledger::Gap range{gap.stream, gap.first, gap.last};
   ledger_.gaps.insert(range);
   ever_gaps_.insert(range);
@@ -264,7 +275,8 @@ void Oracle::on_gap(const NodeId& signer, const wire::GapRecord& gap) {
       case Reason::shed:
         return node.excuses.contains(Excuse::small_disk);
       case Reason::unreadable:
-        return node.excuses.contains(Excuse::rot) || node.excuses.contains(Excuse::set_back);
+        // Also of what was settled, gave way, and was then lost by the store.
+        return !node.excuses.empty();
       case Reason::set_back:
         return node.excuses.contains(Excuse::set_back) || node.excuses.contains(Excuse::rot);
       case Reason::removed:
@@ -277,6 +289,29 @@ void Oracle::on_gap(const NodeId& signer, const wire::GapRecord& gap) {
   if (!explained())
     breaks("D5", fmt::format("a gap from {} to {} ({}), and nothing happened to {}", text(first),
                              gap.last, wire::to_string(gap.reason), node.label));
+}
+
+void Oracle::on_settled_said(const wire::Coverage& coverage) {
+  const auto node = nodes_.find(coverage.stream.node);
+  if (node == nodes_.end() || node->second.removed) return;
+  std::uint64_t& known = ever_settled_up_to_[coverage.stream];
+  for (const wire::Interval& interval : coverage.intervals) {
+    std::uint64_t next = interval.first <= known ? known + 1 : interval.first;
+    for (; next <= interval.last; ++next) {
+      const BatchName batch{coverage.stream, next};
+      const auto applied = ever_applied_.lower_bound({batch, Digest{}});
+      const bool committed =
+          (applied != ever_applied_.end() && applied->first == batch) ||
+          std::ranges::any_of(ever_gaps_, [&](const Ledger::Gap& gap) {
+            return gap.stream == batch.stream && gap.first <= next && next <= gap.last;
+          });
+      if (!committed) {
+        breaks("D3", fmt::format("{} is called settled, and was never committed", text(batch)));
+        return;
+      }
+      if (next == known + 1) known = next;
+    }
+  }
 }
 
 // ---- At the end

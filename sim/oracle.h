@@ -51,6 +51,9 @@ class Oracle {
   /// What this machine made and nobody has yet dies with it.
   void forget_machine(std::size_t machine) { dead_machines_.insert(machine); }
   void removed(const NodeId& node) { nodes_[node].removed = true; }
+  bool is_server(std::size_t machine) const {
+    return nodes_.at(node_of_machine_.at(machine)).server;
+  }
   bool is_removed(const NodeId& node) const { return nodes_.at(node).removed; }
 
   // ---- What the origins do
@@ -86,6 +89,8 @@ class Oracle {
   void on_applied(const BatchName& batch, const Digest& hash, const Digest& payload,
                   wire::PayloadKind kind, bool refused);
   void on_gap(const NodeId& signer, const wire::GapRecord& gap);
+  /// A server says that this is settled: the store must have committed it by now.
+  void on_settled_said(const wire::Coverage& coverage);
 
   // ---- The verdict
   /// The store as it is at the end, by its own word.
@@ -100,6 +105,7 @@ class Oracle {
   /// What the store says is applied of a stream is what it was seen to commit.
   void check_applied(const wire::Coverage& applied);
 
+  void count(std::string_view rare) { coverage_.count(rare); }
   const std::optional<Broken>& broken() const { return broken_; }
   void breaks(const char* promise, std::string words);
   std::size_t promised() const { return promised_; }
@@ -152,6 +158,7 @@ class Oracle {
   Ledger ledger_;
   std::set<std::pair<BatchName, Digest>> ever_applied_;
   std::set<Digest> ever_applied_payloads_;
+  std::map<wire::StreamKey, std::uint64_t> ever_settled_up_to_;  // from 1 on, without a hole
   std::set<Ledger::Gap> ever_gaps_, releases_;
   std::optional<Broken> broken_;
   std::size_t promised_ = 0;

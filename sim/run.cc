@@ -9,16 +9,24 @@ namespace {
 
 constexpr Duration kQuietTimeMax = std::chrono::minutes(40);
 constexpr Duration kRest = std::chrono::minutes(3);  // for what nothing waits for
+constexpr std::uint64_t kEventsMax = 3'000'000;      // of one run; the usual one has 2,000
 constexpr Duration kLookEvery = std::chrono::seconds(20);
 
 /// Tells the oracle what origins send of their own; the captured gateway sits behind it.
 class Tap final : public WireTap {
  public:
-  explicit Tap(Oracle& oracle) : oracle_(oracle) {}
+  Tap(Oracle& oracle, Coverage& coverage) : oracle_(oracle), coverage_(coverage) {}
   void set_captured(Captured* captured) { captured_ = captured; }
   bool leaving(Channel& channel, const Host& from, const Host&, wire::Message& message) override {
     if (message.type == wire::Type::batch) oracle_.on_batch_sent(from.index(), message.bytes());
+    if (message.type == wire::Type::answer) on_answer(message.bytes());
+    if (message.type == wire::Type::request || message.type == wire::Type::notice ||
+        message.type == wire::Type::move)
+      coverage_.count(wire::to_string(message.type));
     if (message.type == wire::Type::head) on_head(from, message.bytes());
+    if (message.type == wire::Type::settled && oracle_.is_server(from.index()))
+      if (const auto view = wire::read_settled(message.bytes()))
+        oracle_.on_settled_said(view->settled.coverage);
     return captured_ == nullptr || !captured_->has(from) || captured_->leaving(channel, message);
   }
   bool arriving(Channel& channel, const Host&, const Host& to, wire::Message& message) override {
@@ -26,6 +34,15 @@ class Tap final : public WireTap {
   }
 
  private:
+  void on_answer(ByteView message) {
+    constexpr std::string_view kVerdicts[] = {"answer: none", "answer: copy refused",
+                                              "answer: refused for good", "answer: not yet"};
+    wire::pb::Answer answer;
+    if (!answer.ParseFromArray(message.data(), static_cast<int>(message.size()))) return;
+    coverage_.count(kVerdicts[answer.verdict() & 3]);
+    if (!answer.evidence().empty()) coverage_.count("answer: with evidence");
+  }
+
   /// A head of the sender itself carries no stamp yet.
   void on_head(const Host& from, ByteView message) {
     wire::pb::Signed outer;
@@ -40,6 +57,7 @@ class Tap final : public WireTap {
   }
 
   Oracle& oracle_;
+  Coverage& coverage_;
   Captured* captured_ = nullptr;
 };
 
@@ -53,6 +71,7 @@ class Run {
         wires_(events_, random_, trace, coverage),
         oracle_(trace, coverage),
         samples_(oracle_, random_),
+        tap_(oracle_, coverage),
         surface_{events_, random_, wires_, oracle_, samples_, trace, coverage},
         group_(surface_, certificates, draw_shape(random_)),
         faults_(surface_, group_) {
@@ -62,6 +81,7 @@ class Run {
 
   Outcome outcome() {
     const TimePoint start = events_.now();
+    say_shape();
     for (std::size_t i = 0; i < group_.size(); ++i) {
       Machine& machine = group_.machine(i);
       events_.after(std::chrono::milliseconds(random_.below(3000)),
@@ -84,9 +104,20 @@ class Run {
   }
 
  private:
+  void say_shape() {
+    if (!trace_.wants_lines()) return;
+    const Shape& shape = group_.shape();
+    std::string text = fmt::format("spools of {} bytes, a sample every {} s", shape.spool_bytes_max,
+                                   shape.interval / std::chrono::seconds(1));
+    for (std::size_t i = shape.servers; i < group_.size(); ++i)
+      text += fmt::format(", {} -> {}", group_.machine(i).label(),
+                          fmt::join(shape.parents[i - shape.servers], " "));
+    trace_.line(events_.now(), "group", text);
+  }
+
   void until(TimePoint end) {
-    while (!oracle_.broken() && events_.step(end)) {
-    }
+    while (!oracle_.broken() && events_.step(end))
+      if (events_.done() > kEventsMax) oracle_.breaks("D9", "it goes on and on, and gets nowhere");
   }
 
   /// Everything works again: what was promised has to arrive, in bounded time.
@@ -133,8 +164,8 @@ class Run {
   Wires wires_;
   Oracle oracle_;
   Samples samples_;
+  Tap tap_;
   Surface surface_;
-  Tap tap_{oracle_};
   Group group_;
   Faults faults_;
 };

@@ -97,6 +97,7 @@ class SharedStore final : public store::Store {
   }
   Result<std::uint32_t> generation() override { return store_.generation(); }
   Result<std::uint32_t> raise_generation(std::uint32_t at_least) override {
+    oracle_.count("a new generation");
     return store_.raise_generation(at_least);
   }
   Result<std::optional<std::string>> setting(std::string_view key) override {

@@ -228,7 +228,8 @@ void Wires::connect(Host& from, HostPort& port, const std::shared_ptr<bool>& ali
   const Duration there = delay(from, to);
   const std::uint64_t to_life = to.life(), from_life = from.life();
   if (!dialler_objects && !acceptor_objects)
-    events_.after(there, [this, &to, to_life, accepted] {
+    events_.after(there, [this, &to, to_life, accepted, joint] {
+      if (joint->ends_[1].gone) return;
       const auto found = ports_.find(to.label());
       if (found == ports_.end() || found->second->life() != to_life) return;
       found->second->watch(accepted);
@@ -239,6 +240,11 @@ void Wires::connect(Host& from, HostPort& port, const std::shared_ptr<bool>& ali
     from.enter(from_life, [&] {
       if (!*alive) {
         dialled->close("forgotten");
+      } else if (joint->ends_[0].gone) {
+        done(std::unexpected(DialFailure{DialFailure::Stage::connect,
+                                         fmt::format("connect to {}: reset", request.host),
+                                         {},
+                                         {}}));
       } else if (dialler_objects) {
         const RefusalNotice notice{refusal_of(dialler_objects->reason),
                                    dialler_objects->words,
