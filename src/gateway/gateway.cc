@@ -327,6 +327,12 @@ void Gateway::send_stored(node::Child& child, std::span<const wire::Coverage> li
 
 void Gateway::on_lost(const wire::StreamKey& stream) { answer_with_coverage(stream); }
 
+void Gateway::on_contradicted(const wire::StreamKey& stream, const wire::pb::Answer& answer) {
+  if (!children_) return;
+  children_->for_each_of(
+      stream, [&](node::Child& child) { child.send(message_of(wire::Type::answer, answer)); });
+}
+
 void Gateway::on_rewound() {
   for (const wire::StreamKey& stream : node_->relay().streams()) answer_with_coverage(stream);
 }

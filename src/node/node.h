@@ -72,6 +72,10 @@ class Node final : Uplink::Owner, Origin::Holdings {
     virtual void on_path_changed() {}
     /// A copy that was held here is gone: whoever gave it must hear that it is not stored any more.
     virtual void on_lost(const wire::StreamKey& stream) { (void)stream; }
+    /// An answer from above that shows another batch of that number: for whoever gave us ours.
+    virtual void on_contradicted(const wire::StreamKey& stream, const wire::pb::Answer& answer) {
+      (void)stream, (void)answer;
+    }
     /// A new generation (rule D10): children have to hear anew what is held.
     virtual void on_rewound() {}
     /// The spool is nearly full, or has room again.
@@ -168,6 +172,7 @@ class Node final : Uplink::Owner, Origin::Holdings {
   void take_settled(SharedBytes message);
   void on_confirmed(const wire::pb::Reply& reply);
   void on_answer(const wire::Message& message);
+  void on_contradicted(const wire::StreamKey& stream, const wire::pb::Answer& answer);
   void on_request(const wire::pb::Request& request);
   void take(const wire::pb::Signed& document);
   void show_newer(const wire::pb::DocumentBody& tick);

@@ -181,11 +181,23 @@ void Node::on_answer(const wire::Message& message) {
       const auto wait = std::clamp<Duration>(std::chrono::milliseconds(answer.retry_after_ms()),
                                              std::chrono::seconds(1), kRepairRetry);
       relay_.on_not_yet(*stream, answer.sequence(), core_.now() + wait);
-      if (ours && !answer.evidence().empty()) on_evidence(*stream, as_bytes(answer.evidence()));
+      if (!answer.evidence().empty()) on_contradicted(*stream, answer);
       log_.debug("batch {} of {} is to be sent again: {}", answer.sequence(), stream->text(),
                  answer.words());
     }
   }
+}
+
+/// Another batch of that number is known above (rule D1). Of our own the origin decides. Another
+/// node's copy goes, so that it does not stand in the way of the other batch, and whoever gave it
+/// hears why: the origin keeps its own, and the evidence speaks for itself.
+void Node::on_contradicted(const wire::StreamKey& stream, const wire::pb::Answer& answer) {
+  if (stream.node == identity_.self.id) return on_evidence(stream, as_bytes(answer.evidence()));
+  if (auto location =
+          relay_.on_copy_refused(stream, answer.sequence(), digest_of_field(answer.hash())))
+    spool_->release({*location});
+  listener_.on_contradicted(stream, answer);
+  listener_.on_lost(stream);
 }
 
 void Node::read_from_spool(const relay::Held& held) {

@@ -184,11 +184,19 @@ class Relay {
   /// Our copy is bad (rule D11): forget it; the origin's is asked for. Returns its location.
   std::optional<spool::Location> on_copy_refused(const wire::StreamKey& stream,
                                                  std::uint64_t sequence, const Digest& hash);
+  /// Hashes of the batches before a hole and at its end, as far as the server knows them.
+  struct Edges {
+    std::optional<Digest> before, at_last;
+  };
   /// A verified question of the server, which knows `generation`, for a hole (W52): what is held
   /// of it is sent again, whatever the parent said of it. Returns what we do not hold, for those
-  /// further down.
+  /// further down; a copy that contradicts an edge is not what was asked for.
   std::vector<Range> on_question(const wire::StreamKey& stream, Range range,
-                                 std::uint32_t generation);
+                                 std::uint32_t generation, const Edges& edges);
+  std::vector<Range> on_question(const wire::StreamKey& stream, Range range,
+                                 std::uint32_t generation) {
+    return on_question(stream, range, generation, {});
+  }
 
   /// The next batch to send, or nullptr when there is none, credit or the in-flight limit is used
   /// up. Live data goes first, the more important lane before the other, streams in turn; the

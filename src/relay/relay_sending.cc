@@ -238,7 +238,7 @@ std::optional<spool::Location> Relay::on_copy_refused(const wire::StreamKey& key
 }
 
 std::vector<Range> Relay::on_question(const wire::StreamKey& key, Range range,
-                                      std::uint32_t generation) {
+                                      std::uint32_t generation, const Edges& edges) {
   open_generation(generation);
   std::vector<Range> missing;
   const auto found = streams_.find(key);
@@ -258,6 +258,17 @@ std::vector<Range> Relay::on_question(const wire::StreamKey& key, Range range,
     if (!has_slot && !has_tail) break;
     const bool take_slot = has_slot && (!has_tail || slot->first < tail->first);
     const std::uint64_t sequence = take_slot ? slot->first : tail->first;
+    if (take_slot) {
+      const Held& copy = slot->second.held;
+      const bool another =
+          (sequence == range.last && edges.at_last && *edges.at_last != copy.hash) ||
+          (sequence == range.first && edges.before && copy.previous != Digest{} &&
+           *edges.before != copy.previous);
+      if (another && !is_own(key)) {
+        ++slot;  // stays missing
+        continue;
+      }
+    }
     if (sequence > next) missing.push_back({next, sequence - 1});
     next = sequence + 1;
     if (!take_slot) {  // settled in the newest generation there is: nothing is owed
