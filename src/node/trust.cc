@@ -250,6 +250,10 @@ std::vector<wire::pb::Signed> Trust::newer_than(const wire::pb::DocumentBody& bo
   std::map<std::uint32_t, std::pair<std::uint32_t, std::uint64_t>> known;
   for (const auto& number : tick.numbers())
     known[number.type()] = {number.generation(), number.number()};
+  // Of ticks, whose times go with the clocks of several servers, only a newer generation matters.
+  if (const auto kept = kept_.find({body.type(), body.audience()});
+      kept != kept_.end() && kept->second.generation > body.generation())
+    newer.push_back(kept->second.document);
   for (const auto type : {DocumentType::deny, DocumentType::approval})
     for (const auto& [key, kept] : kept_)
       if (key.first == static_cast<std::uint32_t>(type) && newer.size() < kNewerShownMax &&

@@ -303,8 +303,13 @@ Relay::Verdict Relay::on_settled(const wire::Settled& settled, SharedBytes messa
   const wire::StreamKey& key = settled.coverage.stream;
   const auto& said = settled.coverage.intervals;
   Verdict verdict;
-  if (settled.generation < generation_) return verdict;
   const auto known_stream = streams_.find(key);
+  if (settled.generation < generation_) {
+    // Its server does not know the newest generation: ours shows it (W34).
+    if (known_stream != streams_.end() && known_stream->second.settled_message)
+      verdict.behind = attached_ && !std::exchange(known_stream->second.shown, true);
+    return verdict;
+  }
   static const Stream kNone;
   const Stream& known = known_stream == streams_.end() ? kNone : known_stream->second;
   for (const wire::Interval& interval : said) {

@@ -123,6 +123,15 @@ Rewind judge_settled(const wire::Settled& shown, const NodeId& group, std::uint3
   return rewind;
 }
 
+Rewind judge_generation(std::uint32_t shown, std::uint32_t generation) {
+  Rewind rewind;
+  if (shown <= generation) return rewind;
+  rewind.words = fmt::format("a node shows a tick of generation {}; the store is at generation {}",
+                             shown, generation);
+  rewind.open_generation = next_generation(generation, shown);
+  return rewind;
+}
+
 void deny_lists_first(std::vector<wire::pb::Signed>& documents) {
   const auto is_deny_list = [](const wire::pb::Signed& document) {
     wire::pb::DocumentBody body;

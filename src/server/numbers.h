@@ -68,6 +68,9 @@ Rewind judge_document(const wire::pb::DocumentBody& shown, std::uint32_t generat
 Rewind judge_settled(const wire::Settled& shown, const NodeId& group, std::uint32_t generation,
                      const wire::Coverage& held);
 
+/// A tick of generation `shown` that was shown: a higher one than the store's proves the same.
+Rewind judge_generation(std::uint32_t shown, std::uint32_t generation);
+
 /// The deny list first, then the rest as they came: nobody is let in by an approval that a deny
 /// list beside it takes back.
 void deny_lists_first(std::vector<wire::pb::Signed>& documents);

@@ -18,6 +18,8 @@ inline constexpr std::size_t kPendingMax = 1000;
 /// at once when anything changes that an administrator decides by.
 inline constexpr std::chrono::minutes kPendingNotedEvery{1};
 
+struct Rewind;  // server/numbers.h
+
 /// Who belongs to the management group: approvals, Pending, removal; makes the documents that say
 /// so. Blocking; belongs to the store thread.
 class Registry {
@@ -71,6 +73,8 @@ class Registry {
   /// A settled that a child showed and node::Trust believes (channel.md#W34). Returns the
   /// generation that it made us open.
   Result<std::optional<std::uint32_t>> meet_settled(const wire::Settled& shown);
+  /// A tick of that generation was shown, likewise.
+  Result<std::optional<std::uint32_t>> meet_generation(std::uint32_t shown);
 
   /// The identity key that signs this node's batches, if it is or was a member.
   struct Member {
@@ -115,6 +119,7 @@ class Registry {
   Result<Issued> issue(node::DocumentType type, const std::optional<NodeId>& audience,
                        const std::string& payload);
   // registry_adopt.cc
+  Result<std::optional<std::uint32_t>> follow(const Rewind& rewind);
   Result<std::uint32_t> open_generation(std::uint32_t generation);
   Result<std::map<std::uint32_t, std::uint64_t>> set_backs(std::uint32_t type);
   Result<> note_set_back(std::uint32_t type, std::uint32_t generation);

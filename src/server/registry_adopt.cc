@@ -81,7 +81,16 @@ Result<std::optional<std::uint32_t>> Registry::meet_settled(const wire::Settled&
   if (!generation) return std::unexpected(generation.error());
   auto held = store_.settled_coverage(shown.coverage.stream);
   if (!held) return std::unexpected(held.error());
-  const Rewind rewind = judge_settled(shown, self_.group_id, *generation, *held);
+  return follow(judge_settled(shown, self_.group_id, *generation, *held));
+}
+
+Result<std::optional<std::uint32_t>> Registry::meet_generation(std::uint32_t shown) {
+  auto generation = store_.generation();
+  if (!generation) return std::unexpected(generation.error());
+  return follow(judge_generation(shown, *generation));
+}
+
+Result<std::optional<std::uint32_t>> Registry::follow(const Rewind& rewind) {
   if (rewind.words.empty()) return std::nullopt;
   std::optional<std::uint32_t> opened;
   if (rewind.open_generation) {

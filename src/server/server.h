@@ -84,6 +84,8 @@ class Server final : node::Children::Owner {
   // server_shown.cc: what children show, and what follows from it
   void on_document(node::Child& child, const wire::Message& message);
   void on_settled(node::Child& child, const wire::Message& message);
+  void judge_shown(std::uint64_t channel,
+                   std::function<Result<std::optional<std::uint32_t>>()> judge);
   void on_notice(node::Child& child, const wire::Message& message);
   void on_generation(std::uint32_t generation);
   // server_holes.cc: what is missing, and who is asked

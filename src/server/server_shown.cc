@@ -26,9 +26,14 @@ void Server::on_document(node::Child& child, const wire::Message& message) {
                taken.error().message);
     return;
   }
-  // Of a tick the number is enough: ours has to be higher.
   if (static_cast<node::DocumentType>(taken->body.type()) == node::DocumentType::tick) {
+    // Ours have to be higher.
     ticks_.on_document(taken->body.type(), {taken->body.generation(), taken->body.number()});
+    if (taken->body.generation() <= generation_) return;
+    ++asked.shown;
+    judge_shown(child.channel_id(), [this, generation = taken->body.generation()] {
+      return registry_->meet_generation(generation);
+    });
     return;
   }
   ++asked.shown;
@@ -62,19 +67,24 @@ void Server::on_settled(node::Child& child, const wire::Message& message) {
     return;
   }
   ++asked.shown;
-  store_thread_->post(
-      [this, alive = alive_, channel = child.channel_id(), settled = view->settled] {
-        auto opened = registry_->meet_settled(settled);
-        if (!opened)
-          log_.error("a settled that was shown is not judged: {}", opened.error().message);
-        core_.post([this, alive, channel, opened = opened.value_or(std::nullopt)] {
-          if (!*alive) return;
-          Asked& under_way = asked_[channel];
-          --under_way.shown;
-          if (under_way.idle()) asked_.erase(channel);
-          if (opened) on_generation(*opened);
-        });
-      });
+  judge_shown(child.channel_id(),
+              [this, settled = view->settled] { return registry_->meet_settled(settled); });
+}
+
+/// On the store thread; a generation that it opened begins here.
+void Server::judge_shown(std::uint64_t channel,
+                         std::function<Result<std::optional<std::uint32_t>>()> judge) {
+  store_thread_->post([this, alive = alive_, channel, judge = std::move(judge)] {
+    auto opened = judge();
+    if (!opened) log_.error("what was shown is not judged: {}", opened.error().message);
+    core_.post([this, alive, channel, opened = opened.value_or(std::nullopt)] {
+      if (!*alive) return;
+      Asked& under_way = asked_[channel];
+      --under_way.shown;
+      if (under_way.idle()) asked_.erase(channel);
+      if (opened) on_generation(*opened);
+    });
+  });
 }
 
 /// The store lost commits: what was said of it before counts no more (rule D10). Everybody is told
