@@ -96,6 +96,7 @@ class Run {
     if (!oracle_.broken()) check();
     Outcome outcome;
     outcome.broken = oracle_.broken();
+    if (outcome.broken) outcome.broken->words += fmt::format(" [{}]", faults_.happened());
     outcome.digest = trace_.digest();
     outcome.events = events_.done();
     outcome.promised = oracle_.promised();
