@@ -303,8 +303,13 @@ Relay::Verdict Relay::on_settled(const wire::Settled& settled, SharedBytes messa
   const wire::StreamKey& key = settled.coverage.stream;
   const auto& said = settled.coverage.intervals;
   Verdict verdict;
-  if (settled.generation < generation_) return verdict;
   const auto known_stream = streams_.find(key);
+  if (settled.generation < generation_) {
+    // A replay; or a store that lost even that it had opened a newer generation.
+    if (known_stream != streams_.end() && known_stream->second.settled_message != nullptr)
+      verdict.behind = !std::exchange(known_stream->second.shown, true);
+    return verdict;
+  }
   static const Stream kNone;
   const Stream& known = known_stream == streams_.end() ? kNone : known_stream->second;
   for (const wire::Interval& interval : said) {
@@ -340,6 +345,14 @@ Relay::Verdict Relay::on_settled(const wire::Settled& settled, SharedBytes messa
     settle(key, stream, interval, now);
   }
   return verdict;
+}
+
+bool Relay::covers_settled(const wire::StreamKey& stream, Range range) const {
+  const wire::Settled* const kept = settled(stream);
+  return kept != nullptr &&
+         std::ranges::any_of(kept->coverage.intervals, [&](const wire::Interval& interval) {
+           return interval.first <= range.last && range.first <= interval.last;
+         });
 }
 
 void Relay::restored(const wire::Settled& settled, SharedBytes message, TimePoint now) {
