@@ -53,8 +53,8 @@ bool is_observed(wire::PayloadKind kind) {
 constexpr std::string_view kOpenings[] = {"epoch: none", "epoch: new folder", "epoch: unreadable",
                                           "epoch: set back"};
 
-/// By which a later record replaces an earlier one (batch.md#B50); epochs of one ordinal, which only
-/// set back and cloned folders make, are ordered by their random part.
+/// By which a later record replaces an earlier one (batch.md#B50); epochs of one ordinal, which
+/// only set back and cloned folders make, are ordered by their random part.
 auto rank(const BatchName& name) {
   return std::tuple(name.stream.epoch.ordinal, name.stream.epoch.random, name.sequence);
 }
