@@ -92,6 +92,7 @@ void Faults::plan(TimePoint end, const std::vector<Kind>& only, const std::vecto
 void Faults::happen(Kind kind) {
   Random& random = surface_.random;
   surface_.coverage.count(name_of(kind));
+  happened_.insert(kind);
   surface_.trace.note(2000 + static_cast<std::uint64_t>(kind));
   switch (kind) {
     case Kind::kill:
@@ -298,6 +299,15 @@ void Faults::rot(Machine& machine) {
   say(machine, fmt::format("a bit of {} turns at {}", path, at));
   machine.disk().fake().set_contents(path, std::move(bytes));
   surface_.oracle.excuse(machine.node(), Oracle::Excuse::rot);
+}
+
+std::string Faults::happened() const {
+  std::string text;
+  for (const Kind kind : happened_) {
+    if (!text.empty()) text += ", ";
+    text += name_of(kind).substr(std::string_view("fault: ").size());
+  }
+  return text;
 }
 
 void Faults::repair() {

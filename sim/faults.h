@@ -50,6 +50,8 @@ class Faults {
   /// Plans faults between now and `end`. `only`: no other kinds; empty: as the seed says.
   void plan(TimePoint end, const std::vector<Kind>& only, const std::vector<Kind>& without);
   void repair();
+  /// The kinds that did happen: "kill, rot".
+  std::string happened() const;
   /// Nodes that an administrator removed, by the server's word.
   const std::set<std::size_t>& removed() const { return removed_; }
 
@@ -76,6 +78,7 @@ class Faults {
   Oracle::Ledger backup_ledger_;
   std::vector<Machine*> clones_;
   std::set<std::size_t> removed_;
+  std::set<Kind> happened_;
 };
 
 }  // namespace postern::sim

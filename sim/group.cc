@@ -108,7 +108,16 @@ Shape draw_shape(Random& random) {
     shape.parents.push_back(parents);
   }
   shape.interval = std::chrono::seconds(4 + random.below(12));
-  if (random.below(6) == 0) shape.spool_bytes_max = 6'000 + random.below(60'000);
+  shape.segment_bytes = 1'500 + random.below(6'000);
+  if (random.below(6) == 0)
+    shape.spool_bytes_max = shape.segment_bytes * (6 + random.below(6)) + random.below(10'000);
+  if (random.below(4) == 0) shape.relay.in_flight_bytes_max = 1'000 + random.below(10'000);
+  if (random.below(4) == 0) shape.relay.cached_bytes_max = 1'000 + random.below(10'000);
+  if (random.below(4) == 0) shape.credit.granted_bytes_max = 16u << 20;  // a batch each
+  if (random.below(4) == 0) {
+    shape.credit.window_bytes_max = 2'000 + random.below(20'000);
+    shape.credit.first_bytes_min = 500 + random.below(1'500);
+  }
   return shape;
 }
 
@@ -222,7 +231,7 @@ void Group::add_machine(const Keys& keys) {
   const std::size_t index = machines_.size();
   machines_.push_back(std::make_unique<Machine>(
       surface_, keys.label, index, keys.identity.node_id(),
-      [this, index](node::Surroundings around) { return open(index, around); }));
+      [this, index](const node::Surroundings& around) { return open(index, around); }));
 }
 
 Machine& Group::add_clone(std::size_t index) {
@@ -231,7 +240,7 @@ Machine& Group::add_clone(std::size_t index) {
   const NodeId& node = machines_[index]->node();
   machines_.push_back(std::make_unique<Machine>(
       surface_, label, own, node,
-      [this, index](node::Surroundings around) { return open(index, around); }));
+      [this, index](const node::Surroundings& around) { return open(index, around); }));
   surface_.oracle.meet_clone(own, node);
   return *machines_.back();
 }
@@ -249,9 +258,17 @@ NodeSettings Group::settings_of(std::size_t index) {
   return settings;
 }
 
-Result<std::unique_ptr<Product>> Group::open(std::size_t index, node::Surroundings around) {
+Result<std::unique_ptr<Product>> Group::open(std::size_t index, const node::Surroundings& given) {
+  node::Surroundings around = given;
+  around.relay_limits = shape_.relay;
+  around.credit_limits = shape_.credit;
+  around.spool_segment_bytes = shape_.segment_bytes;
   if (is_agent(index)) return wrapped<AgentProduct>(Agent::open(around, settings_of(index)));
   if (is_gateway(index)) return wrapped<GatewayProduct>(Gateway::open(around, settings_of(index)));
+  return open_server(index, around);
+}
+
+Result<std::unique_ptr<Product>> Group::open_server(std::size_t index, node::Surroundings around) {
   ServerSettings settings;
   settings.group = kGroup;
   settings.name = name_of(machines_[index]->label());

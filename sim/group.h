@@ -21,6 +21,9 @@ struct Shape {
   std::vector<std::vector<std::string>> parents;  // labels, of each gateway, then of each agent
   Duration interval = std::chrono::seconds(10);
   std::uint64_t spool_bytes_max = 64u << 20;
+  std::uint64_t segment_bytes = 16u << 20;
+  relay::Relay::Limits relay;
+  relay::CreditBook::Limits credit;
 };
 Shape draw_shape(Random& random);
 
@@ -69,7 +72,8 @@ class Group {
   WatchedDisk::Files files_of(const Keys& keys, const PrivateKey& root, const PrivateKey* delegate,
                               std::uint64_t number);
   NodeSettings settings_of(std::size_t index);
-  Result<std::unique_ptr<Product>> open(std::size_t index, node::Surroundings around);
+  Result<std::unique_ptr<Product>> open(std::size_t index, const node::Surroundings& given);
+  Result<std::unique_ptr<Product>> open_server(std::size_t index, node::Surroundings around);
 
   Surface& surface_;
   Certificates& certificates_;

@@ -53,8 +53,11 @@ bool is_observed(wire::PayloadKind kind) {
 constexpr std::string_view kOpenings[] = {"epoch: none", "epoch: new folder", "epoch: unreadable",
                                           "epoch: set back"};
 
-/// By which a later record replaces an earlier one (batch.md#B50).
-auto rank(const BatchName& name) { return std::pair(name.stream.epoch.ordinal, name.sequence); }
+/// By which a later record replaces an earlier one (batch.md#B50); epochs of one ordinal, which
+/// only set back and cloned folders make, are ordered by their random part.
+auto rank(const BatchName& name) {
+  return std::tuple(name.stream.epoch.ordinal, name.stream.epoch.random, name.sequence);
+}
 
 }  // namespace
 
@@ -364,7 +367,7 @@ void Oracle::check_applied(const wire::Coverage& applied) {
 void Oracle::check_current(const NodeId& node, const Current& current) {
   if (nodes_[node].captured) return;
   Current right;
-  std::map<std::string, std::pair<std::uint32_t, std::uint64_t>> setters[2];
+  std::map<std::string, std::tuple<std::uint32_t, std::uint64_t, std::uint64_t>> setters[2];
   std::map<std::string, std::set<std::uint64_t>> ties[2];
   for (const auto& [payload, batch] : ledger_.payloads) {
     if (batch.stream.node != node) continue;

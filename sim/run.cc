@@ -96,6 +96,7 @@ class Run {
     if (!oracle_.broken()) check();
     Outcome outcome;
     outcome.broken = oracle_.broken();
+    if (outcome.broken) outcome.broken->words += fmt::format(" [{}]", faults_.happened());
     outcome.digest = trace_.digest();
     outcome.events = events_.done();
     outcome.promised = oracle_.promised();
@@ -107,8 +108,12 @@ class Run {
   void say_shape() {
     if (!trace_.wants_lines()) return;
     const Shape& shape = group_.shape();
-    std::string text = fmt::format("spools of {} bytes, a sample every {} s", shape.spool_bytes_max,
-                                   shape.interval / std::chrono::seconds(1));
+    std::string text = fmt::format(
+        "spools of {} bytes in segments of {}, {} bytes in flight, {} cached, credit of {}, windows "
+        "of {} to {}, a sample every {} s",
+        shape.spool_bytes_max, shape.segment_bytes, shape.relay.in_flight_bytes_max,
+        shape.relay.cached_bytes_max, shape.credit.granted_bytes_max, shape.credit.first_bytes_min,
+        shape.credit.window_bytes_max, shape.interval / std::chrono::seconds(1));
     for (std::size_t i = shape.servers; i < group_.size(); ++i)
       text += fmt::format(", {} -> {}", group_.machine(i).label(),
                           fmt::join(shape.parents[i - shape.servers], " "));

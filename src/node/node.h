@@ -168,6 +168,7 @@ class Node final : Uplink::Owner, Origin::Holdings {
                   const std::string& words) override;
 
   void on_stored(const wire::Message& message);
+  void show_settled(const wire::StreamKey& stream);
   void on_settled(const wire::Message& message);
   void take_settled(SharedBytes message);
   void on_confirmed(const wire::pb::Reply& reply);

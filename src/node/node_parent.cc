@@ -128,12 +128,7 @@ void Node::take_settled(SharedBytes message) {
         relay_.generation());
     listener_.on_rewound();
   }
-  if (verdict.behind) {
-    // Of two signed words of one generation ours says more: its store lost commits (W34).
-    wire::Message shown = wire::make_message(wire::Type::settled, {});
-    shown.body = relay_.settled_message(stream);
-    uplink_.send(std::move(shown));
-  }
+  if (verdict.behind) show_settled(stream);
   if (stream.node == identity_.self.id) on_set_back(view->settled.coverage);
   // One that says less than what is known may be a replay: it is neither kept nor passed on.
   if (!verdict.accepted) return;
@@ -246,11 +241,19 @@ void Node::on_request(const wire::pb::Request& request) {
       hole.last() < hole.first())
     return;
   const auto missing = relay_.on_question(*stream, {hole.first(), hole.last()}, hole.generation());
+  if (relay_.covers_settled(*stream, {hole.first(), hole.last()})) show_settled(*stream);
   if (ours)
     on_hole(*stream, hole);
   else if (!missing.empty())
     listener_.pass_down(target, request);
   uplink_.pump();
+}
+
+/// Of two signed words ours says more than the server knows: its store lost commits (W34).
+void Node::show_settled(const wire::StreamKey& stream) {
+  wire::Message shown = wire::make_message(wire::Type::settled, {});
+  shown.body = relay_.settled_message(stream);
+  if (shown.body) uplink_.send(std::move(shown));
 }
 
 /// What this hop does not have any more (W36).

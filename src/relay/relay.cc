@@ -305,9 +305,9 @@ Relay::Verdict Relay::on_settled(const wire::Settled& settled, SharedBytes messa
   Verdict verdict;
   const auto known_stream = streams_.find(key);
   if (settled.generation < generation_) {
-    // Its server does not know the newest generation: ours shows it (W34).
-    if (known_stream != streams_.end() && known_stream->second.settled_message)
-      verdict.behind = attached_ && !std::exchange(known_stream->second.shown, true);
+    // A replay; or a store that lost even that it had opened a newer generation.
+    if (known_stream != streams_.end() && known_stream->second.settled_message != nullptr)
+      verdict.behind = !std::exchange(known_stream->second.shown, true);
     return verdict;
   }
   static const Stream kNone;
@@ -345,6 +345,14 @@ Relay::Verdict Relay::on_settled(const wire::Settled& settled, SharedBytes messa
     settle(key, stream, interval, now);
   }
   return verdict;
+}
+
+bool Relay::covers_settled(const wire::StreamKey& stream, Range range) const {
+  const wire::Settled* const kept = settled(stream);
+  return kept != nullptr &&
+         std::ranges::any_of(kept->coverage.intervals, [&](const wire::Interval& interval) {
+           return interval.first <= range.last && range.first <= interval.last;
+         });
 }
 
 void Relay::restored(const wire::Settled& settled, SharedBytes message, TimePoint now) {

@@ -89,8 +89,8 @@ class Relay {
     /// It says at least what was known before, and nothing that contradicts a batch in hand: it had
     /// its effect, is worth keeping and passing on. Otherwise it changed nothing (B44).
     bool accepted = false;
-    /// It says less than the settled_message() we keep in the same generation, which is to be shown
-    /// to the parent (W34). Reported once per stream and connection.
+    /// It says less than the settled_message() we keep, or is of an older generation, so ours is to
+    /// be shown to the parent (W34). Reported once per stream and connection.
     bool behind = false;
     /// It names a batch of our own stream that we never made: if it is our present epoch, this
     /// folder was set back or cloned, and a new epoch is due (rule D1). For the origin only.
@@ -106,6 +106,8 @@ class Relay {
   /// The newest settled of the stream; null when there is none in the newest generation.
   const wire::Settled* settled(const wire::StreamKey& stream) const;
   SharedBytes settled_message(const wire::StreamKey& stream) const;  // the same, as it was signed
+  /// Whether the settled that is kept names any of the range: who asks for that has lost it (W34).
+  bool covers_settled(const wire::StreamKey& stream, Range range) const;
   /// The highest generation that a verified message named.
   std::uint32_t generation() const { return generation_; }
 

@@ -325,6 +325,28 @@ TEST_F(RelayTest, ShowsWhatItKeepsWhenItIsToldLessOncePerConnection) {
   EXPECT_FALSE(settle(theirs_, {{1, 2, hash_of(2)}}, 2).behind) << "a new generation may";
 }
 
+// The store may have lost that it ever opened the newer generation.
+TEST_F(RelayTest, ShowsWhatItKeepsToWhoSpeaksForAnOlderGeneration) {
+  add_all(theirs_, 1, 3);
+  attach();
+  settle(theirs_, {{1, 3, hash_of(3)}}, 2);
+  const auto verdict = settle(theirs_, {{1, 3, hash_of(3)}}, 1);
+  EXPECT_TRUE(verdict.behind);
+  EXPECT_FALSE(verdict.accepted);
+  EXPECT_FALSE(settle(theirs_, {{1, 3, hash_of(3)}}, 1).behind) << "once";
+  EXPECT_FALSE(settle(metric_, {{1, 1, hash_of(1)}}, 1).behind) << "there is nothing to show";
+}
+
+TEST_F(RelayTest, KnowsWhetherAQuestionIsForWhatItKeepsASettledOf) {
+  add_all(theirs_, 1, 5);
+  settle(theirs_, {{2, 3, hash_of(3)}});
+  EXPECT_TRUE(relay_.covers_settled(theirs_, {3, 9}));
+  EXPECT_TRUE(relay_.covers_settled(theirs_, {1, 2}));
+  EXPECT_FALSE(relay_.covers_settled(theirs_, {1, 1}));
+  EXPECT_FALSE(relay_.covers_settled(theirs_, {4, 9}));
+  EXPECT_FALSE(relay_.covers_settled(metric_, {1, 9}));
+}
+
 // A restored or cloned folder (rule D1). Only what is signed shows it.
 TEST_F(RelayTest, ASettledThatNamesWhatWeNeverMadeShowsASetBack) {
   add_all(metric_, 1, 3);
