@@ -156,6 +156,10 @@ Result<> Server::start() {
             measure("postern.server.batches.duplicate", "{batch}", duplicates_),
             measure("postern.server.refused", "{connection}", children_->refused()),
             measure("postern.server.batches.waiting", "{batch}", arrived_.size()),
+            measure("postern.server.generation", "1", generation_),
+            measure("postern.server.losses.open", "{hole}", health_.losses_open),
+            measure("postern.server.alerts.open", "{alert}", health_.alerts_open),
+            measure("postern.server.equivocations", "{batch}", health_.equivocations),
             measure("postern.server.sightings.ignored", "{message}", sightings_ignored_),
             measure("postern.server.sightings.dropped", "{message}", sightings_.dropped())};
       },

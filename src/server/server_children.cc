@@ -109,14 +109,12 @@ void Server::on_request(node::Child& child, const wire::Message& message) {
     reply_with(std::unexpected(refusal_for(*denied, candidate.who.name)));
     return;
   }
-  const auto asked = asked_.find(child.channel_id());
-  const std::size_t of_child = asked == asked_.end() ? 0 : asked->second.admissions;
-  if (admissions_ >= kAdmissionsMax || of_child >= kAdmissionsPerChildMax) {
+  if (admissions_ >= kAdmissionsMax ||
+      !asks(child.channel_id(), &Asked::admissions, kAdmissionsPerChildMax)) {
     reply_with(std::unexpected(too_many_admissions(admissions_)));
     return;
   }
   ++admissions_;
-  ++asked_[child.channel_id()].admissions;
   std::vector<std::string> path;
   for (const auto& hop : admission.path()) path.push_back(hop.name());
   path.push_back(child.who().name);
@@ -128,17 +126,24 @@ void Server::on_request(node::Child& child, const wire::Message& message) {
     core_.post([this, alive, decision = std::move(decision), documents = std::move(documents),
                 channel, reply_with]() mutable {
       if (!*alive) return;
-      on_admission_answered(channel);
+      --admissions_;
+      answered(channel, &Asked::admissions);
       spread(std::move(documents));
       reply_with(std::move(decision));
     });
   });
 }
 
-void Server::on_admission_answered(std::uint64_t channel) {
-  --admissions_;
+bool Server::asks(std::uint64_t channel, std::size_t Asked::*what, std::size_t max) {
+  const auto known = asked_.find(channel);
+  if (known != asked_.end() && known->second.*what >= max) return false;
+  ++(asked_[channel].*what);
+  return true;
+}
+
+void Server::answered(std::uint64_t channel, std::size_t Asked::*what) {
   Asked& asked = asked_[channel];
-  --asked.admissions;
+  --(asked.*what);
   if (asked.idle()) asked_.erase(channel);
 }
 

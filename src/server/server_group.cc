@@ -21,17 +21,37 @@ void Server::answer(HttpRequest request, std::function<api::Caller()> caller, Re
                        caller = std::move(caller), respond = std::move(respond)]() mutable {
     HttpResponse response = api::handle(request, caller(), *service_);
     auto documents = registry_->take_documents();
+    auto closed = closed_streams();
     auto questions = service_->take_questions();
     core_.post([this, alive, response = std::move(response), respond = std::move(respond),
-                documents = std::move(documents), questions = std::move(questions)]() mutable {
+                documents = std::move(documents), closed = std::move(closed),
+                questions = std::move(questions)]() mutable {
       if (!*alive) return;
       for (const Question& question : questions)
         send_down(question.target, question.kind, question.body);
       // First what was decided, then the word that it was: "removed" is true when it is said.
       spread(std::move(documents));
+      on_ingested(std::move(closed));
       respond(std::move(response));
     });
   });
+}
+
+/// Whoever keeps batches of a removed node may let them go now (rule D5).
+Ingested Server::closed_streams() {
+  Ingested closed;
+  closed.generation = store_->generation().value_or(0);
+  for (const NodeId& node : registry_->take_removed()) {
+    const auto streams = store_->streams(node);
+    if (!streams) {
+      log_.error("the streams of {} cannot be read: {}", node.hex(), streams.error().message);
+      continue;
+    }
+    for (const store::StreamRow& row : *streams)
+      if (auto coverage = store_->settled_coverage(row.stream); coverage)
+        closed.coverages.push_back(std::move(*coverage));
+  }
+  return closed;
 }
 
 void Server::spread(std::vector<wire::pb::Signed> documents) {

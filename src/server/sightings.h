@@ -57,6 +57,6 @@ struct Noted {
 /// Commits them in one transaction; a head only when its node has signed it. Blocking; on the store
 /// thread.
 Result<Noted> note_sightings(const std::vector<Sighting>& sightings, store::Store& store,
-                             const Registry& registry, const node::Self& self, const Log& log);
+                             Registry& registry, const node::Self& self, const Log& log);
 
 }  // namespace postern
