@@ -61,8 +61,12 @@ Result<> Registry::refresh() {
   if (newest == deny_list_) return {};
   auto nodes = store_.nodes();
   if (!nodes) return std::unexpected(nodes.error());
-  members_.clear();
+  const auto before = std::exchange(members_, {});
   for (const store::Node& node : *nodes) remember(node);
+  for (const auto& [id, member] : members_) {
+    const auto known = before.find(id);
+    if (member.removed && known != before.end() && !known->second.removed) removed_.push_back(id);
+  }
   deny_list_ = newest;
   wire::pb::Signed document;
   if (document.ParseFromArray(newest.data(), static_cast<int>(newest.size())))
@@ -331,6 +335,7 @@ Result<store::Node> Registry::remove(store::Node node, const std::string& by) {
   // Its streams end here, in the ledger too (rule D5).
   if (auto closed = store_.close_streams(*removed->id, clock_.wall()); !closed)
     log_.warning("the streams of {} are not closed: {}", removed->name, closed.error().message);
+  removed_.push_back(*removed->id);
   return removed;
 }
 

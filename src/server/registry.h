@@ -92,6 +92,10 @@ class Registry {
   /// Everything anew: the store lost commits, and what was read from it with them.
   Result<> read_again();
 
+  /// Nodes that were removed, here or by another server, since the last call: what is settled of
+  /// their streams is another thing now.
+  std::vector<NodeId> take_removed() { return std::exchange(removed_, {}); }
+
   /// The key that signs for this server.
   const GroupFolder::Delegate& delegate() const { return delegate_; }
 
@@ -146,6 +150,7 @@ class Registry {
   std::map<NodeId, Member> members_;
   Bytes deny_list_;  // as it was seen last
   std::vector<wire::pb::Signed> documents_;
+  std::vector<NodeId> removed_;
 };
 
 }  // namespace postern

@@ -27,8 +27,11 @@ inline constexpr std::size_t kArrivedBytesMax =
 inline constexpr std::size_t kOwnAgainMax = 10'000;  // of our own batches, while the store fails
 inline constexpr std::size_t kAdmissionsMax = 1024;  // asked of the store; more are refused "busy"
 inline constexpr std::size_t kAdmissionsPerChildMax = 64;  // likewise, for one gateway's strangers
-inline constexpr std::size_t kShownMax = 64;     // documents and settled of one child under way
-inline constexpr std::size_t kConfirmsMax = 64;  // questions of one child under way (W55)
+// What one child shows, under way to the store; more is dropped, it comes again:
+inline constexpr std::size_t kShownDocumentsMax = 64;  // and as many notices
+inline constexpr std::size_t kShownSettledMax = 256;
+inline constexpr std::size_t kConfirmsMax = 64;         // questions of one child under way (W55)
+inline constexpr std::size_t kAlertsCountedMax = 1000;  // open ones, for our own health
 inline constexpr Duration kTickInterval = std::chrono::seconds(30);
 inline constexpr Duration kLookInterval =
     std::chrono::seconds(5);  // for holes, and for what other servers decided
@@ -83,9 +86,8 @@ class Server final : node::Children::Owner {
   void spread(std::vector<wire::pb::Signed> documents);
   // server_shown.cc: what children show, and what follows from it
   void on_document(node::Child& child, const wire::Message& message);
+  void adopt_shown();
   void on_settled(node::Child& child, const wire::Message& message);
-  void judge_shown(std::uint64_t channel,
-                   std::function<Result<std::optional<std::uint32_t>>()> judge);
   void on_notice(node::Child& child, const wire::Message& message);
   void on_generation(std::uint32_t generation);
   // server_holes.cc: what is missing, and who is asked
@@ -99,12 +101,13 @@ class Server final : node::Children::Owner {
   void note(Sighting sighting);
   void note_next();
   void answer_offers(std::uint64_t channel);
-  void on_admission_answered(std::uint64_t channel);
   void on_sample(node::Sampler::Sample sample);
   void put(SharedBytes message);
   Result<> open_outbox();
 
   // On the store thread:
+  /// What is settled of the nodes that were removed since the last call.
+  Ingested closed_streams();
   node::Decision decide(const node::Candidate& candidate, const std::vector<std::string>& path,
                         std::vector<wire::pb::Signed>& documents);
 
@@ -133,12 +136,24 @@ class Server final : node::Children::Owner {
   struct Asked {
     std::set<wire::StreamKey> offered;  // bounded by node::kStreamsPerChildMax
     bool answering = false;
-    std::size_t admissions = 0;
-    std::size_t shown = 0, confirms = 0;
-    bool idle() const { return !answering && admissions == 0 && shown == 0 && confirms == 0; }
+    std::size_t admissions = 0, documents = 0, settled = 0, notices = 0, confirms = 0;
+    bool idle() const {
+      return !answering && admissions + documents + settled + notices + confirms == 0;
+    }
   };
+  /// One more of `what` is under way for this child; false at the limit. Every true is followed by
+  /// an answered().
+  bool asks(std::uint64_t channel, std::size_t Asked::*what, std::size_t max);
+  void answered(std::uint64_t channel, std::size_t Asked::*what);
+  void judge_shown(std::uint64_t channel, std::size_t Asked::*what,
+                   std::function<Result<std::optional<std::uint32_t>>()> judge);
   std::map<std::uint64_t, Asked> asked_;  // by channel; while something is asked
   std::size_t admissions_ = 0;            // of all
+  struct Shown {
+    std::uint64_t channel = 0;
+    wire::pb::Signed document;
+  };
+  std::vector<Shown> shown_;  // in this turn; bounded by kShownDocumentsMax of each child
   Settler settler_;
   Loop::Timer settle_timer_;
   relay::Ways ways_;
@@ -146,6 +161,11 @@ class Server final : node::Children::Owner {
   Ticks ticks_;
   std::uint32_t generation_ = 1;
   std::uint64_t applied_ = 0, duplicates_ = 0;
+  struct Health {  // as the store knew it at the last look
+    std::size_t losses_open = 0, alerts_open = 0;
+    std::uint64_t equivocations = 0;
+  };
+  Health health_;
   std::vector<SharedBytes> own_again_;  // our own batches that the store could not take
   Loop::Timer tick_timer_, trim_timer_, own_timer_, look_timer_;
   bool looking_ = false;

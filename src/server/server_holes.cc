@@ -29,13 +29,19 @@ void Server::look() {
     if (auto refreshed = registry_->refresh(); !refreshed)
       log_.warning("the registry is not read: {}", refreshed.error().message);
     auto documents = registry_->take_documents();
-    const auto generation = store_->generation();
+    auto closed = closed_streams();
+    Health health;
+    health.losses_open = holes_.open(around_.clock.now()).size();
+    if (const auto open = store_->alerts(true, kAlertsCountedMax))
+      health.alerts_open = open->size();
+    health.equivocations = store_->equivocation_count().value_or(0);
     core_.post([this, alive, ask = std::move(round.ask), documents = std::move(documents),
-                generation = generation.value_or(0)]() mutable {
+                closed = std::move(closed), health]() mutable {
       if (!*alive) return;
       looking_ = false;
+      health_ = health;
       spread(std::move(documents));
-      if (generation > generation_) on_generation(generation);
+      on_ingested(std::move(closed));  // also opens a generation that another server opened
       for (const store::Hole& hole : ask) ask_for(hole);
     });
   });
@@ -86,12 +92,11 @@ void Server::send_down(const NodeId& target, std::uint32_t kind, const wire::pb:
 /// A node asks what became of a batch of an older epoch (W55).
 void Server::on_confirm(node::Child& child, const wire::pb::Request& request) {
   wire::pb::Confirm confirm;
-  Asked& asked = asked_[child.channel_id()];
-  if (asked.confirms >= kConfirmsMax || !confirm.ParseFromString(request.body())) return;
+  if (!confirm.ParseFromString(request.body())) return;
   Reader in(as_bytes(confirm.stream()));
   const auto stream = wire::StreamKey::read(in);
-  if (!stream || !in.exhausted()) return;
-  ++asked.confirms;
+  if (!stream || !in.exhausted() || !asks(child.channel_id(), &Asked::confirms, kConfirmsMax))
+    return;
   store_thread_->post([this, alive = alive_, channel = child.channel_id(), id = request.id(),
                        stream = *stream, sequence = confirm.sequence(),
                        hash = node::digest_of_field(confirm.hash())] {
@@ -114,9 +119,7 @@ void Server::on_confirm(node::Child& child, const wire::pb::Request& request) {
     }
     core_.post([this, alive, channel, id, reply = std::move(reply)] {
       if (!*alive) return;
-      Asked& under_way = asked_[channel];
-      --under_way.confirms;
-      if (under_way.idle()) asked_.erase(channel);
+      answered(channel, &Asked::confirms);
       node::Child* asker = children_->by_channel(channel);
       if (asker == nullptr || reply.ByteSizeLong() == 0) return;
       wire::pb::Reply answer;

@@ -6,13 +6,13 @@ namespace postern {
 namespace {
 
 /// nullopt: not a head of a member, or not as it signed it.
-std::optional<store::Store::Seen> verify_head(const Sighting& sighting, const Registry& registry,
+std::optional<store::Store::Seen> verify_head(const Sighting& sighting, Registry& registry,
                                               const node::Self& self, const Log& log) {
   const wire::pb::Signed& message = sighting.head->message;
   wire::pb::Head head;
   if (!head.ParseFromString(message.body())) return std::nullopt;
   const NodeId id = node::node_id_of_field(head.node_id());
-  const Registry::Member* member = registry.member(id);
+  const Registry::Member* member = registry.find_member(id);
   if (member == nullptr || member->removed) return std::nullopt;
   if (!node::verifies(member->key, node::kHeadContext, message)) {
     log.error("a head of {} is not as it signed it; it came by {}", member->name,
@@ -69,7 +69,7 @@ std::vector<Sighting> Sightings::take() {
 }
 
 Result<Noted> note_sightings(const std::vector<Sighting>& sightings, store::Store& store,
-                             const Registry& registry, const node::Self& self, const Log& log) {
+                             Registry& registry, const node::Self& self, const Log& log) {
   std::vector<store::Store::Seen> all;
   Noted result;
   for (const Sighting& sighting : sightings) {

@@ -16,17 +16,19 @@ inline constexpr std::size_t kSightingBytesMax = 16u << 20;  // likewise
 inline constexpr std::size_t kPresenceBytesMax = 4096;       // a larger one is not read
 inline constexpr std::size_t kOwnSightingsMax = 2 * kSightingsMax;
 
+/// Stands by itself: clang makes no optional of a nested struct that has default values.
+struct SightedHead {
+  wire::pb::Signed message;
+  std::vector<wire::Stamp> stamps;
+  NodeId by;                  // the child that handed it over
+  std::uint64_t channel = 0;  // and its connection
+};
+
 /// Something that was seen of a node: by ourselves, or a head that is still to be verified.
 struct Sighting {
   store::Store::Seen seen;
-  struct Head {
-    wire::pb::Signed message;
-    std::vector<wire::Stamp> stamps;
-    NodeId by;                  // the child that handed it over
-    std::uint64_t channel = 0;  // and its connection
-  };
-  std::optional<Head> head;  // then only seen.time counts
-  std::size_t bytes = 0;     // of the message it came in; 0: our own word
+  std::optional<SightedHead> head;  // then only seen.time counts
+  std::size_t bytes = 0;            // of the message it came in; 0: our own word
 };
 
 /// Sightings on their way to the store, in order. Belongs to the core loop. What comes beyond the
@@ -57,6 +59,6 @@ struct Noted {
 /// Commits them in one transaction; a head only when its node has signed it. Blocking; on the store
 /// thread.
 Result<Noted> note_sightings(const std::vector<Sighting>& sightings, store::Store& store,
-                             const Registry& registry, const node::Self& self, const Log& log);
+                             Registry& registry, const node::Self& self, const Log& log);
 
 }  // namespace postern

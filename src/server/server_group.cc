@@ -1,0 +1,89 @@
+// What administrators and the group decide, and what goes down to the children.
+
+#include "api/router.h"
+#include "server/server.h"
+
+namespace postern {
+namespace {
+
+using node::message_of;
+using node::Refusal;
+
+}  // namespace
+
+void Server::api(HttpRequest request, const api::Caller& caller, Respond respond) {
+  answer(
+      std::move(request), [caller] { return caller; }, std::move(respond));
+}
+
+void Server::answer(HttpRequest request, std::function<api::Caller()> caller, Respond respond) {
+  store_thread_->post([this, alive = alive_, request = std::move(request),
+                       caller = std::move(caller), respond = std::move(respond)]() mutable {
+    HttpResponse response = api::handle(request, caller(), *service_);
+    auto documents = registry_->take_documents();
+    auto closed = closed_streams();
+    auto questions = service_->take_questions();
+    core_.post([this, alive, response = std::move(response), respond = std::move(respond),
+                documents = std::move(documents), closed = std::move(closed),
+                questions = std::move(questions)]() mutable {
+      if (!*alive) return;
+      for (const Question& question : questions)
+        send_down(question.target, question.kind, question.body);
+      // First what was decided, then the word that it was: "removed" is true when it is said.
+      spread(std::move(documents));
+      on_ingested(std::move(closed));
+      respond(std::move(response));
+    });
+  });
+}
+
+/// Whoever keeps batches of a removed node may let them go now (rule D5).
+Ingested Server::closed_streams() {
+  Ingested closed;
+  closed.generation = store_->generation().value_or(0);
+  for (const NodeId& node : registry_->take_removed()) {
+    const auto streams = store_->streams(node);
+    if (!streams) {
+      log_.error("the streams of {} cannot be read: {}", node.hex(), streams.error().message);
+      continue;
+    }
+    for (const store::StreamRow& row : *streams)
+      if (auto coverage = store_->settled_coverage(row.stream); coverage)
+        closed.coverages.push_back(std::move(*coverage));
+  }
+  return closed;
+}
+
+void Server::spread(std::vector<wire::pb::Signed> documents) {
+  for (const wire::pb::Signed& document : documents) {
+    auto taken = trust_.take(document, around_.clock.wall());
+    if (!taken) {
+      log_.error("a document of this server is not believed by itself: {}", taken.error().message);
+      continue;
+    }
+    const auto& body = taken->body;
+    if (static_cast<node::DocumentType>(body.type()) != node::DocumentType::tick)
+      ticks_.on_document(body.type(), {body.generation(), body.number()});
+    const NodeId audience = node::node_id_of_field(body.audience());
+    children_->for_each([&](node::Child& child) {
+      if (body.audience().empty() || child.who().id == audience ||
+          child.who().role == node::Role::gateway)
+        child.send(message_of(wire::Type::document, document));
+    });
+    if (static_cast<node::DocumentType>(body.type()) != node::DocumentType::deny) continue;
+    std::vector<std::pair<NodeId, Refusal>> out;
+    children_->for_each([&](node::Child& child) {
+      if (const auto denied = trust_.denied(child.who().id, child.who().tls_key))
+        out.emplace_back(child.who().id, refusal_for(*denied, child.who().name));
+    });
+    for (const auto& [id, refusal] : out) children_->refuse(id, refusal);
+  }
+}
+
+void Server::tick() {
+  tick_timer_ = core_.after(kTickInterval, [this] { tick(); });
+  const auto body = ticks_.next(around_.clock.wall(), generation_);
+  spread({node::sign_document(body, delegate_.key, delegate_.number)});
+}
+
+}  // namespace postern
