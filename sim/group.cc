@@ -113,7 +113,6 @@ Shape draw_shape(Random& random) {
     shape.spool_bytes_max = shape.segment_bytes * (6 + random.below(6)) + random.below(10'000);
   if (random.below(4) == 0) shape.relay.in_flight_bytes_max = 1'000 + random.below(10'000);
   if (random.below(4) == 0) shape.relay.cached_bytes_max = 1'000 + random.below(10'000);
-  if (random.below(4) == 0) shape.credit.granted_bytes_max = 16u << 20;  // a batch each
   if (random.below(4) == 0) {
     shape.credit.window_bytes_max = 2'000 + random.below(20'000);
     shape.credit.first_bytes_min = 500 + random.below(1'500);
