@@ -72,6 +72,8 @@ bool Captured::leaving(Channel& channel, wire::Message& message) {
   remember(message);
   switch (message.type) {
     case Type::hello:
+      if (lies_ && one_in(4)) lie_in_hello(channel, message);
+      return true;
     case Type::welcome:
     case Type::refused:
     case Type::ping:
@@ -90,6 +92,20 @@ bool Captured::leaving(Channel& channel, wire::Message& message) {
       lie_down(channel);
   }
   return goes;
+}
+
+/// A role or a claim that nobody gave it: whoever admits it like that believes a hello (rule C1).
+void Captured::lie_in_hello(Channel& channel, wire::Message& message) {
+  wire::pb::Hello hello;
+  if (!hello.ParseFromArray(message.bytes().data(), static_cast<int>(message.bytes().size())))
+    return;
+  if (one_in(2))
+    hello.set_claim(2);
+  else
+    hello.set_role(static_cast<std::uint32_t>(one_in(2) ? node::Role::server : node::Role::agent));
+  message = node::message_of(Type::hello, hello);
+  false_hellos_.insert(channel.id());
+  surface_.coverage.count("captured: claims another role");
 }
 
 bool Captured::withhold_or_alter(Channel& channel, wire::Message& message) {
@@ -252,6 +268,9 @@ wire::Message Captured::forged_notice() {
 
 bool Captured::arriving(Channel& channel, wire::Message& message) {
   remember(message);
+  if (message.type == Type::welcome && false_hellos_.contains(channel.id()))
+    surface_.oracle.breaks(
+        "C1", fmt::format("{} is admitted as what it only claims to be", machine_.label()));
   // Its honest half is kept from knowing, too: settled that it never passes on, say.
   if (!withholds_ || !one_in(10)) return true;
   switch (message.type) {
@@ -262,7 +281,6 @@ bool Captured::arriving(Channel& channel, wire::Message& message) {
     case Type::pong:
       return true;
     default:
-      static_cast<void>(channel);
       return false;
   }
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <set>
 #include <vector>
 
 #include "identity/key.h"
@@ -39,6 +40,7 @@ class Captured final {
   void remember(const wire::Message& message);
   bool withhold_or_alter(Channel& channel, wire::Message& message);
   void send_later(Channel& channel, wire::Message message);
+  void lie_in_hello(Channel& channel, wire::Message& message);
   void lie_down(Channel& channel);  // to a child
   void lie_up(Channel& channel);    // to the parent
   wire::Message forged_stored();
@@ -59,6 +61,7 @@ class Captured final {
   std::vector<Batch> batches_;                           // seen, the newest few
   std::array<std::vector<wire::Message>, 32> messages_;  // by type, likewise
   std::uint64_t own_gaps_ = 0;
+  std::set<std::uint64_t> false_hellos_;  // channels on which it said to be what it is not
 };
 
 }  // namespace postern::sim

@@ -294,6 +294,25 @@ void Oracle::on_gap(const NodeId& signer, const wire::GapRecord& gap) {
                              gap.last, wire::to_string(gap.reason), node.label));
 }
 
+void Oracle::on_head_sent(ByteView head) { heads_.insert(sha256(head)); }
+
+void Oracle::on_head_known(const NodeId& node, std::uint64_t number, ByteView head) {
+  const auto known = nodes_.find(node);
+  if (known == nodes_.end()) return breaks("D6", "a head of a stranger is known");
+  std::uint64_t& newest = ledger_.heads[node];
+  if (number < newest)
+    breaks("D6", fmt::format("an older head of {} is taken for its newest", known->second.label));
+  if (number > newest && !heads_.contains(sha256(head)))
+    breaks("D6", fmt::format("a head of {} is believed that it never sent", known->second.label));
+  newest = number;
+}
+
+void Oracle::on_good_word(const NodeId& node, const std::string& by) {
+  const auto known = nodes_.find(node);
+  breaks("D6", fmt::format("{} is connected by the word of {}",
+                           known == nodes_.end() ? "a stranger" : known->second.label, by));
+}
+
 void Oracle::on_settled_said(const wire::Coverage& coverage) {
   const auto node = nodes_.find(coverage.stream.node);
   if (node == nodes_.end() || node->second.removed) return;

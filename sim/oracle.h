@@ -73,6 +73,9 @@ class Oracle {
   void on_document_number(std::size_t machine, std::uint64_t life, std::uint32_t type,
                           std::uint32_t generation, std::uint64_t number);
 
+  /// A node sends a head of itself: the message as it signed it.
+  void on_head_sent(ByteView head) ;
+
   // ---- What the store does
   struct Ledger {  // copied with the store
     std::map<BatchName, Digest> applied;
@@ -83,12 +86,17 @@ class Oracle {
     };
     std::set<Gap> gaps;
     std::map<Digest, BatchName> payloads;  // of what is applied, with its observations
+    std::map<NodeId, std::uint64_t> heads;
   };
   Ledger& ledger() { return ledger_; }
   /// The store committed this batch. `payload`: SHA-256; `refused`: without effect, for good.
   void on_applied(const BatchName& batch, const Digest& hash, const Digest& payload,
                   wire::PayloadKind kind, bool refused);
   void on_gap(const NodeId& signer, const wire::GapRecord& gap);
+  /// The newest head that the store has of a node.
+  void on_head_known(const NodeId& node, std::uint64_t number, ByteView head);
+  /// By a gateway's word a node is connected: only its own may say that (rule D6).
+  void on_good_word(const NodeId& node, const std::string& by);
   /// A server says that this is settled: the store must have committed it by now.
   void on_settled_said(const wire::Coverage& coverage);
 
@@ -155,6 +163,7 @@ class Oracle {
       documents_;  // by machine, life and type
   std::map<std::size_t, NodeId> node_of_machine_;
   std::set<std::size_t> dead_machines_;
+  std::set<Digest> heads_;  // as they were sent
   Ledger ledger_;
   std::set<std::pair<BatchName, Digest>> ever_applied_;
   std::set<Digest> ever_applied_payloads_;

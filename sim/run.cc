@@ -51,6 +51,7 @@ class Tap final : public WireTap {
         !outer.ParseFromArray(message.data() + 1, static_cast<int>(message.size() - 1)) ||
         !head.ParseFromString(outer.body()))
       return;
+    oracle_.on_head_sent(as_bytes(outer.SerializeAsString()));
     for (const auto& document : head.documents())
       oracle_.on_document_number(from.index(), from.life(), document.type(), document.generation(),
                                  document.number());

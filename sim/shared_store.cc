@@ -16,4 +16,18 @@ Result<std::vector<store::Outcome>> SharedStore::apply(std::span<const store::Ap
   return outcomes;
 }
 
+Result<std::size_t> SharedStore::seen(std::span<const Seen> seen) {
+  for (const Seen& one : seen)
+    if (one.through && one.connected.value_or(false)) oracle_.on_good_word(one.id, *one.through);
+  auto noted = store_.seen(seen);
+  if (!noted) return noted;
+  for (const Seen& one : seen) {
+    if (!one.head_number) continue;
+    const auto node = store_.node(one.id);
+    if (node && *node && (*node)->head_number)
+      oracle_.on_head_known(one.id, *(*node)->head_number, (*node)->head);
+  }
+  return noted;
+}
+
 }  // namespace postern::sim

@@ -81,7 +81,7 @@ class SharedStore final : public store::Store {
   Result<> erase_node(std::int64_t row, const store::AuditEntry& audit) override {
     return store_.erase_node(row, audit);
   }
-  Result<std::size_t> seen(std::span<const Seen> seen) override { return store_.seen(seen); }
+  Result<std::size_t> seen(std::span<const Seen> seen) override;
   Result<std::uint64_t> next_document_number(std::uint32_t type) override {
     return store_.next_document_number(type);
   }

@@ -97,6 +97,7 @@ std::span<const std::string_view> must_be_reached() {
       "fault: store error",
       "captured: alters a batch",
       "captured: alters a message",
+      "captured: claims another role",
       "captured: forges a gap",
       "captured: forges an answer",
       "captured: forges credit",
