@@ -254,11 +254,11 @@ std::vector<wire::pb::Signed> Trust::newer_than(const wire::pb::DocumentBody& bo
   if (const auto kept = kept_.find({body.type(), body.audience()});
       kept != kept_.end() && kept->second.generation > body.generation())
     newer.push_back(kept->second.document);
+  // A type that the tick does not name is one of which the server has none, or has none any more.
   for (const auto type : {DocumentType::deny, DocumentType::approval})
     for (const auto& [key, kept] : kept_)
       if (key.first == static_cast<std::uint32_t>(type) && newer.size() < kNewerShownMax &&
-          known.contains(key.first) &&
-          std::pair(kept.generation, kept.number) > known.at(key.first))
+          std::pair(kept.generation, kept.number) > known[key.first])
         newer.push_back(kept.document);
   return newer;
 }

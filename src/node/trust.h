@@ -86,8 +86,8 @@ class Trust {
   /// What a child needs: delegations, deny list, newest tick.
   std::vector<wire::pb::Signed> for_children() const;
   std::vector<wire::pb::DocumentNumber> numbers() const;
-  /// Documents that are newer than what `tick` says is the newest of their type, the deny list
-  /// first; at most kNewerShownMax (channel.md#W35).
+  /// Documents that are newer than what `tick` says is the newest of their type, or of a type that
+  /// it does not name; the deny list first; at most kNewerShownMax (channel.md#W35).
   std::vector<wire::pb::Signed> newer_than(const wire::pb::DocumentBody& tick) const;
   std::optional<WallTime> newest_tick() const { return tick_time_; }
   std::uint32_t generation() const { return generation_; }

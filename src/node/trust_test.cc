@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include "base/fake_disk.h"
 #include "node/test_group.h"
 
@@ -151,6 +153,38 @@ TEST_F(TrustTest, ANewerGenerationWinsOverAHigherNumber) {
   body.set_generation(2);
   EXPECT_TRUE(is_new(sign_document(body, group_.delegate, 1)));
   EXPECT_EQ(trust_.approval(agent_.self.id)->approval.parents(0), "new.site.example");
+}
+
+TEST_F(TrustTest, WhatATickDoesNotNameOrCallsOlderIsShown) {
+  EXPECT_EQ(objection(group_.delegation()), "");
+  const auto approval = group_.approval(agent_, 5);
+  wire::pb::DenyList list;
+  list.add_entries()->set_node_id(field_of(other_.node_id().bytes));
+  const auto deny = sign_document(group_.body(DocumentType::deny, 1, list.SerializeAsString()),
+                                  group_.delegate, 1);
+  EXPECT_TRUE(is_new(approval));
+  EXPECT_TRUE(is_new(deny));
+  const auto shown_to = [&](std::map<DocumentType, std::uint64_t> numbers) {
+    wire::pb::Tick tick;
+    for (const auto& [type, number] : numbers) {
+      auto* const named = tick.add_numbers();
+      named->set_type(static_cast<std::uint32_t>(type));
+      named->set_generation(1);
+      named->set_number(number);
+    }
+    std::vector<std::string> bodies;
+    for (const auto& document :
+         trust_.newer_than(group_.body(DocumentType::tick, 9, tick.SerializeAsString())))
+      bodies.push_back(document.body());
+    return bodies;
+  };
+  using Bodies = std::vector<std::string>;
+  EXPECT_EQ(shown_to({{DocumentType::deny, 1}, {DocumentType::approval, 5}}), Bodies{});
+  EXPECT_EQ(shown_to({{DocumentType::deny, 1}, {DocumentType::approval, 4}}),
+            Bodies{approval.body()});
+  // The first list of the group, lost with the store: nothing is left of it there.
+  EXPECT_EQ(shown_to({{DocumentType::approval, 5}}), Bodies{deny.body()});
+  EXPECT_EQ(shown_to({}), (Bodies{deny.body(), approval.body()}));
 }
 
 TEST_F(TrustTest, TheSameNumberWithOtherBytesIsRefused) {
