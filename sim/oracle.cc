@@ -14,10 +14,11 @@ constexpr std::string_view kMagic = "PSTB";
 
 /// A batch as batch.md draws it.
 struct Seen {
-  BatchName name;
+  BatchName name, first;  // first: of what it was sealed again from
   Digest hash{}, payload{};
   wire::PayloadKind kind = wire::PayloadKind::metrics;
   ByteView content;
+  std::size_t bytes = 0;
 };
 
 std::optional<Seen> read(ByteView bytes) {
@@ -43,6 +44,16 @@ std::optional<Seen> read(ByteView bytes) {
   seen.content = bytes.subspan(kHeaderBytes, payload_bytes);
   if (sha256(seen.content) != seen.payload) return std::nullopt;  // the magic by chance
   seen.hash = sha256(bytes.first(kSignedBytes));
+  seen.first = seen.name;
+  seen.bytes = kHeaderBytes + payload_bytes;
+  if (seen.kind == wire::PayloadKind::sealed_again) {
+    const auto inner = read(seen.content);
+    if (!inner || inner->name.stream.node != seen.name.stream.node) return std::nullopt;
+    seen.first = inner->first;
+    seen.payload = inner->payload;
+    seen.kind = inner->kind;
+    seen.content = inner->content;
+  }
   return seen;
 }
 
@@ -102,7 +113,7 @@ void Oracle::on_write(std::size_t machine, const NodeId& node, const std::string
     const auto seen = read(bytes.subspan(at));
     if (!seen || seen->name.stream.node != node) continue;
     const Copy copy{seen->name, seen->hash};
-    made(machine, path, copy, seen->payload, seen->kind);
+    made(machine, copy, seen->first, seen->payload, seen->kind);
     machines_[machine].written.emplace_back(path, copy);
     machines_[machine].files[path].insert(copy);
     if (seen->kind == wire::PayloadKind::release)
@@ -113,12 +124,12 @@ void Oracle::on_write(std::size_t machine, const NodeId& node, const std::string
     if (seen->kind == wire::PayloadKind::epoch_opening)
       if (const auto opening = wire::decode_epoch_opening(seen->content))
         coverage_.count(kOpenings[static_cast<std::size_t>(opening->reason) & 3]);
-    at += kHeaderBytes + seen->content.size() - 1;
+    at += seen->bytes - 1;
   }
 }
 
-void Oracle::made(std::size_t machine, const std::string&, const Copy& copy, const Digest& payload,
-                  wire::PayloadKind kind) {
+void Oracle::made(std::size_t machine, const Copy& copy, const BatchName& first,
+                  const Digest& payload, wire::PayloadKind kind) {
   if (find(copy.batch, copy.hash) != nullptr) return;
   const Node& node = nodes_[copy.batch.stream.node];
   for (const Made& other : made_[copy.batch])
@@ -126,7 +137,7 @@ void Oracle::made(std::size_t machine, const std::string&, const Copy& copy, con
       breaks("D1", fmt::format("{} is made a second time, with another content", text(copy.batch)));
   if (is_observed(kind) && !contents_.contains(payload) && !node.captured)
     breaks("D6", fmt::format("{} holds what nobody observed", text(copy.batch)));
-  made_[copy.batch].push_back({copy.hash, payload, kind, machine, false, false, false});
+  made_[copy.batch].push_back({copy.hash, payload, first, kind, machine, false, false, false});
   auto& batches = sealed_in_[payload];
   batches.insert(copy.batch);
   if (is_observed(kind) && batches.size() > 1) coverage_.count("sealed again");
@@ -232,8 +243,8 @@ void Oracle::on_remove(std::size_t machine, const std::string& path) {
 
 // ---- The store
 
-void Oracle::on_applied(const BatchName& batch, const Digest& hash, const Digest& payload,
-                        wire::PayloadKind kind, bool refused) {
+void Oracle::on_applied(const BatchName& batch, const Digest& hash, Digest payload,
+                        wire::PayloadKind kind, bool refused, bool no_effect) {
   const auto node = nodes_.find(batch.stream.node);
   if (node == nodes_.end()) {
     breaks("D6", fmt::format("{} is applied", text(batch)));
@@ -245,6 +256,12 @@ void Oracle::on_applied(const BatchName& batch, const Digest& hash, const Digest
   const auto [at, fresh] = ledger_.applied.try_emplace(batch, hash);
   if (!fresh) breaks("D4", fmt::format("{} is applied twice", text(batch)));
   ever_applied_.insert({batch, hash});
+  BatchName sealed_first = batch;
+  if (const Made* const made = find(batch, hash)) {
+    sealed_first = made->first;
+    payload = made->payload;
+    kind = made->kind;
+  }
   if (!is_observed(kind) || node->second.server || node->second.captured) return;
   if (!contents_.contains(payload))
     breaks("D6", fmt::format("{} is applied with what nobody observed", text(batch)));
@@ -256,7 +273,14 @@ void Oracle::on_applied(const BatchName& batch, const Digest& hash, const Digest
     return;
   }
   if (node->second.removed) coverage_.count("applied of a node that is removed meanwhile");
-  const auto [first, once] = ledger_.payloads.try_emplace(payload, batch);
+  if (no_effect) {
+    coverage_.count("sealed again: known already");
+    if (!ledger_.payloads.contains(payload))
+      breaks("D4", fmt::format("what {} observed takes no effect with {}, and took none before",
+                               node->second.label, text(batch)));
+    return;
+  }
+  const auto [first, once] = ledger_.payloads.try_emplace(payload, sealed_first);
   if (!once)
     breaks("D4", fmt::format("what {} observed takes effect twice: {} and {}", node->second.label,
                              text(first->second), text(batch)));

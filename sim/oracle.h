@@ -74,7 +74,7 @@ class Oracle {
                           std::uint32_t generation, std::uint64_t number);
 
   /// A node sends a head of itself: the message as it signed it.
-  void on_head_sent(ByteView head) ;
+  void on_head_sent(ByteView head);
 
   // ---- What the store does
   struct Ledger {  // copied with the store
@@ -85,13 +85,15 @@ class Oracle {
       auto operator<=>(const Gap&) const = default;
     };
     std::set<Gap> gaps;
-    std::map<Digest, BatchName> payloads;  // of what is applied, with its observations
+    /// Of what took effect, with its observations: by which batch these were sealed first.
+    std::map<Digest, BatchName> payloads;
     std::map<NodeId, std::uint64_t> heads;
   };
   Ledger& ledger() { return ledger_; }
-  /// The store committed this batch. `payload`: SHA-256; `refused`: without effect, for good.
-  void on_applied(const BatchName& batch, const Digest& hash, const Digest& payload,
-                  wire::PayloadKind kind, bool refused);
+  /// The store committed this batch. `payload`: SHA-256; `refused`: without effect, for good;
+  /// `no_effect`: what it holds took effect before, as it says.
+  void on_applied(const BatchName& batch, const Digest& hash, Digest payload,
+                  wire::PayloadKind kind, bool refused, bool no_effect = false);
   void on_gap(const NodeId& signer, const wire::GapRecord& gap);
   /// The newest head that the store has of a node.
   void on_head_known(const NodeId& node, std::uint64_t number, ByteView head);
@@ -120,7 +122,8 @@ class Oracle {
 
  private:
   struct Made {
-    Digest hash{}, payload{};
+    Digest hash{}, payload{};  // the payload of what was sealed first
+    BatchName first;
     wire::PayloadKind kind = wire::PayloadKind::metrics;
     std::size_t machine = 0;
     bool synced = false;    // its bytes are on stable storage
@@ -143,7 +146,7 @@ class Oracle {
   };
 
   Made* find(const BatchName& batch, const Digest& hash);
-  void made(std::size_t machine, const std::string& path, const Copy& copy, const Digest& payload,
+  void made(std::size_t machine, const Copy& copy, const BatchName& first, const Digest& payload,
             wire::PayloadKind kind);
   bool in_gap(const Ledger& ledger, const BatchName& batch) const;
   bool may_be_forgotten(const BatchName& batch, const Made& made) const;

@@ -36,6 +36,19 @@ class OracleTest : public testing::Test {
     oracle_.observed(key_.node_id(), header.payload_hash, {{false, "m", number}});
     return {{header.stream, sequence}, sha256(signed_part), header.payload_hash, out.take()};
   }
+  /// As batch.md#B28 draws it: the whole batch is the payload.
+  Batch sealed_again(const Batch& first, wire::Epoch epoch) {
+    wire::BatchHeader header;
+    header.stream = {key_.node_id(), epoch, wire::Lane::metric};
+    header.sequence = 1;
+    header.kind = wire::PayloadKind::sealed_again;
+    header.payload_bytes = header.raw_bytes = static_cast<std::uint32_t>(first.bytes.size());
+    header.payload_hash = sha256(first.bytes);
+    const Bytes signed_part = encode_signed_part(header);
+    Writer out;
+    out.bytes(signed_part).bytes(key_.sign(wire::kBatchContext, signed_part)).bytes(first.bytes);
+    return {{header.stream, 1}, sha256(signed_part), header.payload_hash, out.take()};
+  }
   void seal(const Batch& batch, const std::string& file = "/state/spool/1.log") {
     oracle_.on_write(0, key_.node_id(), file, batch.bytes);
     oracle_.on_sync(0, file);
@@ -111,6 +124,27 @@ TEST_F(OracleTest, SeesAnObservationThatTakesEffectTwice) {
   EXPECT_EQ(promise(), "D4");
 }
 
+TEST_F(OracleTest, ReadsWhatIsInABatchThatWasSealedAgain) {
+  const Batch one = batch(1, "one", 1), again = sealed_again(one, {2, 8});
+  seal(one);
+  seal(again);
+  apply(again);
+  oracle_.on_applied(one.name, one.hash, one.payload, wire::PayloadKind::metrics, false, true);
+  oracle_.check_delivery();
+  EXPECT_EQ(promise(), "none");
+  const Batch third = sealed_again(one, {3, 9});
+  seal(third);
+  apply(third);
+  EXPECT_EQ(promise(), "D4");
+}
+
+TEST_F(OracleTest, SeesThatWhatIsKnownIsNot) {
+  const Batch one = batch(1, "one", 1);
+  seal(one);
+  oracle_.on_applied(one.name, one.hash, one.payload, wire::PayloadKind::metrics, false, true);
+  EXPECT_EQ(promise(), "D4");
+}
+
 TEST_F(OracleTest, SeesAnAlteredBatch) {
   Batch one = batch(1, "one", 1);
   seal(one);
@@ -176,6 +210,18 @@ TEST_F(OracleTest, SeesAnOlderValueInTheNewestsPlace) {
   oracle_.check_current(key_.node_id(), {{{"m", 2}}, {}});
   EXPECT_EQ(promise(), "none");
   oracle_.check_current(key_.node_id(), {{{"m", 1}}, {}});
+  EXPECT_EQ(promise(), "D4");
+}
+
+TEST_F(OracleTest, OrdersTheEpochsOfClonesByTheirRandomPart) {  // batch.md#B50
+  const Batch higher = batch(1, "one", 1, {2, 8}), lower = batch(5, "two", 2, {2, 7});
+  for (const Batch& each : {higher, lower}) {
+    seal(each);
+    apply(each);
+  }
+  oracle_.check_current(key_.node_id(), {{{"m", 1}}, {}});
+  EXPECT_EQ(promise(), "none");
+  oracle_.check_current(key_.node_id(), {{{"m", 2}}, {}});
   EXPECT_EQ(promise(), "D4");
 }
 

@@ -7,10 +7,11 @@ Result<std::vector<store::Outcome>> SharedStore::apply(std::span<const store::Ap
   if (!outcomes) return outcomes;
   for (std::size_t i = 0; i < batches.size(); ++i) {
     const store::Apply& batch = batches[i];
-    if ((*outcomes)[i] != store::Outcome::applied) continue;
+    const bool no_effect = (*outcomes)[i] == store::Outcome::no_effect;
+    if ((*outcomes)[i] != store::Outcome::applied && !no_effect) continue;
     oracle_.on_applied({batch.header.stream, batch.header.sequence}, batch.hash,
-                       batch.header.payload_hash, batch.header.kind,
-                       !batch.effects.refused.empty());
+                       batch.header.payload_hash, batch.header.kind, !batch.effects.refused.empty(),
+                       no_effect);
     if (batch.effects.gap) oracle_.on_gap(batch.header.stream.node, *batch.effects.gap);
   }
   return outcomes;

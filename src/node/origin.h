@@ -26,15 +26,16 @@ namespace postern::node {
 /// limit.
 ///
 /// *Sealed again* (batch.md#B26). After a set-back everything that is held of the old epoch from
-/// the first disputed number of each lane on gets a new number. That must happen once, for the
-/// server could not tell two copies apart. So the old numbers are planned in STATE/epoch first, and
-/// the next numbers of the lane are theirs, in that order: after a crash the end of the lane says
-/// which copies are on disk, and resume() forgets their originals and goes on behind them. A batch
-/// that turns out not to need a copy leaves the plan, durably, before the next copy is made. When
-/// the spool lost a part of the epoch in which copies were being made, choose_epoch() closes the
-/// doubtful ones, at most EpochFile::kCopiesMax a lane, with a gap record. A lane that is merely
-/// suspected is left alone: its batches are sent in the old epoch, and if they are refused the
-/// evidence comes here.
+/// the first disputed number of each lane on gets a new number. Not all of it need be refused: a
+/// later one may still reach a hole of the old stream. The server takes original and copy for one
+/// (B28), so that harms nobody; but one copy has to be enough. So the old numbers are planned in
+/// STATE/epoch first, and the next numbers of the lane are theirs, in that order: after a crash the
+/// end of the lane says which copies are on disk, and resume() forgets their originals and goes on
+/// behind them. A batch that turns out not to need a copy leaves the plan, durably, before the next
+/// copy is made. When the spool lost a part of the epoch in which copies were being made,
+/// choose_epoch() closes the doubtful ones, at most EpochFile::kCopiesMax a lane, with a gap
+/// record. A lane that is merely suspected is left alone: its batches are sent in the old epoch,
+/// and if they are refused the evidence comes here.
 class Origin {
  public:
   using Range = NumberSet::Range;

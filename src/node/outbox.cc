@@ -78,7 +78,12 @@ Outbox::Sealed Outbox::seal_probe(const std::array<std::byte, wire::kProbeIdByte
 Outbox::Sealed Outbox::seal_again(const wire::BatchView& batch, WallTime now) {
   wire::BatchHeader header = batch.header;
   header.stream = stream(batch.header.stream.lane);
-  return seal(std::move(header), batch.payload, now);
+  if (header.kind != wire::PayloadKind::metrics && header.kind != wire::PayloadKind::logs)
+    return seal(std::move(header), batch.payload, now);
+  header.kind = wire::PayloadKind::sealed_again;
+  header.compression = wire::Compression::none;
+  header.raw_bytes = static_cast<std::uint32_t>(batch.whole.size());
+  return seal(std::move(header), batch.whole, now);
 }
 
 Outbox::Sealed Outbox::seal_record(wire::PayloadKind kind, ByteView payload, WallTime now) {

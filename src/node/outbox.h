@@ -39,8 +39,9 @@ class Outbox {
   Sealed seal_gap(const wire::GapRecord& gap, WallTime now);
   Sealed seal_release(const wire::ReleaseRecord& release, WallTime now);
   Sealed seal_probe(const std::array<std::byte, wire::kProbeIdBytes>& id, WallTime now);
-  /// A batch of an older epoch once more, in this one: lane, kind, compression, times, records and
-  /// payload as they were (batch.md#B26).
+  /// A batch of an older epoch once more, in this one (batch.md#B26). What was observed is wrapped,
+  /// header and all, so that the server knows both for one (B28); records and what is wrapped
+  /// already go as they are.
   Sealed seal_again(const wire::BatchView& batch, WallTime now);
 
   struct Position {

@@ -103,6 +103,18 @@ Result<store::Effects> effects_of(const wire::BatchView& batch) {
       effects.probe = to_bytes(batch.payload);
       return effects;
     }
+    case wire::PayloadKind::sealed_again: {
+      const auto first = wire::read_sealed_again(batch);
+      if (!first) return std::unexpected(first.error());
+      if (sha256(first->payload) != first->header.payload_hash)
+        return fail(Errc::invalid, "batch {} of {} sealed again with another payload",
+                    first->header.sequence, first->header.stream.text());
+      auto effects = effects_of(*first);
+      if (effects)
+        effects->first_sealed = {first->header.stream, first->header.sequence,
+                                 sha256(first->signed_part)};
+      return effects;
+    }
     case wire::PayloadKind::release: {
       auto release = wire::decode_release(batch.payload);
       if (!release) return std::unexpected(release.error());
@@ -116,7 +128,7 @@ Result<store::Effects> effects_of(const wire::BatchView& batch) {
       return effects;
     }
   }
-  return fail(Errc::invalid, "payload kind {}; this version knows 1 to 6",
+  return fail(Errc::invalid, "payload kind {}; this version knows 1 to 7",
               static_cast<unsigned>(batch.header.kind));
 }
 

@@ -41,6 +41,8 @@ Ingested Ingest::take(std::vector<Arrived> batches) {
         if (verdict.kind == Verdict::Kind::refused_for_good)
           note_refused(verdict, apply[i].arrived);
         break;
+      case store::Outcome::no_effect:
+        break;
       case store::Outcome::duplicate:
         if (verdict.kind == Verdict::Kind::applied) verdict.kind = Verdict::Kind::duplicate;
         break;

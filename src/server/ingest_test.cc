@@ -62,9 +62,10 @@ class IngestTest : public ::testing::Test {
     return sealed_as(wire::PayloadKind::gap, encode(gap));
   }
   /// As an origin seals it: uncompressed, in the state lane.
-  Outbox::Sealed sealed_as(wire::PayloadKind kind, const Bytes& payload, Lane lane = Lane::state) {
+  Outbox::Sealed sealed_as(wire::PayloadKind kind, const Bytes& payload, Lane lane = Lane::state,
+                           wire::Epoch epoch = {1, 7}) {
     wire::BatchHeader header;
-    header.stream = outbox_.stream(lane);
+    header.stream = {agent_.self.id, epoch, lane};
     header.sequence = 1;
     header.kind = kind;
     header.records = 1;
@@ -179,6 +180,38 @@ TEST_F(IngestTest, ADuplicateHasItsEffectOnce) {
   EXPECT_EQ(kinds(again), std::vector{Kind::duplicate});
   EXPECT_EQ(again.coverages.size(), 1u);  // answered with what is settled
   EXPECT_EQ(latest(), 2);
+}
+
+TEST_F(IngestTest, WhatWasSealedAgainIsSettledAndHasItsEffectOnce) {  // batch.md#B28
+  const auto first = metric(1);
+  const auto stamped = wire::read_stamped(*first.message);
+  Outbox later(agent_.self.identity, {2, 8}), clone(agent_.self.identity, {2, 9});
+  const auto batch = *wire::read_batch(stamped->body);
+  const auto again = later.seal_again(batch, kWall), cloned = clone.seal_again(batch, kWall);
+  const auto result = take({again.message, cloned.message, first.message});
+  EXPECT_EQ(kinds(result), (std::vector{Kind::applied, Kind::applied, Kind::applied}));
+  EXPECT_EQ(result.coverages.size(), 3u);
+  EXPECT_EQ(latest(), 1);
+  EXPECT_EQ(kinds(take({metric(2).message})), std::vector{Kind::applied});
+  EXPECT_EQ(latest(), 2) << "what is sealed again stays as old as it was";
+}
+
+TEST_F(IngestTest, WhatIsWrappedMustBeTheNodesOwnAndWhole) {  // batch.md#B28
+  const auto first = metric(1);
+  const Bytes whole = to_bytes(wire::read_stamped(*first.message)->body);
+  Bytes altered = whole, anothers = whole;
+  altered.back() ^= std::byte{1};
+  anothers[8] ^= std::byte{1};
+  std::uint64_t epoch = 100;
+  for (const Bytes& payload : {altered, anothers, Bytes(whole.begin(), whole.end() - 1), Bytes()}) {
+    const auto sealed =
+        sealed_as(wire::PayloadKind::sealed_again, payload, Lane::metric, {3, ++epoch});
+    EXPECT_EQ(kinds(take({sealed.message})), std::vector{Kind::refused_for_good}) << epoch;
+  }
+  const auto other_lane =
+      sealed_as(wire::PayloadKind::sealed_again, whole, Lane::state, {3, ++epoch});
+  EXPECT_EQ(kinds(take({other_lane.message})), std::vector{Kind::refused_for_good});
+  EXPECT_EQ(latest(), -1);
 }
 
 TEST_F(IngestTest, TheOrderOfArrivalDoesNotMatter) {

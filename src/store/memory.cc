@@ -22,6 +22,7 @@ struct Stream {
 struct Archived {
   ArchivedBatch batch;
   Digest hash{};
+  std::optional<Digest> first_sealed;  // sealed again: the hash it had first
 };
 
 template <typename Row>
@@ -94,6 +95,7 @@ struct MemoryStore::Memory {
   std::map<wire::StreamKey, Stream> streams;
   std::map<std::int64_t, Archived> archive;  // by id, in order of arrival here
   std::set<std::pair<WallTime, std::int64_t>> archive_by_time;
+  std::multiset<Digest> sealed_again;  // first_sealed of the archive
   std::int64_t next_archive_id = 1;
   std::uint64_t archive_bytes = 0;
   std::deque<Equivocation> equivocations;
@@ -136,7 +138,8 @@ struct MemoryStore::Memory {
   }
 
   Outcome apply_one(const Apply& batch);
-  void follow(const Apply& batch, Stream& stream);
+  bool took_effect(const Apply& batch) const;
+  void follow(const Apply& batch, Stream& stream, bool took_effect);
   void put_aside(const wire::StreamKey& key, std::uint64_t sequence, const Digest& hash,
                  const Contradiction& contradiction, WallTime arrived, SharedBytes message);
   Result<> check_unique(const Node& node) const;
@@ -205,18 +208,35 @@ Outcome MemoryStore::Memory::apply_one(const Apply& batch) {
   if (verdict.contradiction)
     put_aside(key, batch.header.sequence, batch.hash, *verdict.contradiction, batch.arrived,
               batch.message);
-  if (verdict.outcome == Outcome::applied) follow(batch, stream);
-  return verdict.outcome;
+  if (verdict.outcome != Outcome::applied) return verdict.outcome;
+  const bool before = took_effect(batch);
+  follow(batch, stream, before);
+  return before ? Outcome::no_effect : Outcome::applied;
+}
+
+/// Whether its content is in the archive as another batch (batch.md#B28).
+bool MemoryStore::Memory::took_effect(const Apply& batch) const {
+  const auto& first = effects_in_force(batch).first_sealed;
+  if (sealed_again.contains(first ? first->hash : batch.hash)) return true;
+  if (!first) return false;
+  const auto stream = streams.find(first->stream);
+  if (stream == streams.end()) return false;
+  const auto at = stream->second.archived.find(first->sequence);
+  return at != stream->second.archived.end() && archive.at(at->second).hash == first->hash;
 }
 
 /// What an applied batch does besides its mark in the applied set.
-void MemoryStore::Memory::follow(const Apply& batch, Stream& stream) {
+void MemoryStore::Memory::follow(const Apply& batch, Stream& stream, bool took_effect) {
   const Effects& effects = effects_in_force(batch);
+  std::optional<Digest> first_sealed;
+  if (effects.first_sealed) first_sealed = effects.first_sealed->hash;
   const std::int64_t id = next_archive_id++;
   const wire::StreamKey& key = batch.header.stream;
   archive.emplace_hint(
       archive.end(), id,
-      Archived{{key, batch.header.sequence, batch.arrived, batch.message}, batch.hash});
+      Archived{
+          {key, batch.header.sequence, batch.arrived, batch.message}, batch.hash, first_sealed});
+  if (first_sealed) sealed_again.insert(*first_sealed);
   archive_by_time.emplace(batch.arrived, id);
   archive_bytes += batch.message->size();
   stream.archived.emplace(batch.header.sequence, id);
@@ -242,8 +262,8 @@ void MemoryStore::Memory::follow(const Apply& batch, Stream& stream) {
       trace_order.pop_front();
     }
   }
-  if (effects.values.empty() && effects.entities.empty()) return;
-  const Bytes setter = setter_of(batch.header);
+  if (took_effect || (effects.values.empty() && effects.entities.empty())) return;
+  const Bytes setter = setter_of(batch);
   if (!effects.values.empty()) {
     Values& rows = values[key.node];
     for (const LatestValue& value : effects.values)
@@ -324,6 +344,8 @@ Result<std::size_t> MemoryStore::trim_archive(WallTime older_than, std::uint64_t
     const ArchivedBatch& batch = archived->second.batch;
     memory_->archive_bytes -= batch.message->size();
     memory_->streams.at(batch.stream).archived.erase(batch.sequence);
+    if (const auto& first = archived->second.first_sealed)
+      memory_->sealed_again.erase(memory_->sealed_again.find(*first));
     memory_->archive.erase(archived);
     memory_->archive_by_time.erase(oldest);
   }

@@ -42,6 +42,9 @@ Result<> check(const Apply& batch) {
     if (auto fine = range_of_own(*effects.gap, "a gap"); !fine) return fine;
   if (effects.release)
     if (auto fine = range_of_own(*effects.release, "a release"); !fine) return fine;
+  if (effects.first_sealed && effects.first_sealed->stream.node != header.stream.node)
+    return fail(Errc::invalid, "{}: sealed again from {}, which is another node's stream", name,
+                effects.first_sealed->stream.text());
   if (effects.probe && effects.probe->size() != wire::kProbeIdBytes)
     return fail(Errc::invalid, "{}: a probe's id has {} bytes, it must have {}", name,
                 effects.probe->size(), wire::kProbeIdBytes);
@@ -55,14 +58,16 @@ const Effects& effects_in_force(const Apply& batch) {
 
 bool may_begin_epoch(std::size_t known_epochs) { return known_epochs < kEpochsPerNodeMax; }
 
-Bytes setter_of(const wire::BatchHeader& header) {
+Bytes setter_of(const Apply& batch) {
+  const auto& first = batch.effects.first_sealed;
+  const wire::StreamKey& stream = first ? first->stream : batch.header.stream;
   Bytes setter;
   setter.reserve(21);
-  append_big_endian(setter, header.stream.epoch.ordinal, 4);
-  append_big_endian(setter, header.stream.epoch.random, 8);
-  append_big_endian(setter, header.sequence, 8);
+  append_big_endian(setter, stream.epoch.ordinal, 4);
+  append_big_endian(setter, stream.epoch.random, 8);
+  append_big_endian(setter, first ? first->sequence : batch.header.sequence, 8);
   // Lanes count apart; this keeps two of them from being equal, so that arrival never decides.
-  setter.push_back(static_cast<std::byte>(header.stream.lane));
+  setter.push_back(static_cast<std::byte>(stream.lane));
   return setter;
 }
 

@@ -22,8 +22,8 @@ bool may_begin_epoch(std::size_t known_epochs);
 
 /// Who set a row of a projection. Orders byte by byte as rule B50 wants; a row yields to a setter
 /// that is not lower. What goes beyond a limit are the rows with the lowest setters, and of equal
-/// ones those with the highest key.
-Bytes setter_of(const wire::BatchHeader& header);
+/// ones those with the highest key. What was sealed again is still as old as it was first.
+Bytes setter_of(const Apply& batch);
 
 /// Writes what was seen into a node that was not removed. False: skipped, and nothing changed.
 bool note_seen(Node& node, const Store::Seen& seen);

@@ -232,6 +232,10 @@ CREATE TABLE trace (
   stamps BLOB NOT NULL  -- batch.md#B15
 );
 )sql",
+    R"sql(
+ALTER TABLE archive ADD COLUMN first_sealed BLOB;  -- sealed again: the hash it had first
+CREATE INDEX archive_sealed_again ON archive (first_sealed) WHERE first_sealed IS NOT NULL;
+)sql",
 };
 
 std::int64_t number(Database& database, std::string_view sql) {

@@ -88,6 +88,7 @@ class SqliteStore final : public Store {
   StreamLedger::Verdict judge_batch(Turn& turn, const Apply& batch);
   void put_aside(std::int64_t stream, std::uint64_t sequence, const Digest& hash,
                  const Contradiction& contradiction, WallTime arrived, const Bytes& message);
+  bool took_effect(const Apply& batch);
   void follow(Turn& turn, const Apply& batch);
   void write_trace(const TraceRow& row);
   std::optional<TraceRow> read_trace(ByteView id);

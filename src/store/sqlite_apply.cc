@@ -36,8 +36,24 @@ Outcome SqliteStore::apply_one(Turn& turn, const Apply& batch) {
   if (verdict.contradiction)
     put_aside(open_stream(turn, batch.header.stream).id, batch.header.sequence, batch.hash,
               *verdict.contradiction, batch.arrived, *batch.message);
-  if (verdict.outcome == Outcome::applied) follow(turn, batch);
-  return verdict.outcome;
+  if (verdict.outcome != Outcome::applied) return verdict.outcome;
+  const bool before = took_effect(batch);
+  follow(turn, batch);
+  if (!before) project(turn, batch);
+  return before ? Outcome::no_effect : Outcome::applied;
+}
+
+/// Whether its content is in the archive as another batch (batch.md#B28).
+bool SqliteStore::took_effect(const Apply& batch) {
+  const auto& first = effects_in_force(batch).first_sealed;
+  Query again(database_->prepare("SELECT 1 FROM archive WHERE first_sealed = ?"));
+  if (again.bind(first ? first->hash : batch.hash).step()) return true;
+  if (!first) return false;
+  const auto stream = stream_id(first->stream);
+  if (!stream) return false;
+  Query known(
+      database_->prepare("SELECT 1 FROM archive WHERE stream = ? AND sequence = ? AND hash = ?"));
+  return known.bind(*stream, first->sequence, first->hash).step();
 }
 
 StreamLedger::Verdict SqliteStore::judge_batch(Turn& turn, const Apply& batch) {
@@ -52,13 +68,16 @@ StreamLedger::Verdict SqliteStore::judge_batch(Turn& turn, const Apply& batch) {
   return judge(own.now, of_gap, batch, archived);
 }
 
-/// What an applied batch does besides its mark in the applied set.
+/// What an applied batch does besides its mark in the applied set and the projections.
 void SqliteStore::follow(Turn& turn, const Apply& batch) {
   const Effects& effects = effects_in_force(batch);
   const std::int64_t stream = open_stream(turn, batch.header.stream).id;
   database_->run(
       "INSERT INTO archive (stream, sequence, hash, arrived, message) VALUES (?, ?, ?, ?, ?)",
       stream, batch.header.sequence, batch.hash, batch.arrived, *batch.message);
+  if (effects.first_sealed)
+    database_->run("UPDATE archive SET first_sealed = ? WHERE id = ?", effects.first_sealed->hash,
+                   database_->last_row());
   turn.archived_bytes += batch.message->size();
   if (!batch.effects.refused.empty()) {
     const Loss line = refused_loss(batch);
@@ -86,7 +105,6 @@ void SqliteStore::follow(Turn& turn, const Apply& batch) {
         released, static_cast<std::int64_t>(kReleasesPerStreamMax));
   }
   if (effects.probe) write_trace(trace_of(batch, *effects.probe));
-  project(turn, batch);
 }
 
 void SqliteStore::put_aside(std::int64_t stream, std::uint64_t sequence, const Digest& hash,
@@ -109,7 +127,7 @@ void SqliteStore::put_aside(std::int64_t stream, std::uint64_t sequence, const D
 void SqliteStore::project(Turn& turn, const Apply& batch) {
   const Effects& effects = effects_in_force(batch);
   const NodeId& node = batch.header.stream.node;
-  const Bytes setter = setter_of(batch.header);
+  const Bytes setter = setter_of(batch);
   for (const LatestValue& value : effects.values)
     database_->run(
         "INSERT INTO latest_value (node, metric, attributes, unit, value, is_integer, time, setter)"

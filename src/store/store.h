@@ -127,6 +127,13 @@ struct Entity {
 
 /// What a batch changes besides its own mark in the applied set; decoded by the caller.
 struct Effects {
+  /// Of a batch that was sealed again (batch.md#B28): what it was first.
+  struct FirstSealed {
+    wire::StreamKey stream;
+    std::uint64_t sequence = 0;
+    Digest hash{};
+  };
+  std::optional<FirstSealed> first_sealed;
   std::vector<LatestValue> values;
   std::vector<Entity> entities;
   std::optional<wire::GapRecord> gap;
@@ -147,6 +154,7 @@ struct Apply {
 
 enum class Outcome : std::uint8_t {
   applied,
+  no_effect,     // applied, but its content took effect before, as another batch (batch.md#B28)
   duplicate,     // this very batch is applied already
   equivocation,  // another hash is known for this sequence, or for its predecessor (rule D1): kept
                  // aside
@@ -211,7 +219,9 @@ class Store {
   /// Commits all of them in ONE transaction: archive, applied set, projections, ledger (rule D4).
   /// One outcome per batch, in order. On error nothing of it happened. The caller has verified
   /// signatures and payload hashes, and that a gap's stream belongs to its batch's node (B22).
-  /// Effects follow (epoch ordinal, sequence), never arrival (B50). A duplicate changes nothing.
+  /// Effects follow (epoch, sequence), never arrival (B50). Of a batch and those that it was sealed
+  /// again in, the first to come has its effect, under the number of the first to be sealed; that
+  /// is known as long as the archive keeps it. A duplicate changes nothing.
   /// Whether a batch that comes again is the same is known as long as the archive keeps it, and at
   /// the edges of intervals for ever; otherwise it counts as duplicate. A gap record that disagrees
   /// with what is held makes its batch `equivocation`; one too many makes it `too_many_holes`.

@@ -95,6 +95,72 @@ TEST_P(StoreConformance, HigherEpochsWinWhateverTheirRandomPartOrSequence) {
   EXPECT_EQ(store_->streams(node_id(1)).value().back().sealed, kHuge + 5);
 }
 
+// batch.md#B28: a batch and what it was sealed again in have one effect, in every order.
+TEST_P(StoreConformance, WhatWasSealedAgainHasItsEffectOnceAndIsAsOldAsItWasFirst) {
+  const auto again = [&](wire::Epoch epoch, double as) {
+    Apply copy = batch(stream(wire::Lane::metric, epoch), 1, value("cpu", as));
+    copy.hash = hash_of(epoch.ordinal, static_cast<std::uint8_t>(epoch.random));
+    copy.effects.first_sealed = {stream(), 5, hash_of(5)};
+    return copy;
+  };
+  // What has no effect would show by another number.
+  const std::vector<Apply> batches = {batch(stream(), 5, value("cpu", 1)), again({2, 1}, 2),
+                                      again({2, 2}, 3)};
+  std::uint8_t nodes = 0;
+  std::vector<std::size_t> order = {0, 1, 2};
+  do {
+    const NodeId node = node_id(++nodes);
+    for (std::size_t i = 0; i < order.size(); ++i) {
+      Apply each = batches[order[i]];
+      each.header.stream.node = node;
+      // Nodes share the database: hashes must differ.
+      each.hash[30] = std::byte{nodes};
+      if (each.effects.first_sealed) {
+        each.effects.first_sealed->stream.node = node;
+        each.effects.first_sealed->hash[30] = std::byte{nodes};
+      }
+      reopen();
+      EXPECT_EQ(apply({each}), std::vector{i == 0 ? applied : no_effect}) << nodes << " " << i;
+      EXPECT_EQ(apply({each}), std::vector{duplicate});
+    }
+    EXPECT_EQ(got(store_->latest(node))[0].value, batches[order[0]].effects.values[0].value);
+    EXPECT_EQ(got(store_->archive(node, 10)).size(), 3u) << "all are kept as they came";
+    // Sealed after number 5 and before the copies: it is newer than what they hold.
+    Apply newer = batch(stream(), 7, value("cpu", 9));
+    newer.header.stream.node = node;
+    apply({newer});
+    EXPECT_EQ(got(store_->latest(node))[0].value, 9);
+  } while (std::ranges::next_permutation(order).found);
+}
+
+TEST_P(StoreConformance, AnotherBatchOfTheNumberThatWasSealedAgainIsAnother) {
+  Apply copy = batch(stream(wire::Lane::metric, {2, 1}), 1, value("mine", 1));
+  copy.hash = hash_of(1, 9);
+  copy.effects.first_sealed = {stream(), 5, hash_of(5, 1)};
+  EXPECT_EQ(apply({batch(stream(), 5, value("other", 2)), copy}), (std::vector{applied, applied}));
+  EXPECT_EQ(got(store_->latest(node_id(1))).size(), 2u);
+  copy.effects.first_sealed->stream.node = node_id(2);
+  EXPECT_FALSE(store_->apply(std::vector{copy})) << "of another node";
+}
+
+TEST_P(StoreConformance, ACopyThatIsRefusedForGoodTakesNothingFromTheFirst) {
+  Apply copy = batch(stream(wire::Lane::metric, {2, 1}), 1);
+  copy.hash = hash_of(1, 9);
+  copy.effects.first_sealed = {stream(), 5, hash_of(5)};
+  copy.effects.refused = "removed";
+  EXPECT_EQ(apply({copy, batch(stream(), 5, value("cpu", 2))}), (std::vector{applied, applied}));
+  EXPECT_EQ(got(store_->latest(node_id(1))).size(), 1u);
+}
+
+TEST_P(StoreConformance, WhatTheArchiveForgetsOfCopiesItForgetsWhole) {
+  Apply copy = batch(stream(wire::Lane::metric, {2, 1}), 1, value("cpu", 1));
+  copy.hash = hash_of(1, 9);
+  copy.effects.first_sealed = {stream(), 5, hash_of(5)};
+  apply({copy});
+  EXPECT_EQ(store_->trim_archive(wall_from_ms(1'000'000), 0, 10).value(), 1u);
+  EXPECT_EQ(apply({batch(stream(), 5, value("cpu", 1))}), std::vector{applied});
+}
+
 TEST_P(StoreConformance, AnotherHashIsPutAsideAndChangesNothingElse) {
   apply({batch(stream(), 1), batch(stream(), 2, value("cpu", 2)), batch(stream(), 3)});
   Apply other = batch(stream(), 2, value("cpu", 9));

@@ -61,9 +61,11 @@ Result<BatchView> read_batch(ByteView bytes) {
   if (h.sequence == 0) return fail(Errc::invalid, "a batch with sequence 0; the first is 1");
   if (h.sequence == 1 && h.previous != Digest{})
     return fail(Errc::invalid, "batch 1 of {} names a predecessor", h.stream.text());
-  if (h.payload_bytes > kPayloadBytesMax)
+  const std::uint32_t payload_max =
+      h.kind == PayloadKind::sealed_again ? kSealedAgainBytesMax : kPayloadBytesMax;
+  if (h.payload_bytes > payload_max)
     return fail(Errc::invalid, "a payload of {} bytes; the limit is {}", h.payload_bytes,
-                kPayloadBytesMax);
+                payload_max);
   if (h.raw_bytes > kRawBytesMax)
     return fail(Errc::invalid, "a payload of {} bytes uncompressed; the limit is {}", h.raw_bytes,
                 kRawBytesMax);
@@ -80,6 +82,19 @@ Result<BatchView> read_batch(ByteView bytes) {
   batch.payload = in.view(h.payload_bytes);
   batch.whole = bytes;
   return batch;
+}
+
+Result<BatchView> read_sealed_again(const BatchView& batch) {
+  auto first = read_batch(batch.payload);
+  if (!first) return first;
+  const BatchHeader& h = first->header;
+  if (h.stream.node != batch.header.stream.node || h.stream.lane != batch.header.stream.lane)
+    return fail(Errc::invalid, "a batch of {} sealed again that was one of {}",
+                batch.header.stream.text(), h.stream.text());
+  if (h.kind != PayloadKind::metrics && h.kind != PayloadKind::logs)
+    return fail(Errc::invalid, "a batch of payload kind {} sealed again; only 1 and 2 are",
+                static_cast<unsigned>(h.kind));
+  return first;
 }
 
 Result<Stamped> read_stamped(ByteView bytes) {

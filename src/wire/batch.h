@@ -14,7 +14,8 @@ enum class PayloadKind : std::uint8_t {
   gap = 3,
   epoch_opening = 4,
   probe = 5,
-  release = 6
+  release = 6,
+  sealed_again = 7
 };
 enum class Compression : std::uint8_t { none = 0, zstd = 1 };
 
@@ -25,8 +26,10 @@ inline constexpr std::uint32_t kRawBytesMax = 16u << 20;     // uncompressed
 inline constexpr std::uint32_t kRecordsMax = 65'536;
 inline constexpr std::size_t kStampsMax = 32;
 inline constexpr std::size_t kStampBytes = 24;
+/// A batch that is sealed again holds another one whole (batch.md#B28).
+inline constexpr std::uint32_t kSealedAgainBytesMax = kBatchHeaderBytes + kPayloadBytesMax;
 inline constexpr std::size_t kBatchMessageBytesMax =
-    1 + kStampsMax * kStampBytes + kBatchHeaderBytes + kPayloadBytesMax;
+    1 + kStampsMax * kStampBytes + kBatchHeaderBytes + kSealedAgainBytesMax;
 inline constexpr std::string_view kBatchContext = "postern batch v1";
 
 /// The header of a batch, decoded (batch.md, "The batch").
@@ -58,6 +61,11 @@ struct BatchView {
 
 /// Reads header and bounds of a batch (B11, B13). Verifies neither signature nor payload hash.
 Result<BatchView> read_batch(ByteView bytes);
+
+/// The batch in the payload of one that was sealed again (B28): the first one of this content.
+/// `invalid` unless it is of the same node and lane and holds what somebody observed. Verifies
+/// neither signature nor payload hash.
+Result<BatchView> read_sealed_again(const BatchView& batch);
 
 /// Who handed it on, and when it arrived there (B15).
 struct Stamp {
