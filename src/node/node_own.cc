@@ -72,7 +72,7 @@ void Node::write_own(wire::Lane lane) {
   if (next == nullptr) return;
   relay_.writing(next->stream, next->sequence, next->hash);
   spool_->append(
-      {next->stream, next->sequence, next->hash, next->message},
+      {next->stream, next->sequence, next->hash, next->message, next->makes_room},
       [this, lane](Result<spool::Location> stored) {
         if (!stored) {
           if (!disk_ails_)

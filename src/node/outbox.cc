@@ -109,7 +109,10 @@ Outbox::Sealed Outbox::seal(wire::BatchHeader header, ByteView payload, WallTime
   out.reserve(1 + wire::kBatchHeaderBytes + payload.size());
   out.u8(0).bytes(signed_part).bytes(signature).bytes(payload);
   position = {header.sequence, sha256(signed_part)};
-  return {header.stream, header.sequence, position.hash, std::make_shared<const Bytes>(out.take())};
+  const bool makes_room =
+      header.kind == wire::PayloadKind::gap || header.kind == wire::PayloadKind::release;
+  return {header.stream, header.sequence, position.hash, std::make_shared<const Bytes>(out.take()),
+          makes_room};
 }
 
 std::filesystem::path epoch_file(const std::filesystem::path& state) { return state / "epoch"; }

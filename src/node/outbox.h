@@ -24,7 +24,8 @@ class Outbox {
     wire::StreamKey stream;
     std::uint64_t sequence = 0;
     Digest hash{};
-    SharedBytes message;  // no stamps, then the batch
+    SharedBytes message;      // no stamps, then the batch
+    bool makes_room = false;  // copies may go when it is on disk: a gap or a release record
   };
 
   Outbox(const PrivateKey& identity, wire::Epoch epoch)

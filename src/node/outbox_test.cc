@@ -55,6 +55,14 @@ TEST_F(OutboxTest, LanesAreCountedApart) {
   EXPECT_EQ(outbox_.position(wire::Lane::event).sequence, 0u);
 }
 
+// The spool lets these in when nothing else fits (spool.md#S33).
+TEST_F(OutboxTest, OnlyGapAndReleaseRecordsMakeRoom) {
+  EXPECT_TRUE(outbox_.seal_gap({}, kWall).makes_room);
+  EXPECT_TRUE(outbox_.seal_release({}, kWall).makes_room);
+  EXPECT_FALSE(outbox_.seal_opening({}, kWall).makes_room);
+  EXPECT_FALSE(outbox_.seal_probe({}, kWall).makes_room);
+}
+
 TEST_F(OutboxTest, GoesOnBehindWhatTheSpoolHolds) {
   relay::Relay relay(key_.node_id(), {});
   hold(relay, seal(outbox_, wire::Lane::metric, "1"));

@@ -27,20 +27,24 @@ Result<Spool::Opened> Spool::open(Disk& disk, const Log& log, std::filesystem::p
 Result<std::vector<Location>> Spool::append(std::span<const Append> batches) {
   if (batches.empty()) return std::vector<Location>();
   if (impl_->space_to_reclaim) impl_->reclaim();
-  std::uint64_t wanted = 0, wanted_by_others = 0;  // the latter: up to the last that is not state
+  // Up to the last that may use no reserve, and up to the last that may use that of state only.
+  std::uint64_t wanted = 0, wanted_by_others = 0, wanted_by_state = 0;
   for (const Append& batch : batches) {
     invariant(batch.message != nullptr && batch.sequence != 0, "a batch has bytes and a number");
     if (batch.message->size() > kContentBytesMax)
       return fail(Errc::invalid, "spool: batch {} of {} has {} bytes, at most {} are kept",
                   batch.sequence, batch.stream.text(), batch.message->size(), kContentBytesMax);
     wanted += kRecordHeaderBytes + batch.message->size();
-    if (batch.stream.lane != wire::Lane::state) wanted_by_others = wanted;
+    if (batch.makes_room) continue;
+    (batch.stream.lane == wire::Lane::state ? wanted_by_state : wanted_by_others) = wanted;
   }
-  if (wanted_by_others > 0)
-    if (auto admitted = impl_->admit(false, wanted_by_others); !admitted)
-      return std::unexpected(admitted.error());
-  if (auto admitted = impl_->admit(true, wanted); !admitted)
-    return std::unexpected(admitted.error());
+  using Reserve = Impl::Reserve;
+  for (const auto& [reserve, bytes] :
+       {std::pair(Reserve::none, wanted_by_others), std::pair(Reserve::state, wanted_by_state),
+        std::pair(Reserve::records, wanted)})
+    if (bytes > 0)
+      if (auto admitted = impl_->admit(reserve, bytes); !admitted)
+        return std::unexpected(admitted.error());
 
   std::vector<Outgoing> records = impl_->noted_records();
   const std::size_t settled = records.size();
@@ -58,8 +62,12 @@ Result<std::vector<Location>> Spool::append(std::span<const Append> batches) {
   return locations;
 }
 
-Result<> Spool::admit(wire::Lane lane, std::uint64_t message_bytes, std::size_t messages) {
-  return impl_->admit(lane == wire::Lane::state, message_bytes + messages * kRecordHeaderBytes);
+Result<> Spool::admit(wire::Lane lane, std::uint64_t message_bytes, std::size_t messages,
+                      bool makes_room) {
+  const Impl::Reserve reserve = makes_room                  ? Impl::Reserve::records
+                                : lane == wire::Lane::state ? Impl::Reserve::state
+                                                            : Impl::Reserve::none;
+  return impl_->admit(reserve, message_bytes + messages * kRecordHeaderBytes);
 }
 
 Result<Bytes> Spool::read(const Location& location) const { return impl_->read(location); }

@@ -67,6 +67,7 @@ class Spool {
     std::uint64_t sequence = 0;
     Digest hash{};
     SharedBytes message;
+    bool makes_room = false;  // a record after which copies may go: let in past the limit (S33)
   };
   /// Writes all of them, then one fdatasync; durable when it returns, in the order given. On
   /// failure none counts as stored: the segment ends at its last good sync and is never written
@@ -76,7 +77,8 @@ class Spool {
 
   /// Whether batches of `lane` with `message_bytes` in `messages` messages would be let in;
   /// `exhausted` names the limit. May delete segments that nobody needs to make room.
-  Result<> admit(wire::Lane lane, std::uint64_t message_bytes, std::size_t messages = 1);
+  Result<> admit(wire::Lane lane, std::uint64_t message_bytes, std::size_t messages = 1,
+                 bool makes_room = false);
 
   /// The message at `location`; `corrupt` when its checksum does not fit, `invalid` when it was
   /// released and is gone.

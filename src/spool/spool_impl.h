@@ -107,7 +107,8 @@ struct Spool::Impl {
   Result<Bytes> read(const Location& location) const;
 
   // Space.
-  Result<> admit(bool state_only, std::uint64_t bytes_wanted);
+  enum class Reserve : std::uint8_t { none, state, records };  // which may be used
+  Result<> admit(Reserve reserve, std::uint64_t bytes_wanted);
   void add_slot(Segment& segment, const Location& location);
   bool release(const Location& location);
   void leave_active_if_released(std::uint64_t batch_bytes_min);

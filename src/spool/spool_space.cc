@@ -8,12 +8,15 @@ namespace postern::spool {
 namespace {
 
 constexpr std::uint64_t kReserveDivisor = 20;  // 5 % of bytes_max for the state lane (S33)
+/// For records that make room, past bytes_max: without them a full spool would stay full.
+constexpr std::uint64_t kRecordsPastMaxBytes = 64u << 10;
 
 }  // namespace
 
-Result<> Spool::Impl::admit(bool state_only, std::uint64_t bytes_wanted) {
-  const std::uint64_t reserve = state_only ? 0 : options.bytes_max / kReserveDivisor;
-  const std::uint64_t limit = options.bytes_max - reserve;
+Result<> Spool::Impl::admit(Reserve reserve, std::uint64_t bytes_wanted) {
+  std::uint64_t limit = options.bytes_max;
+  if (reserve == Reserve::none) limit -= options.bytes_max / kReserveDivisor;
+  if (reserve == Reserve::records) limit += kRecordsPastMaxBytes;
   const auto fits = [&] { return bytes() + kSegmentHeaderBytes + bytes_wanted <= limit; };
   if (fits()) return {};
   leave_active_if_released(1);
@@ -24,7 +27,7 @@ Result<> Spool::Impl::admit(bool state_only, std::uint64_t bytes_wanted) {
       "spool: {} in use and {} more do not fit: spool.bytes_max is {}{}; raise it, or see why "
       "nothing is settled",
       format_bytes(bytes()), format_bytes(bytes_wanted), format_bytes(options.bytes_max),
-      state_only ? "" : ", of which 5 % are kept for the state lane");
+      reserve != Reserve::none ? "" : ", of which 5 % are kept for the state lane");
 }
 
 void Spool::Impl::add_slot(Segment& segment, const Location& location) {

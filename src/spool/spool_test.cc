@@ -466,6 +466,27 @@ TEST(Spool, KeepsAReserveForTheStateLaneAndThenSaysWhichLimit) {
   EXPECT_TRUE(f.append(batch(++n, 1000))) << "it recovers by itself";
 }
 
+// Space comes only when the gap record is on disk: a spool that `state` has filled would stay full.
+TEST(Spool, TakesRecordsThatMakeRoomPastTheLimitAndNotWithoutEnd) {
+  Fixture f;
+  f.options = {100'000, 10'000};
+  ASSERT_TRUE(f.open());
+  const auto important = stream(1, wire::Lane::state);
+  std::uint64_t n = 0;
+  while (f.append(batch(++n, 1000, important)))
+    ;
+  Spool::Append record = batch(n, 1000, important);
+  EXPECT_EQ(f.spool->admit(important.lane, 1000).error().code, Errc::exhausted);
+  EXPECT_TRUE(f.spool->admit(important.lane, 1000, 1, true));
+  record.makes_room = true;
+  EXPECT_TRUE(f.append(record));
+  Result<std::vector<Location>> result;
+  while ((result = f.append(record))) ++record.sequence;
+  EXPECT_EQ(result.error().code, Errc::exhausted);
+  EXPECT_GT(f.spool->usage().bytes, 150'000u);
+  EXPECT_LE(f.spool->usage().bytes, 100'000u + (64u << 10));
+}
+
 // All of it stands in the segment being written: that may not be held for ever.
 TEST(Spool, ASmallFullSpoolWithNothingLiveLetsAppendsIn) {
   Fixture f;

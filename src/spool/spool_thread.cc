@@ -122,7 +122,8 @@ void SpoolThread::do_appends(std::span<PendingAppend> group) {
     // One batch for which there is no room must not fail the others.
     Result<> room;
     if (!room_for_all)
-      room = spool_->admit(pending.batch.stream.lane, admitted_bytes + bytes, batches.size() + 1);
+      room = spool_->admit(pending.batch.stream.lane, admitted_bytes + bytes, batches.size() + 1,
+                           pending.batch.makes_room);
     if (!room) {
       completions.push_back(
           [done = std::move(pending.done), error = room.error()] { done(std::unexpected(error)); });
