@@ -425,6 +425,9 @@ bool Relay::open_generation(std::uint32_t generation) {
       stream.backlog_up_to = std::max(stream.backlog_up_to, sequence);
       insert(stream, std::move(tail.held));
     }
+    // An answer that is under way would be of the store that was set back.
+    for (auto& [sequence, slot] : stream.slots)
+      if (slot.where == Where::in_flight) move(stream, slot, Where::queued);
     // The parent says again what it has, and gets what it has not.
     stream.offered = stream.answered = false;
     if (attached_) to_offer_.emplace(wire::index_of(key.lane), key);

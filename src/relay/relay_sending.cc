@@ -276,9 +276,10 @@ std::vector<Range> Relay::on_question(const wire::StreamKey& key, Range range,
       continue;
     }
     Slot& held = (slot++)->second;
-    if (held.where == Where::in_flight || held.where == Where::leaving) continue;
+    if (held.where == Where::leaving) continue;
     held.asked = true;
-    if (held.where == Where::stored || held.where == Where::retry)
+    // Also what is in flight: for so long a hop may have lost it, or its answer.
+    if (held.where != Where::queued && held.where != Where::loading)
       move(stream, held, Where::queued);
     if (attached_ && !stream.offered) to_offer_.emplace(wire::index_of(key.lane), key);
   }

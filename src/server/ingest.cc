@@ -27,8 +27,14 @@ Ingested Ingest::take(std::vector<Arrived> batches) {
     result.verdicts.push_back(std::move(verdict));
   }
 
+  if (!apply.empty()) commit(apply, applied_at, result);
+  say_settled(result);
+  return result;
+}
+
+void Ingest::commit(const std::vector<store::Apply>& apply,
+                    const std::vector<std::size_t>& applied_at, Ingested& result) {
   auto outcomes = store_.apply(apply);
-  std::set<wire::StreamKey> streams;
   for (std::size_t i = 0; i < apply.size(); ++i) {
     Verdict& verdict = result.verdicts[applied_at[i]];
     if (!outcomes) {
@@ -66,27 +72,36 @@ Ingested Ingest::take(std::vector<Arrived> batches) {
         if (full_.insert(verdict.stream.node).second) log_.error("{}", verdict.words);
         continue;  // nothing is settled of a stream that the store does not have
     }
-    streams.insert(verdict.stream);
+    unsaid_.insert(verdict.stream);
   }
-  if (!outcomes && !apply.empty())
+  if (!outcomes)
     log_.error("{} batches cannot be committed: {}", apply.size(), outcomes.error().message);
+}
+
+/// What the store cannot tell now is told with the next batches: whoever waits for it must not
+/// wait until something else happens to the stream.
+void Ingest::say_settled(Ingested& result) {
   auto generation = store_.generation();
   if (!generation) {
     log_.error("the store's generation cannot be read, nothing is settled: {}",
                generation.error().message);
-    return result;
+    return;
   }
   result.generation = *generation;
-  for (const wire::StreamKey& stream : streams) {
+  while (!unsaid_.empty()) {
+    const wire::StreamKey& stream = *unsaid_.begin();
     auto coverage = store_.settled_coverage(stream);
-    if (coverage)
-      result.coverages.push_back(std::move(*coverage));
-    else
+    if (!coverage) {
       log_.error("what is settled of {} cannot be read: {}", stream.text(),
                  coverage.error().message);
+      return;
+    }
+    result.coverages.push_back(std::move(*coverage));
+    unsaid_.erase(unsaid_.begin());
   }
-  return result;
 }
+
+void Ingest::say_again(const wire::StreamKey& stream) { unsaid_.insert(stream); }
 
 std::optional<store::Apply> Ingest::examine(const Arrived& arrived, Verdict& verdict,
                                             const wire::Stamped& stamped,

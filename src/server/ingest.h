@@ -45,8 +45,13 @@ class Ingest {
   Ingest(store::Store& store, Registry& registry, const Log& log)
       : store_(store), registry_(registry), log_(log) {}
   Ingested take(std::vector<Arrived> batches);
+  /// The next take(), which may be of no batches, says what is settled of this stream.
+  void say_again(const wire::StreamKey& stream);
 
  private:
+  void commit(const std::vector<store::Apply>& apply, const std::vector<std::size_t>& applied_at,
+              Ingested& result);
+  void say_settled(Ingested& result);
   /// What the store is to take, also of a batch that is refused for good; nullopt: it takes
   /// nothing. `verdict` says which of these.
   std::optional<store::Apply> examine(const Arrived& arrived, Verdict& verdict,
@@ -63,6 +68,7 @@ class Ingest {
     WallTime time{};
     bool removed = false;
   };
+  std::set<wire::StreamKey> unsaid_;   // applied, and their coverage is not told yet
   std::map<NodeId, Refused> refused_;  // last in the audit list; members only, so bounded by them
   std::set<NodeId> full_;              // logged that they have too many epochs; likewise
 };

@@ -175,6 +175,7 @@ class Server final : node::Children::Owner {
   std::optional<Registry> registry_;
   std::optional<Ingest> ingest_;
   HoleWatch holes_;
+  std::set<NodeId> closing_;  // removed, and their streams are not closed yet; of the store thread
   std::optional<ServerService> service_;
   std::shared_ptr<bool> alive_ =
       std::make_shared<bool>(true);       // shared with answers that come late; core's

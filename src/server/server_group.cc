@@ -37,21 +37,20 @@ void Server::answer(HttpRequest request, std::function<api::Caller()> caller, Re
   });
 }
 
-/// Whoever keeps batches of a removed node may let them go now (rule D5).
+/// Whoever keeps batches of a removed node may let them go now (rule D5); and what the store could
+/// not tell before is told.
 Ingested Server::closed_streams() {
-  Ingested closed;
-  closed.generation = store_->generation().value_or(0);
-  for (const NodeId& node : registry_->take_removed()) {
+  for (const NodeId& node : registry_->take_removed()) closing_.insert(node);
+  std::erase_if(closing_, [this](const NodeId& node) {
     const auto streams = store_->streams(node);
     if (!streams) {
       log_.error("the streams of {} cannot be read: {}", node.hex(), streams.error().message);
-      continue;
+      return false;
     }
-    for (const store::StreamRow& row : *streams)
-      if (auto coverage = store_->settled_coverage(row.stream); coverage)
-        closed.coverages.push_back(std::move(*coverage));
-  }
-  return closed;
+    for (const store::StreamRow& row : *streams) ingest_->say_again(row.stream);
+    return true;
+  });
+  return ingest_->take({});
 }
 
 void Server::spread(std::vector<wire::pb::Signed> documents) {
