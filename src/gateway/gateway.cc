@@ -412,6 +412,10 @@ void Gateway::on_head(node::Child& child, const wire::Message& message) {
     ++heads_dropped_;
     return;
   }
+  if (id == child.who().id)
+    if (const auto* deny_list = node_->trust().deny_list_unknown_to(head);
+        deny_list != nullptr && child.may_repeat(core_.now()))
+      child.send(message_of(wire::Type::document, *deny_list));
   auto with_stamp = wire::add_stamp(message.bytes(), {child.who().id, around_.clock.wall()});
   if (!with_stamp) return;
   wire::Message up = wire::make_message(wire::Type::head, std::move(*with_stamp));

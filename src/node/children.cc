@@ -42,6 +42,11 @@ class Children::Session final : public ChannelHandler, public Child {
     for (const auto& [stream, sequence] : highest_) all.push_back(stream);
     return all;
   }
+  bool may_repeat(TimePoint now) override {
+    if (now < repeat_at_) return false;
+    repeat_at_ = now + kRepeatedEvery;
+    return true;
+  }
   void answer(const wire::StreamKey& stream, std::uint64_t sequence, const Digest& hash,
               std::uint32_t verdict, const std::string& words,
               std::chrono::milliseconds retry_after, ByteView evidence) override;
@@ -72,6 +77,7 @@ class Children::Session final : public ChannelHandler, public Child {
   void on_offer(const wire::Message& message);
   bool note(const wire::StreamKey& stream, std::uint64_t sequence);
 
+  TimePoint repeat_at_{};
   Children& children_;
   std::shared_ptr<Channel> channel_;
   State state_ = State::hello;

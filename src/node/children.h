@@ -21,6 +21,7 @@ namespace postern::node {
 inline constexpr std::size_t kChildrenMax = 20'000;
 inline constexpr Duration kRefusalLoggedEvery =
     std::chrono::minutes(5);  // the same one, again and again
+inline constexpr Duration kRepeatedEvery = std::chrono::minutes(1);  // to one child
 inline constexpr std::size_t kRefusalsRememberedMax = 4096;
 inline constexpr std::size_t kStreamsPerChildMax = 100'000;  // its own and its descendants'
 
@@ -41,6 +42,8 @@ class Child {
   virtual std::optional<std::uint64_t> highest(const wire::StreamKey& stream) const = 0;
   /// All that it offered or sent here.
   virtual std::vector<wire::StreamKey> offered() const = 0;
+  /// Whether something that it should have known already may be sent to it again now (W37).
+  virtual bool may_repeat(TimePoint now) = 0;
   virtual void answer(const wire::StreamKey& stream, std::uint64_t sequence, const Digest& hash,
                       std::uint32_t verdict, const std::string& words,
                       std::chrono::milliseconds retry_after, ByteView evidence = {}) = 0;

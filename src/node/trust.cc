@@ -263,6 +263,17 @@ std::vector<wire::pb::Signed> Trust::newer_than(const wire::pb::DocumentBody& bo
   return newer;
 }
 
+const wire::pb::Signed* Trust::deny_list_unknown_to(const wire::pb::Head& head) const {
+  constexpr auto kDeny = static_cast<std::uint32_t>(DocumentType::deny);
+  const auto kept = kept_.find({kDeny, ""});
+  if (kept == kept_.end()) return nullptr;
+  for (const auto& known : head.documents())
+    if (known.type() == kDeny && std::pair(known.generation(), known.number()) >=
+                                     std::pair(kept->second.generation, kept->second.number))
+      return nullptr;
+  return &kept->second.document;
+}
+
 std::filesystem::path Trust::file_of(const wire::pb::DocumentBody& body) const {
   const bool delegation = body.type() == static_cast<std::uint32_t>(DocumentType::delegation);
   const std::string audience =

@@ -89,6 +89,8 @@ class Trust {
   /// Documents that are newer than what `tick` says is the newest of their type, or of a type that
   /// it does not name; the deny list first; at most kNewerShownMax (channel.md#W35).
   std::vector<wire::pb::Signed> newer_than(const wire::pb::DocumentBody& tick) const;
+  /// The deny list, when it is newer than the one that a child's head names (channel.md#W37).
+  const wire::pb::Signed* deny_list_unknown_to(const wire::pb::Head& head) const;
   std::optional<WallTime> newest_tick() const { return tick_time_; }
   std::uint32_t generation() const { return generation_; }
 

@@ -81,8 +81,10 @@ Result<> Server::start() {
       if (!document.ParseFromArray(stored.document.data(),
                                    static_cast<int>(stored.document.size())))
         continue;
-      if (auto taken = trust_.take(document, now); !taken)
+      if (auto taken = trust_.take(document, now); !taken) {
         log_.error("a document of the store is not believed: {}", taken.error().message);
+        put_off_.push_back(std::move(document));
+      }
     }
   }
   auto generation = store_->generation();

@@ -28,6 +28,7 @@ inline constexpr std::size_t kOwnAgainMax = 10'000;  // of our own batches, whil
 inline constexpr std::size_t kAdmissionsMax = 1024;  // asked of the store; more are refused "busy"
 inline constexpr std::size_t kAdmissionsPerChildMax = 64;  // likewise, for one gateway's strangers
 // What one child shows, under way to the store; more is dropped, it comes again:
+inline constexpr std::size_t kPutOffMax = 1024;        // documents for a better clock
 inline constexpr std::size_t kShownDocumentsMax = 64;  // and as many notices
 inline constexpr std::size_t kShownSettledMax = 256;
 inline constexpr std::size_t kConfirmsMax = 64;         // questions of one child under way (W55)
@@ -154,6 +155,7 @@ class Server final : node::Children::Owner {
     wire::pb::Signed document;
   };
   std::vector<Shown> shown_;  // in this turn; bounded by kShownDocumentsMax of each child
+  std::deque<wire::pb::Signed> put_off_;  // not believed now: when a clock was wrong, later
   Settler settler_;
   Loop::Timer settle_timer_;
   relay::Ways ways_;

@@ -54,15 +54,16 @@ Ingested Server::closed_streams() {
 }
 
 void Server::spread(std::vector<wire::pb::Signed> documents) {
-  for (const wire::pb::Signed& document : documents) {
+  for (wire::pb::Signed& document : documents) {
     auto taken = trust_.take(document, around_.clock.wall());
     if (!taken) {
       log_.error("a document of this server is not believed by itself: {}", taken.error().message);
+      put_off_.push_back(std::move(document));
+      if (put_off_.size() > kPutOffMax) put_off_.pop_front();
       continue;
     }
     const auto& body = taken->body;
-    if (static_cast<node::DocumentType>(body.type()) != node::DocumentType::tick)
-      ticks_.on_document(body.type(), {body.generation(), body.number()});
+    ticks_.on_document(body.type(), {body.generation(), body.number()});
     const NodeId audience = node::node_id_of_field(body.audience());
     children_->for_each([&](node::Child& child) {
       if (body.audience().empty() || child.who().id == audience ||
@@ -82,7 +83,16 @@ void Server::spread(std::vector<wire::pb::Signed> documents) {
 void Server::tick() {
   tick_timer_ = core_.after(kTickInterval, [this] { tick(); });
   const auto body = ticks_.next(around_.clock.wall(), generation_);
-  spread({node::sign_document(body, delegate_.key, delegate_.number)});
+  auto tick = node::sign_document(body, delegate_.key, delegate_.number);
+  if (auto taken = trust_.take(tick, around_.clock.wall()); !taken) {
+    log_.error("the clock of this server is wrong, or its delegation is: {}",
+               taken.error().message);
+    return;
+  }
+  children_->for_each(
+      [&](node::Child& child) { child.send(message_of(wire::Type::document, tick)); });
+  auto put_off = std::exchange(put_off_, {});
+  spread({std::make_move_iterator(put_off.begin()), std::make_move_iterator(put_off.end())});
 }
 
 }  // namespace postern
