@@ -282,6 +282,8 @@ void Faults::lose_commits() {
     surface_.oracle.excuse(group_.machine(i).node(), Oracle::Excuse::set_back);
   group_.store().restore(*backup_);
   surface_.oracle.ledger() = backup_ledger_;
+  // A removal that nobody outside had heard of is undone, and nobody can know of it.
+  if (!surface_.oracle.deny_list_is_known()) removed_.clear();
 }
 
 /// A bit of something durable turns while the machine is off.

@@ -190,6 +190,15 @@ void Oracle::on_sent(const BatchName& batch, const Digest& hash) {
   if (!std::exchange(made->promised, true)) ++promised_;
 }
 
+bool Oracle::deny_list_is_known() const {
+  constexpr std::uint32_t kDeny = 4;  // document.md
+  return std::ranges::any_of(documents_, [this](const auto& entry) {
+    const auto& [machine, life, type] = entry.first;
+    const auto& node = nodes_.at(node_of_machine_.at(machine));
+    return type == kDeny && !node.captured && !node.removed;
+  });
+}
+
 void Oracle::on_document_number(std::size_t machine, std::uint64_t life, std::uint32_t type,
                                 std::uint32_t generation, std::uint64_t number) {
   auto& known = documents_[{machine, life, type}];

@@ -73,6 +73,9 @@ class Oracle {
   void on_document_number(std::size_t machine, std::uint64_t life, std::uint32_t type,
                           std::uint32_t generation, std::uint64_t number);
 
+  /// Whether somebody honest ever said that it has a deny list.
+  bool deny_list_is_known() const;
+
   /// A node sends a head of itself: the message as it signed it.
   void on_head_sent(ByteView head);
 

@@ -110,7 +110,8 @@ class Run {
     if (!trace_.wants_lines()) return;
     const Shape& shape = group_.shape();
     std::string text = fmt::format(
-        "spools of {} bytes in segments of {}, {} bytes in flight, {} cached, credit of {}, windows "
+        "spools of {} bytes in segments of {}, {} bytes in flight, {} cached, credit of {}, "
+        "windows "
         "of {} to {}, a sample every {} s",
         shape.spool_bytes_max, shape.segment_bytes, shape.relay.in_flight_bytes_max,
         shape.relay.cached_bytes_max, shape.credit.granted_bytes_max, shape.credit.first_bytes_min,

@@ -327,7 +327,7 @@ void Gateway::send_stored(node::Child& child, std::span<const wire::Coverage> li
 
 void Gateway::on_lost(const wire::StreamKey& stream) { answer_with_coverage(stream); }
 
-void Gateway::on_contradicted(const wire::StreamKey& stream, const wire::pb::Answer& answer) {
+void Gateway::on_copy_refused(const wire::StreamKey& stream, const wire::pb::Answer& answer) {
   if (!children_) return;
   children_->for_each_of(
       stream, [&](node::Child& child) { child.send(message_of(wire::Type::answer, answer)); });

@@ -33,7 +33,7 @@ class Gateway final : node::Node::Listener, node::Children::Owner {
   void on_attached() override;
   void on_path_changed() override;
   void on_lost(const wire::StreamKey& stream) override;
-  void on_contradicted(const wire::StreamKey& stream, const wire::pb::Answer& answer) override;
+  void on_copy_refused(const wire::StreamKey& stream, const wire::pb::Answer& answer) override;
   void on_rewound() override;
   void on_space(bool full) override;
   void pass_down(const NodeId& target, const wire::pb::Request& request) override;

@@ -72,8 +72,9 @@ class Node final : Uplink::Owner, Origin::Holdings {
     virtual void on_path_changed() {}
     /// A copy that was held here is gone: whoever gave it must hear that it is not stored any more.
     virtual void on_lost(const wire::StreamKey& stream) { (void)stream; }
-    /// An answer from above that shows another batch of that number: for whoever gave us ours.
-    virtual void on_contradicted(const wire::StreamKey& stream, const wire::pb::Answer& answer) {
+    /// Our copy was refused above, or the answer shows another batch of that number: for whoever
+    /// gave us ours.
+    virtual void on_copy_refused(const wire::StreamKey& stream, const wire::pb::Answer& answer) {
       (void)stream, (void)answer;
     }
     /// A new generation (rule D10): children have to hear anew what is held.

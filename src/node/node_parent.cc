@@ -164,6 +164,7 @@ void Node::on_answer(const wire::Message& message) {
       } else if (auto location = relay_.on_copy_refused(*stream, answer.sequence(),
                                                         digest_of_field(answer.hash()))) {
         spool_->release({*location});
+        listener_.on_copy_refused(*stream, answer);
         listener_.on_lost(*stream);
         notify(*stream, {answer.sequence(), answer.sequence()}, 3, answer.words());
       }
@@ -191,7 +192,7 @@ void Node::on_contradicted(const wire::StreamKey& stream, const wire::pb::Answer
   if (auto location =
           relay_.on_copy_refused(stream, answer.sequence(), digest_of_field(answer.hash())))
     spool_->release({*location});
-  listener_.on_contradicted(stream, answer);
+  listener_.on_copy_refused(stream, answer);
   listener_.on_lost(stream);
 }
 
