@@ -150,6 +150,8 @@ class Node final : Uplink::Owner, Origin::Holdings {
   std::vector<Origin::Range> settled(const wire::StreamKey& stream) const override;
   std::vector<wire::ReleaseRecord> released(const wire::StreamKey& stream,
                                             Origin::Range range) const override;
+  std::vector<Origin::Range> lost_above(const wire::StreamKey& stream,
+                                        Origin::Range range) const override;
   std::optional<Digest> hash(const wire::StreamKey& stream, std::uint64_t sequence) const override;
 
   // node_space.cc: room on the disk

@@ -229,6 +229,14 @@ std::vector<wire::ReleaseRecord> Node::released(const wire::StreamKey& stream,
   return relay_.releases_within(stream, {range.first, range.last});
 }
 
+std::vector<Origin::Range> Node::lost_above(const wire::StreamKey& stream,
+                                            Origin::Range range) const {
+  std::vector<Origin::Range> ranges;
+  for (const relay::Range& lost : relay_.lost_releases_within(stream, {range.first, range.last}))
+    ranges.push_back({lost.first, lost.last});
+  return ranges;
+}
+
 std::optional<Digest> Node::hash(const wire::StreamKey& stream, std::uint64_t sequence) const {
   return relay_.hash_of(stream, sequence);
 }

@@ -506,25 +506,37 @@ Origin::Answer Origin::on_question(const Hole& hole) {
   if (const auto gone = gone_.find(hole.stream); gone != gone_.end())
     for (const Range& said : gone->second.ranges()) explained.add(said);
 
+  NumberSet lost;
+  for (const Range& shed : holdings_.lost_above(hole.stream, range))
+    for (const Range& missing : explained.missing(
+             {std::max(shed.first, range.first), std::min(shed.last, range.last)}))
+      lost.add(missing);
+  for (const Range& missing : explained.missing(range))
+    for (const Range& piece : lost.missing(missing))
+      if (give_up(hole, piece, file_.find(hole.stream.epoch) != nullptr ? Reason::set_back
+                                                                        : Reason::unreadable))
+        ++answer.gaps;
+  for (const Range& shed : lost.ranges())
+    if (give_up(hole, shed, Reason::shed)) ++answer.gaps;
+  return answer;
+}
+
+/// What nobody has any more. Where our own hashes are gone too, the server's are repeated.
+bool Origin::give_up(const Hole& hole, const Range& range, Reason reason) {
   wire::GapRecord gap;
   gap.stream = hole.stream;
-  gap.reason = file_.find(hole.stream.epoch) != nullptr ? wire::GapRecord::Reason::set_back
-                                                        : wire::GapRecord::Reason::unreadable;
-  for (const Range& missing : explained.missing(range)) {
-    gap.first = missing.first;
-    gap.last = missing.last;
-    gap.before = gap.at_last = Digest{};
-    if (missing.first > 1) {
-      const auto ours = hash(hole.stream, missing.first - 1);
-      const auto told = missing.first == hole.range.first ? hole.before : std::nullopt;
-      gap.before = ours ? *ours : told.value_or(Digest{});
-    }
-    const auto ours = hash(hole.stream, missing.last);
-    const auto told = missing.last == hole.range.last ? hole.at_last : std::nullopt;
-    gap.at_last = ours ? *ours : told.value_or(Digest{});
-    if (on_gap(gap)) ++answer.gaps;
+  gap.first = range.first;
+  gap.last = range.last;
+  gap.reason = reason;
+  if (range.first > 1) {
+    const auto ours = hash(hole.stream, range.first - 1);
+    const auto told = range.first == hole.range.first ? hole.before : std::nullopt;
+    gap.before = ours ? *ours : told.value_or(Digest{});
   }
-  return answer;
+  const auto ours = hash(hole.stream, range.last);
+  const auto told = range.last == hole.range.last ? hole.at_last : std::nullopt;
+  gap.at_last = ours ? *ours : told.value_or(Digest{});
+  return on_gap(gap);
 }
 
 // ---- To and from the disk

@@ -61,6 +61,8 @@ class Origin {
     /// What of the range was released to the parent and is not settled.
     virtual std::vector<wire::ReleaseRecord> released(const wire::StreamKey& stream,
                                                       Range range) const = 0;
+    /// Of such, what that parent says it does not have any more.
+    virtual std::vector<Range> lost_above(const wire::StreamKey& stream, Range range) const = 0;
     /// Our own hash of a number: of a batch that is held or tail, or that such a batch names as its
     /// predecessor, or at the end of what is settled.
     virtual std::optional<Digest> hash(const wire::StreamKey& stream,
@@ -224,6 +226,8 @@ class Origin {
 
   bool dispute(const wire::StreamKey& stream, std::uint64_t sequence, const Digest& hash);
   void change_epoch();
+  using Reason = wire::GapRecord::Reason;
+  bool give_up(const Hole& hole, const Range& range, Reason reason);
   void make_plans();
   std::vector<EpochFile::Copy> find_copies(wire::Lane lane) const;
   void drop_copy(const wire::StreamKey& stream, std::uint64_t sequence);

@@ -42,6 +42,9 @@ class Shelf final : public Origin::Holdings {
         found.push_back(release);
     return found;
   }
+  std::vector<Origin::Range> lost_above(const wire::StreamKey&, Origin::Range) const override {
+    return lost;
+  }
   std::optional<Digest> hash(const wire::StreamKey& stream, std::uint64_t n) const override {
     const auto found = batches.find({stream, n});
     return found == batches.end() ? std::nullopt : std::optional(found->second.hash);
@@ -50,6 +53,7 @@ class Shelf final : public Origin::Holdings {
   std::map<std::pair<wire::StreamKey, std::uint64_t>, Outbox::Sealed> batches;
   std::map<wire::StreamKey, std::vector<Origin::Range>> settled_ranges;
   std::vector<wire::ReleaseRecord> releases;
+  std::vector<Origin::Range> lost;
 };
 
 /// One life of a node after another on the same disk. The spool brings back what was forgotten.
@@ -503,6 +507,22 @@ TEST_F(OriginTest, AnswersForAHoleWhatItKnowsOfIt) {
   EXPECT_EQ(gaps()[1].first, 7u);
   EXPECT_EQ(gaps()[1].reason, wire::GapRecord::Reason::unreadable);
   EXPECT_EQ(origin_->on_question({stream, {1, 100}, {}, {}}).gaps, 0u) << "said already";
+}
+
+// The parent had the only copy (rule D7).
+TEST_F(OriginTest, WhatItsParentLostAfterTheReleaseIsGivenUpAsShed) {
+  make(Lane::metric, 4, "m");
+  const auto stream = origin_->stream(Lane::metric);
+  for (const std::uint64_t n : {1u, 2u, 3u}) shelf_.batches.erase({stream, n});
+  shelf_.lost = {{2, 9}};
+  EXPECT_EQ(origin_->on_question({stream, {1, 3}, {}, {}}).gaps, 2u);
+  run();
+  ASSERT_EQ(gaps().size(), 2u);
+  EXPECT_EQ(gaps()[0].reason, wire::GapRecord::Reason::unreadable);
+  EXPECT_EQ(gaps()[0].last, 1u);
+  EXPECT_EQ(gaps()[1].reason, wire::GapRecord::Reason::shed);
+  EXPECT_EQ(gaps()[1].first, 2u);
+  EXPECT_EQ(gaps()[1].last, 3u);
 }
 
 TEST_F(OriginTest, TakesHashesItDoesNotKnowFromTheQuestion) {

@@ -165,6 +165,8 @@ class Relay {
   /// What of an own range was released and is not settled: the answer to a question for it (W52).
   std::vector<wire::ReleaseRecord> releases_within(const wire::StreamKey& stream,
                                                    Range range) const;
+  /// Of those, what the parent had and says it has no more: nobody may have it now.
+  std::vector<Range> lost_releases_within(const wire::StreamKey& stream, Range range) const;
 
   // ---- Towards the parent
 
@@ -281,6 +283,7 @@ class Relay {
     std::array<std::map<std::uint64_t, Slot*>, 3> sheddable;  // by lane, oldest first
   };
 
+  bool is_lost(const Released& released) const;
   Stream& stream_of(const wire::StreamKey& key);
   Slot* find(const wire::StreamKey& key, std::uint64_t sequence);
   static const Digest* hash_in_hand(const Stream& stream, std::uint64_t sequence);

@@ -244,8 +244,24 @@ std::vector<wire::ReleaseRecord> Relay::releases_within(const wire::StreamKey& k
   if (found == streams_.end()) return records;
   for (auto at = found->second.released.lower_bound(range.first);
        at != found->second.released.end() && at->second.first <= range.last; ++at)
-    records.push_back({key, at->second.first, at->first, at->second.at_last, at->second.parent});
+    if (!is_lost(at->second))
+      records.push_back({key, at->second.first, at->first, at->second.at_last, at->second.parent});
   return records;
+}
+
+std::vector<Range> Relay::lost_releases_within(const wire::StreamKey& key, Range range) const {
+  std::vector<Range> lost;
+  const auto found = streams_.find(key);
+  if (found == streams_.end()) return lost;
+  for (auto at = found->second.released.lower_bound(range.first);
+       at != found->second.released.end() && at->second.first <= range.last; ++at)
+    if (is_lost(at->second)) lost.push_back({at->second.first, at->first});
+  return lost;
+}
+
+/// Another parent may not know of what that one still has.
+bool Relay::is_lost(const Released& released) const {
+  return attached_ && !released.named && released.parent == parent_;
 }
 
 }  // namespace postern::relay

@@ -96,6 +96,24 @@ TEST_F(RoomTest, OwnCopiesGoOnlyWhenTheReleaseRecordIsOnDisk) {
   EXPECT_TRUE(relay_.releases_within(metric_, {1, 9}).empty());
 }
 
+// It held the only copy, and shed it: nobody else can say so (rule D5).
+TEST_F(RoomTest, WhatWasReleasedIsLostWhenThatParentDoesNotNameItAnyMore) {
+  add_all(metric_, 1, 4);
+  attach_and_store(metric_, {{1, 3, hash_of(3)}});
+  relay_.make_room(200, now_);
+  ASSERT_EQ(relay_.released(metric_, {1, 2}).size(), 2u);
+  EXPECT_TRUE(relay_.lost_releases_within(metric_, {1, 9}).empty());
+  relay_.on_stored({metric_, {{3, 3, hash_of(3)}}});
+  EXPECT_EQ(relay_.lost_releases_within(metric_, {1, 9}), (std::vector<Range>{{1, 2}}));
+  EXPECT_TRUE(relay_.releases_within(metric_, {1, 9}).empty());
+  relay_.on_detached();
+  relay_.on_attached(stream(Lane::state, 78).node);
+  relay_.on_stored({metric_, {}});
+  EXPECT_TRUE(relay_.lost_releases_within(metric_, {1, 9}).empty())
+      << "another parent does not know what that one has";
+  EXPECT_EQ(relay_.releases_within(metric_, {1, 9}).size(), 1u);
+}
+
 TEST_F(RoomTest, WhatTheParentTookBackMeanwhileIsNotReleased) {
   add_all(metric_, 1, 3);
   attach_and_store(metric_, {{1, 2, hash_of(2)}});
