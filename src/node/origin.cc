@@ -1,6 +1,7 @@
 #include "node/origin.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "base/invariant.h"
@@ -12,7 +13,7 @@ namespace {
 struct Other {
   wire::StreamKey stream;
   std::uint64_t sequence = 0;
-  Digest hash{};
+  Digest hash{}, previous{};
 };
 
 std::optional<Other> read_evidence(ByteView evidence, const PublicKey& key) {
@@ -30,6 +31,7 @@ std::optional<Other> read_evidence(ByteView evidence, const PublicKey& key) {
   in.u32();  // flags
   other.stream.epoch.random = in.u64();
   other.sequence = in.u64();
+  other.previous = in.array<32>();
   if (!wire::is_lane(lane) || other.sequence == 0) return std::nullopt;
   other.stream.lane = static_cast<wire::Lane>(lane);
   other.hash = sha256(signed_part);
@@ -167,7 +169,11 @@ bool Origin::on_evidence(ByteView evidence) {
     ++counts_.evidence_refused;
     return false;
   }
-  return dispute(other->stream, other->sequence, other->hash);
+  // Both what it is and what it goes on from may be none of ours.
+  const bool itself = dispute(other->stream, other->sequence, other->hash);
+  const bool before =
+      other->sequence > 1 && dispute(other->stream, other->sequence - 1, other->previous);
+  return itself || before;
 }
 
 bool Origin::on_settled(const wire::Coverage& coverage) {
@@ -223,7 +229,7 @@ bool Origin::dispute(const wire::StreamKey& stream, std::uint64_t sequence, cons
 }
 
 void Origin::begin_epoch(wire::EpochOpening::Reason reason) {
-  if (!change_) change_ = Change{reason, {}};
+  if (!change_) change_ = Change{reason, {}, 0};
 }
 
 /// Everything sealed is on disk. What the new epoch is called stands in the file before anything
@@ -250,7 +256,7 @@ void Origin::change_epoch() {
     file_.disputed.push_back({epoch(), change.disputed_from, {}});
     ++counts_.set_back;
   }
-  file_.epoch = {epoch().ordinal + 1, random_.u64()};
+  file_.epoch = {std::max(epoch().ordinal, change.above) + 1, random_.u64()};
   opening_ = opening;
   ++revision_;
 }
@@ -486,8 +492,10 @@ Origin::Answer Origin::on_question(const Hole& hole) {
   Range range = hole.range;
   if (hole.stream.node != node_ || range.first == 0 || range.last < range.first) return answer;
   const bool current = hole.stream.epoch == epoch();
-  // What was never made in an epoch to come, or in another life of this one, is not ours to close.
-  if (!current && hole.stream.epoch.ordinal >= epoch().ordinal) return answer;
+  if (!current && hole.stream.epoch.ordinal >= epoch().ordinal) {
+    outlive(hole.stream.epoch);
+    return answer;
+  }
   if (current) range.last = std::min(range.last, of(hole.stream.lane).durable.sequence);
   if (range.last < range.first) return answer;
 
@@ -508,17 +516,32 @@ Origin::Answer Origin::on_question(const Hole& hole) {
 
   NumberSet lost;
   for (const Range& shed : holdings_.lost_above(hole.stream, range))
-    for (const Range& missing : explained.missing(
-             {std::max(shed.first, range.first), std::min(shed.last, range.last)}))
+    for (const Range& missing :
+         explained.missing({std::max(shed.first, range.first), std::min(shed.last, range.last)}))
       lost.add(missing);
   for (const Range& missing : explained.missing(range))
     for (const Range& piece : lost.missing(missing))
-      if (give_up(hole, piece, file_.find(hole.stream.epoch) != nullptr ? Reason::set_back
-                                                                        : Reason::unreadable))
+      if (give_up(hole, piece,
+                  file_.find(hole.stream.epoch) != nullptr ? Reason::set_back : Reason::unreadable))
         ++answer.gaps;
   for (const Range& shed : lost.ranges())
     if (give_up(hole, shed, Reason::shed)) ++answer.gaps;
   return answer;
+}
+
+/// An epoch of another life of this node, with holes that it does not close: its folder is gone, or
+/// has a newer copy in this one. Of ours, when it is behind that one, we are asked again.
+void Origin::outlive(const wire::Epoch& other) {
+  if (file_.find(other) != nullptr || other.ordinal == std::numeric_limits<std::uint32_t>::max())
+    return;
+  if (file_.disputed.size() >= EpochFile::kDisputedMax) {
+    ++counts_.evidence_refused;
+    return;
+  }
+  file_.disputed.push_back({other, {}, {}});
+  ++revision_;
+  begin_epoch(wire::EpochOpening::Reason::rolled_back);
+  change_->above = std::max(change_->above, other.ordinal);
 }
 
 /// What nobody has any more. Where our own hashes are gone too, the server's are repeated.

@@ -213,6 +213,7 @@ class Origin {
   struct Change {  // of epoch
     wire::EpochOpening::Reason reason{};
     std::array<std::uint64_t, 3> disputed_from{};
+    std::uint32_t above = 0;  // the new ordinal is higher
   };
 
   LaneState& of(wire::Lane lane) { return lanes_[wire::index_of(lane)]; }
@@ -227,6 +228,7 @@ class Origin {
   bool dispute(const wire::StreamKey& stream, std::uint64_t sequence, const Digest& hash);
   void change_epoch();
   using Reason = wire::GapRecord::Reason;
+  void outlive(const wire::Epoch& other);
   bool give_up(const Hole& hole, const Range& range, Reason reason);
   void make_plans();
   std::vector<EpochFile::Copy> find_copies(wire::Lane lane) const;

@@ -139,13 +139,19 @@ class OriginTest : public ::testing::Test {
   }
 
   /// The header of batch `n` of a stream of ours that another life of ours made.
+  /// Of another life that was this one up to the batch before.
   Bytes evidence(const wire::StreamKey& stream, std::uint64_t n) const {
     Outbox other(key_, stream.epoch);
     Outbox::Sealed sealed;
     for (std::uint64_t i = 1; i <= n; ++i)
       sealed = other.seal(stream.lane, PayloadKind::metrics, payload_of("other"), kWall);
-    const ByteView batch = wire::read_stamped(*sealed.message)->body;
-    return to_bytes(batch.first(wire::kBatchHeaderBytes));
+    wire::BatchHeader header = wire::read_batch(wire::read_stamped(*sealed.message)->body)->header;
+    if (const auto before = spool_.find({stream, n - 1}); before != spool_.end())
+      header.previous = before->second.hash;
+    Writer out;
+    const Bytes signed_part = wire::encode_signed_part(header);
+    out.bytes(signed_part).bytes(key_.sign(wire::kBatchContext, signed_part));
+    return out.take();
   }
   /// The payloads of a stream on the shelf, in order.
   std::vector<std::string> texts(const wire::StreamKey& stream) const {
@@ -291,6 +297,20 @@ TEST_F(OriginTest, OpeningsAndReleaseRecordsAreNotSealedAgainGapRecordsAre) {
   const auto now = origin_->stream(Lane::state);
   EXPECT_EQ(shelf_.held(now), (std::vector<Origin::Range>{{1, 2}}));
   EXPECT_EQ(view_of(shelf_.batches.at({now, 2}).message).header.kind, PayloadKind::gap);
+}
+
+// The server has batch 3 of another life and not batch 2: ours will never be taken.
+TEST_F(OriginTest, WhatEvidenceDoesNotGoOnFromIsSealedAgainToo) {
+  make(Lane::metric, 2, "m");
+  const auto old = origin_->stream(Lane::metric);
+  const auto ours = spool_.at({old, 2});
+  spool_.erase({old, 2});
+  const Bytes other = evidence(old, 3);
+  spool_[{old, 2}] = ours;
+  EXPECT_TRUE(origin_->on_evidence(other));
+  run();
+  EXPECT_EQ(texts(origin_->stream(Lane::metric)), (std::vector<std::string>{"m2"}));
+  EXPECT_EQ(texts(old), (std::vector<std::string>{"m1"}));
 }
 
 TEST_F(OriginTest, EvidenceThatProvesNothingChangesNothing) {
@@ -523,6 +543,23 @@ TEST_F(OriginTest, WhatItsParentLostAfterTheReleaseIsGivenUpAsShed) {
   EXPECT_EQ(gaps()[1].reason, wire::GapRecord::Reason::shed);
   EXPECT_EQ(gaps()[1].first, 2u);
   EXPECT_EQ(gaps()[1].last, 3u);
+}
+
+// Nobody but the other life had them, and its folder was replaced by an older one.
+TEST_F(OriginTest, AHoleInAnEpochOfAnotherLifeIsClosedInAHigherOne) {
+  make(Lane::metric, 1, "m");
+  wire::StreamKey other = origin_->stream(Lane::metric);
+  other.epoch.ordinal += 2;
+  other.epoch.random ^= 1;
+  EXPECT_EQ(origin_->on_question({other, {3, 4}, {}, {}}).gaps, 0u);
+  run();
+  EXPECT_EQ(origin_->epoch().ordinal, other.epoch.ordinal + 1);
+  EXPECT_EQ(origin_->on_question({other, {3, 4}, {}, {}}).gaps, 1u) << "asked for again";
+  run();
+  ASSERT_EQ(gaps().size(), 1u);
+  EXPECT_EQ(gaps()[0].stream, other);
+  EXPECT_EQ(gaps()[0].reason, wire::GapRecord::Reason::set_back);
+  EXPECT_EQ(origin_->epoch().ordinal, other.epoch.ordinal + 1) << "once";
 }
 
 TEST_F(OriginTest, TakesHashesItDoesNotKnowFromTheQuestion) {

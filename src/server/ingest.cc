@@ -141,20 +141,22 @@ std::optional<store::Apply> Ingest::examine(const Arrived& arrived, Verdict& ver
   return entry;
 }
 
-/// Header and signature of the batch we have under that number, or under the one before it, which
-/// the claimed one does not continue.
+/// Header and signature of the batch we have under that number, or before it, which the claimed one
+/// does not continue, or behind it, which does not continue the claimed one.
 Bytes Ingest::evidence_against(const store::Apply& claimed) {
-  for (const std::uint64_t sequence : {claimed.header.sequence, claimed.header.sequence - 1}) {
+  const std::uint64_t number = claimed.header.sequence;
+  for (const std::uint64_t sequence : {number, number - 1, number + 1}) {
     if (sequence == 0) continue;
     const auto held = store_.archived(claimed.header.stream, sequence);
     if (!held || !*held) continue;
     const auto stamped = wire::read_stamped(*(*held)->message);
     const auto batch = stamped ? wire::read_batch(stamped->body) : std::unexpected(stamped.error());
     if (!batch) continue;
-    const Digest& other =
-        sequence == claimed.header.sequence ? claimed.hash : claimed.header.previous;
-    if (sha256(batch->signed_part) != other)
-      return to_bytes(stamped->body.first(wire::kBatchHeaderBytes));
+    const bool agrees = sequence > number
+                            ? batch->header.previous == claimed.hash
+                            : sha256(batch->signed_part) ==
+                                  (sequence == number ? claimed.hash : claimed.header.previous);
+    if (!agrees) return to_bytes(stamped->body.first(wire::kBatchHeaderBytes));
   }
   return {};
 }
