@@ -496,7 +496,12 @@ Origin::Answer Origin::on_question(const Hole& hole) {
     outlive(hole.stream.epoch);
     return answer;
   }
-  if (current) range.last = std::min(range.last, of(hole.stream.lane).durable.sequence);
+  if (const auto end = of(hole.stream.lane).durable.sequence; current && range.last > end) {
+    // There are later ones than we ever made. What is missing is closed when this epoch is over.
+    if (file_.epoch == epoch() && file_.disputed.size() < EpochFile::kDisputedMax)
+      begin_epoch(wire::EpochOpening::Reason::rolled_back);
+    range.last = end;
+  }
   if (range.last < range.first) return answer;
 
   NumberSet explained = queued(hole.stream);

@@ -515,7 +515,7 @@ TEST_F(OriginTest, AnswersForAHoleWhatItKnowsOfIt) {
   release.first = release.last = 5;
   shelf_.releases = {release};
   for (const std::uint64_t n : {1u, 2u, 4u, 5u, 7u}) shelf_.batches.erase({stream, n});
-  const auto answer = origin_->on_question({stream, {1, 100}, {}, {}});
+  const auto answer = origin_->on_question({stream, {1, 8}, {}, {}});
   EXPECT_EQ(answer.send_again, (std::vector<Origin::Range>{{3, 3}, {6, 6}, {8, 8}}));
   EXPECT_EQ(answer.releases, 1u);
   EXPECT_EQ(answer.gaps, 2u);
@@ -526,7 +526,7 @@ TEST_F(OriginTest, AnswersForAHoleWhatItKnowsOfIt) {
   EXPECT_EQ(gaps()[0].before, spool_.at({stream, 3}).hash);
   EXPECT_EQ(gaps()[1].first, 7u);
   EXPECT_EQ(gaps()[1].reason, wire::GapRecord::Reason::unreadable);
-  EXPECT_EQ(origin_->on_question({stream, {1, 100}, {}, {}}).gaps, 0u) << "said already";
+  EXPECT_EQ(origin_->on_question({stream, {1, 8}, {}, {}}).gaps, 0u) << "said already";
 }
 
 // The parent had the only copy (rule D7).
@@ -560,6 +560,20 @@ TEST_F(OriginTest, AHoleInAnEpochOfAnotherLifeIsClosedInAHigherOne) {
   EXPECT_EQ(gaps()[0].stream, other);
   EXPECT_EQ(gaps()[0].reason, wire::GapRecord::Reason::set_back);
   EXPECT_EQ(origin_->epoch().ordinal, other.epoch.ordinal + 1) << "once";
+}
+
+TEST_F(OriginTest, AHoleBehindItsEndShowsThatItWasSetBack) {
+  make(Lane::metric, 2, "m");
+  const auto stream = origin_->stream(Lane::metric);
+  EXPECT_EQ(origin_->on_question({stream, {2, 3}, {}, {}}).send_again,
+            (std::vector<Origin::Range>{{2, 2}}));
+  run();
+  EXPECT_EQ(origin_->epoch().ordinal, 2u);
+  EXPECT_EQ(origin_->on_question({stream, {2, 3}, {}, {}}).gaps, 1u);
+  run();
+  ASSERT_EQ(gaps().size(), 1u);
+  EXPECT_EQ(gaps()[0].first, 3u);
+  EXPECT_EQ(gaps()[0].reason, wire::GapRecord::Reason::set_back);
 }
 
 TEST_F(OriginTest, TakesHashesItDoesNotKnowFromTheQuestion) {
