@@ -341,12 +341,20 @@ void Gateway::on_space(bool full) {
   if (children_) children_->set_full(full);
 }
 
-/// Down the way that the node's heads came up (W53); without one it is dropped, the asker asks
-/// again.
+/// Down the way that the node's heads came up (W53). Heads may be refused as old for a while after
+/// a clock went back, and the node be there all the same.
 void Gateway::pass_down(const NodeId& target, const wire::pb::Request& request) {
+  if (!children_) return;
   const auto way = ways_.way_to(target);
-  node::Child* child = way && children_ ? children_->by_channel(*way) : nullptr;
-  if (child != nullptr) child->send(message_of(wire::Type::request, request));
+  node::Child* child = way ? children_->by_channel(*way) : children_->find(target);
+  if (child != nullptr) {
+    child->send(message_of(wire::Type::request, request));
+    return;
+  }
+  children_->for_each([&](node::Child& gateway) {
+    if (gateway.who().role == node::Role::gateway)
+      gateway.send(message_of(wire::Type::request, request));
+  });
 }
 
 void Gateway::on_settled(const wire::StreamKey& stream, SharedBytes message) {

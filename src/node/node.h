@@ -136,7 +136,7 @@ class Node final : Uplink::Owner, Origin::Holdings {
   void on_sample(Sampler::Sample sample);
   void on_set_back(const wire::Coverage& coverage);
   void on_evidence(const wire::StreamKey& stream, ByteView evidence);
-  void on_hole(const wire::StreamKey& stream, const wire::pb::HoleQuestion& hole);
+  void on_hole(const Origin::Hole& hole);
   void on_trace(const wire::pb::TraceQuestion& trace);
   void confirm_older_epochs();
   /// Does what the origin wants done; after anything it was told.

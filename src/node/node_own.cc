@@ -161,16 +161,12 @@ void Node::on_evidence(const wire::StreamKey& stream, ByteView evidence) {
   drive();
 }
 
-void Node::on_hole(const wire::StreamKey& stream, const wire::pb::HoleQuestion& hole) {
-  const auto hash_in = [](const std::string& field) {
-    return field.size() == sizeof(Digest) ? std::optional(digest_of_field(field)) : std::nullopt;
-  };
-  const Origin::Answer answer = origin_->on_question(
-      {stream, {hole.first(), hole.last()}, hash_in(hole.before()), hash_in(hole.at_last())});
+void Node::on_hole(const Origin::Hole& hole) {
+  const Origin::Answer answer = origin_->on_question(hole);
   if (answer.gaps > 0)
     log_.warning(
         "the management server asks for batches {} to {} of {}: they are not here any more",
-        hole.first(), hole.last(), stream.text());
+        hole.range.first, hole.range.last, hole.stream.text());
   drive();
 }
 

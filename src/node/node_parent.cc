@@ -241,10 +241,15 @@ void Node::on_request(const wire::pb::Request& request) {
   if (!stream || !in.exhausted() || stream->node != target || hole.first() == 0 ||
       hole.last() < hole.first())
     return;
-  const auto missing = relay_.on_question(*stream, {hole.first(), hole.last()}, hole.generation());
+  const auto hash_in = [](const std::string& field) {
+    return field.size() == sizeof(Digest) ? std::optional(digest_of_field(field)) : std::nullopt;
+  };
+  const relay::Relay::Edges edges{hash_in(hole.before()), hash_in(hole.at_last())};
+  const auto missing =
+      relay_.on_question(*stream, {hole.first(), hole.last()}, hole.generation(), edges);
   if (relay_.covers_settled(*stream, {hole.first(), hole.last()})) show_settled(*stream);
   if (ours)
-    on_hole(*stream, hole);
+    on_hole({*stream, {hole.first(), hole.last()}, edges.before, edges.at_last});
   else if (!missing.empty())
     listener_.pass_down(target, request);
   uplink_.pump();

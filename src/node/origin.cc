@@ -503,6 +503,8 @@ Origin::Answer Origin::on_question(const Hole& hole) {
     range.last = end;
   }
   if (range.last < range.first) return answer;
+  if (hole.at_last) dispute(hole.stream, hole.range.last, *hole.at_last);
+  if (hole.before && range.first > 1) dispute(hole.stream, range.first - 1, *hole.before);
 
   NumberSet explained = queued(hole.stream);
   for (const Range& held : holdings_.held(hole.stream)) {
