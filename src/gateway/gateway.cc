@@ -346,7 +346,8 @@ void Gateway::on_space(bool full) {
 void Gateway::pass_down(const NodeId& target, const wire::pb::Request& request) {
   if (!children_) return;
   const auto way = ways_.way_to(target);
-  node::Child* child = way ? children_->by_channel(*way) : children_->find(target);
+  node::Child* child = way ? children_->by_channel(*way) : nullptr;
+  if (child == nullptr) child = children_->find(target);
   if (child != nullptr) {
     child->send(message_of(wire::Type::request, request));
     return;

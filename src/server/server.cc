@@ -137,6 +137,7 @@ Result<> Server::start() {
 
   log_.info("management server {} of group {} listens on {}:{}", settings_.name, settings_.group,
             port.address, children_->port());
+  put_next();
   tick();
   look_timer_ = core_.after(kLookInterval, [this] { look(); });
   trim_timer_ = core_.after(kTrimInterval, [this] { trim(); });

@@ -24,7 +24,7 @@ namespace postern {
 inline constexpr std::size_t kApplyBatchesMax = 256;  // in one transaction
 inline constexpr std::size_t kArrivedBytesMax =
     64u << 20;  // waiting for the store; more are answered "not yet"
-inline constexpr std::size_t kOwnAgainMax = 10'000;  // of our own batches, while the store fails
+inline constexpr std::size_t kOwnMax = 10'000;       // of our own batches, while the store fails
 inline constexpr std::size_t kAdmissionsMax = 1024;  // asked of the store; more are refused "busy"
 inline constexpr std::size_t kAdmissionsPerChildMax = 64;  // likewise, for one gateway's strangers
 // What one child shows, under way to the store; more is dropped, it comes again:
@@ -104,6 +104,8 @@ class Server final : node::Children::Owner {
   void answer_offers(std::uint64_t channel);
   void on_sample(node::Sampler::Sample sample);
   void put(SharedBytes message);
+  void put_next();
+  void on_own(const Verdict& verdict);
   Result<> open_outbox();
 
   // On the store thread:
@@ -168,7 +170,10 @@ class Server final : node::Children::Owner {
     std::uint64_t equivocations = 0;
   };
   Health health_;
-  std::vector<SharedBytes> own_again_;  // our own batches that the store could not take
+  // Our own batches that the store has not, in order. One at a time is given to it: should we die,
+  // no later one is there, and no number is missing (rule D1).
+  std::deque<SharedBytes> own_;
+  bool own_under_way_ = false;
   Loop::Timer tick_timer_, trim_timer_, own_timer_, look_timer_;
   bool looking_ = false;
 

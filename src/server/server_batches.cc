@@ -60,7 +60,7 @@ void Server::on_ingested(Ingested ingested) {
     arrived_bytes_ -= std::min(arrived_bytes_, verdict.message_bytes);
     if (verdict.kind == Verdict::Kind::applied) ++applied_;
     if (verdict.kind == Verdict::Kind::duplicate) ++duplicates_;
-    if (verdict.own && verdict.kind == Verdict::Kind::not_yet) own_again_.push_back(verdict.own);
+    if (verdict.own) on_own(verdict);
     node::Child* child = verdict.channel == 0 ? nullptr : children_->by_channel(verdict.channel);
     if (child == nullptr) continue;
     // The child counted its message, which had one stamp less.
@@ -83,10 +83,6 @@ void Server::on_ingested(Ingested ingested) {
         break;
     }
   }
-  if (!own_again_.empty() && !own_timer_.running())
-    own_timer_ = core_.after(kOwnRetry, [this] {
-      for (SharedBytes& message : std::exchange(own_again_, {})) put(std::move(message));
-    });
   if (ingested.generation > generation_) on_generation(ingested.generation);
   std::map<std::uint64_t, std::vector<wire::Coverage>> stored;  // by channel
   for (wire::Coverage& coverage : ingested.coverages) {
@@ -195,9 +191,7 @@ Result<> Server::open_outbox() {
   outbox_.emplace(identity_.self.identity, choice->epoch);
   outbox_->resume(known);
   if (choice->opening) {
-    const auto sealed = outbox_->seal_opening(*choice->opening, around_.clock.wall());
-    arrived_.push_back({0, sealed.message, around_.clock.wall()});
-    arrived_bytes_ += sealed.message->size();
+    own_.push_back(outbox_->seal_opening(*choice->opening, around_.clock.wall()).message);
   }
   return {};
 }
@@ -205,7 +199,7 @@ Result<> Server::open_outbox() {
 void Server::on_sample(node::Sampler::Sample sample) {
   const WallTime now = around_.clock.wall();
   // No number was given yet: no hole.
-  if (arrived_bytes_ > kArrivedBytesMax || own_again_.size() > kOwnAgainMax) return;
+  if (arrived_bytes_ > kArrivedBytesMax || own_.size() > kOwnMax) return;
   Sighting sighting;
   sighting.seen.id = identity_.self.id;
   sighting.seen.time = now;
@@ -219,9 +213,27 @@ void Server::on_sample(node::Sampler::Sample sample) {
 }
 
 void Server::put(SharedBytes message) {
-  arrived_bytes_ += message->size();
-  arrived_.push_back({0, std::move(message), around_.clock.wall()});
+  own_.push_back(std::move(message));
+  put_next();
+}
+
+void Server::put_next() {
+  if (own_under_way_ || own_timer_.running() || own_.empty()) return;
+  own_under_way_ = true;
+  arrived_bytes_ += own_.front()->size();
+  arrived_.push_back({0, own_.front(), around_.clock.wall()});
   apply_next();
+}
+
+void Server::on_own(const Verdict& verdict) {
+  own_under_way_ = false;
+  // What is contradicted will never be taken; nobody but the store ever had it.
+  const bool again = verdict.kind == Verdict::Kind::not_yet && verdict.evidence.empty();
+  if (again)
+    own_timer_ = core_.after(kOwnRetry, [this] { put_next(); });
+  else
+    own_.pop_front();
+  put_next();
 }
 
 }  // namespace postern

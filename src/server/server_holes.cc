@@ -78,7 +78,8 @@ void Server::send_down(const NodeId& target, std::uint32_t kind, const wire::pb:
   request.set_kind(kind);
   request.set_body(body.SerializeAsString());
   const auto way = ways_.way_to(target);
-  node::Child* child = way ? children_->by_channel(*way) : children_->find(target);
+  node::Child* child = way ? children_->by_channel(*way) : nullptr;
+  if (child == nullptr) child = children_->find(target);
   if (child != nullptr) {
     child->send(node::message_of(wire::Type::request, request));
     return;
