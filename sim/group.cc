@@ -111,6 +111,7 @@ Shape draw_shape(Random& random) {
   shape.segment_bytes = 1'500 + random.below(6'000);
   if (random.below(6) == 0)
     shape.spool_bytes_max = shape.segment_bytes * (6 + random.below(6)) + random.below(10'000);
+  shape.relay.release_patience = std::chrono::minutes(10);
   if (random.below(4) == 0) shape.relay.in_flight_bytes_max = 1'000 + random.below(10'000);
   if (random.below(4) == 0) shape.relay.cached_bytes_max = 1'000 + random.below(10'000);
   if (random.below(4) == 0) {

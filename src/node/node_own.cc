@@ -222,13 +222,14 @@ std::vector<Origin::Range> Node::settled(const wire::StreamKey& stream) const {
 
 std::vector<wire::ReleaseRecord> Node::released(const wire::StreamKey& stream,
                                                 Origin::Range range) const {
-  return relay_.releases_within(stream, {range.first, range.last});
+  return relay_.releases_within(stream, {range.first, range.last}, core_.now());
 }
 
 std::vector<Origin::Range> Node::lost_above(const wire::StreamKey& stream,
                                             Origin::Range range) const {
   std::vector<Origin::Range> ranges;
-  for (const relay::Range& lost : relay_.lost_releases_within(stream, {range.first, range.last}))
+  for (const relay::Range& lost :
+       relay_.lost_releases_within(stream, {range.first, range.last}, core_.now()))
     ranges.push_back({lost.first, lost.last});
   return ranges;
 }

@@ -245,8 +245,8 @@ void Node::on_request(const wire::pb::Request& request) {
     return field.size() == sizeof(Digest) ? std::optional(digest_of_field(field)) : std::nullopt;
   };
   const relay::Relay::Edges edges{hash_in(hole.before()), hash_in(hole.at_last())};
-  const auto missing =
-      relay_.on_question(*stream, {hole.first(), hole.last()}, hole.generation(), edges);
+  const auto missing = relay_.on_question(*stream, {hole.first(), hole.last()}, hole.generation(),
+                                          edges, core_.now());
   if (relay_.covers_settled(*stream, {hole.first(), hole.last()})) show_settled(*stream);
   if (ours)
     on_hole({*stream, {hole.first(), hole.last()}, edges.before, edges.at_last});

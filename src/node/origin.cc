@@ -551,7 +551,8 @@ void Origin::outlive(const wire::Epoch& other) {
   change_->above = std::max(change_->above, other.ordinal);
 }
 
-/// What nobody has any more. Where our own hashes are gone too, the server's are repeated.
+/// What nobody has any more. The record must fit what the server has on both sides of it: its
+/// hashes come before ours, which may be of a batch that it refused.
 bool Origin::give_up(const Hole& hole, const Range& range, Reason reason) {
   wire::GapRecord gap;
   gap.stream = hole.stream;
@@ -561,11 +562,11 @@ bool Origin::give_up(const Hole& hole, const Range& range, Reason reason) {
   if (range.first > 1) {
     const auto ours = hash(hole.stream, range.first - 1);
     const auto told = range.first == hole.range.first ? hole.before : std::nullopt;
-    gap.before = ours ? *ours : told.value_or(Digest{});
+    gap.before = told ? *told : ours.value_or(Digest{});
   }
   const auto ours = hash(hole.stream, range.last);
   const auto told = range.last == hole.range.last ? hole.at_last : std::nullopt;
-  gap.at_last = ours ? *ours : told.value_or(Digest{});
+  gap.at_last = told ? *told : ours.value_or(Digest{});
   return on_gap(gap);
 }
 

@@ -54,6 +54,8 @@ class Relay {
     std::size_t streams_per_node_max = 256;      // epochs times lanes, of one node
     unsigned backlog_share_percent = 25;         // of the bytes sent while live data waits
     Duration tail_age = std::chrono::minutes(10);
+    // How long a hole is asked for until a parent that left us with it counts as gone for good.
+    Duration release_patience = std::chrono::hours(24);
     std::uint64_t tail_bytes_max = 256u << 20;
   };
   /// `self`: whose own streams these are; of those only our own hash is believed (batch.md#B31).
@@ -163,10 +165,12 @@ class Relay {
   /// The record could not be written: the copies stay.
   void keep(const wire::StreamKey& stream, Range range);
   /// What of an own range was released and is not settled: the answer to a question for it (W52).
-  std::vector<wire::ReleaseRecord> releases_within(const wire::StreamKey& stream,
-                                                   Range range) const;
-  /// Of those, what the parent had and says it has no more: nobody may have it now.
-  std::vector<Range> lost_releases_within(const wire::StreamKey& stream, Range range) const;
+  std::vector<wire::ReleaseRecord> releases_within(const wire::StreamKey& stream, Range range,
+                                                   TimePoint now) const;
+  /// But these the parent had and says it has no more; or it is another parent that had them, and
+  /// they are asked for since release_patience: nobody has them.
+  std::vector<Range> lost_releases_within(const wire::StreamKey& stream, Range range,
+                                          TimePoint now) const;
 
   // ---- Towards the parent
 
@@ -196,10 +200,10 @@ class Relay {
   /// of it is sent again, whatever the parent said of it. Returns what we do not hold, for those
   /// further down; a copy that contradicts an edge is not what was asked for.
   std::vector<Range> on_question(const wire::StreamKey& stream, Range range,
-                                 std::uint32_t generation, const Edges& edges);
+                                 std::uint32_t generation, const Edges& edges, TimePoint now);
   std::vector<Range> on_question(const wire::StreamKey& stream, Range range,
                                  std::uint32_t generation) {
-    return on_question(stream, range, generation, {});
+    return on_question(stream, range, generation, {}, {});
   }
 
   /// The next batch to send, or nullptr when there is none, credit or the in-flight limit is used
@@ -253,7 +257,8 @@ class Relay {
     std::uint64_t first = 0;
     Digest at_last{};
     NodeId parent;
-    bool named = true;  // by the parent; only then it is in coverage()
+    bool named = true;                 // by the parent; only then it is in coverage()
+    std::optional<TimePoint> asked{};  // first, while it is not named
   };
   struct Queue {
     std::set<std::uint64_t> waiting;
@@ -283,7 +288,7 @@ class Relay {
     std::array<std::map<std::uint64_t, Slot*>, 3> sheddable;  // by lane, oldest first
   };
 
-  bool is_lost(const Released& released) const;
+  bool is_lost(const Released& released, TimePoint now) const;
   Stream& stream_of(const wire::StreamKey& key);
   Slot* find(const wire::StreamKey& key, std::uint64_t sequence);
   static const Digest* hash_in_hand(const Stream& stream, std::uint64_t sequence);

@@ -188,7 +188,7 @@ void Relay::remember_released(Stream& stream, std::uint64_t sequence, const Dige
     after->second.first = first;
     return;
   }
-  stream.released[sequence] = {first, hash, parent_, true};
+  stream.released[sequence] = {first, hash, parent_, true, std::nullopt};
 }
 
 std::vector<spool::Location> Relay::released(const wire::StreamKey& key, Range range) {
@@ -237,31 +237,34 @@ void Relay::keep(const wire::StreamKey& key, Range range) {
   }
 }
 
-std::vector<wire::ReleaseRecord> Relay::releases_within(const wire::StreamKey& key,
-                                                        Range range) const {
+std::vector<wire::ReleaseRecord> Relay::releases_within(const wire::StreamKey& key, Range range,
+                                                        TimePoint now) const {
   std::vector<wire::ReleaseRecord> records;
   const auto found = streams_.find(key);
   if (found == streams_.end()) return records;
   for (auto at = found->second.released.lower_bound(range.first);
        at != found->second.released.end() && at->second.first <= range.last; ++at)
-    if (!is_lost(at->second))
+    if (!is_lost(at->second, now))
       records.push_back({key, at->second.first, at->first, at->second.at_last, at->second.parent});
   return records;
 }
 
-std::vector<Range> Relay::lost_releases_within(const wire::StreamKey& key, Range range) const {
+std::vector<Range> Relay::lost_releases_within(const wire::StreamKey& key, Range range,
+                                               TimePoint now) const {
   std::vector<Range> lost;
   const auto found = streams_.find(key);
   if (found == streams_.end()) return lost;
   for (auto at = found->second.released.lower_bound(range.first);
        at != found->second.released.end() && at->second.first <= range.last; ++at)
-    if (is_lost(at->second)) lost.push_back({at->second.first, at->first});
+    if (is_lost(at->second, now)) lost.push_back({at->second.first, at->first});
   return lost;
 }
 
-/// Another parent may not know of what that one still has.
-bool Relay::is_lost(const Released& released) const {
-  return attached_ && !released.named && released.parent == parent_;
+/// Another parent does not know what that one still has: it may only be away.
+bool Relay::is_lost(const Released& released, TimePoint now) const {
+  if (!attached_ || released.named) return false;
+  return released.parent == parent_ ||
+         (released.asked && now - *released.asked >= limits_.release_patience);
 }
 
 }  // namespace postern::relay

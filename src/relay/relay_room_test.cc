@@ -91,9 +91,9 @@ TEST_F(RoomTest, OwnCopiesGoOnlyWhenTheReleaseRecordIsOnDisk) {
   EXPECT_EQ(relay_.released(metric_, {1, 3}).size(), 2u);
   EXPECT_EQ(relay_.counts().held, 2u);
   EXPECT_EQ(covered(metric_), (std::vector<wire::Interval>{{1, 4, hash_of(4)}}));
-  ASSERT_EQ(relay_.releases_within(metric_, {2, 9}).size(), 1u);
+  ASSERT_EQ(relay_.releases_within(metric_, {2, 9}, now_).size(), 1u);
   settle(metric_, {{1, 4, hash_of(4)}});
-  EXPECT_TRUE(relay_.releases_within(metric_, {1, 9}).empty());
+  EXPECT_TRUE(relay_.releases_within(metric_, {1, 9}, now_).empty());
 }
 
 // It held the only copy, and shed it: nobody else can say so (rule D5).
@@ -102,16 +102,19 @@ TEST_F(RoomTest, WhatWasReleasedIsLostWhenThatParentDoesNotNameItAnyMore) {
   attach_and_store(metric_, {{1, 3, hash_of(3)}});
   relay_.make_room(200, now_);
   ASSERT_EQ(relay_.released(metric_, {1, 2}).size(), 2u);
-  EXPECT_TRUE(relay_.lost_releases_within(metric_, {1, 9}).empty());
+  EXPECT_TRUE(relay_.lost_releases_within(metric_, {1, 9}, now_).empty());
   relay_.on_stored({metric_, {{3, 3, hash_of(3)}}});
-  EXPECT_EQ(relay_.lost_releases_within(metric_, {1, 9}), (std::vector<Range>{{1, 2}}));
-  EXPECT_TRUE(relay_.releases_within(metric_, {1, 9}).empty());
+  EXPECT_EQ(relay_.lost_releases_within(metric_, {1, 9}, now_), (std::vector<Range>{{1, 2}}));
+  EXPECT_TRUE(relay_.releases_within(metric_, {1, 9}, now_).empty());
   relay_.on_detached();
   relay_.on_attached(stream(Lane::state, 78).node);
   relay_.on_stored({metric_, {}});
-  EXPECT_TRUE(relay_.lost_releases_within(metric_, {1, 9}).empty())
+  EXPECT_TRUE(relay_.lost_releases_within(metric_, {1, 9}, now_).empty())
       << "another parent does not know what that one has";
-  EXPECT_EQ(relay_.releases_within(metric_, {1, 9}).size(), 1u);
+  EXPECT_EQ(relay_.releases_within(metric_, {1, 9}, now_).size(), 1u);
+  relay_.on_question(metric_, {1, 2}, 0, {}, now_);
+  now_ += Relay::Limits{}.release_patience;
+  EXPECT_EQ(relay_.lost_releases_within(metric_, {1, 9}, now_).size(), 1u) << "but not for ever";
 }
 
 TEST_F(RoomTest, WhatTheParentTookBackMeanwhileIsNotReleased) {

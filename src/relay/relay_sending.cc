@@ -209,7 +209,10 @@ bool Relay::confirm_released(const wire::StreamKey& key, Stream& stream,
     });
     less = less || (at->second.named && !named);
     at->second.named = named;
-    if (named) at->second.parent = parent_;
+    if (named) {
+      at->second.parent = parent_;
+      at->second.asked = std::nullopt;
+    }
     if (named || is_own(key))
       ++at;
     else
@@ -238,7 +241,7 @@ std::optional<spool::Location> Relay::on_copy_refused(const wire::StreamKey& key
 }
 
 std::vector<Range> Relay::on_question(const wire::StreamKey& key, Range range,
-                                      std::uint32_t generation, const Edges& edges) {
+                                      std::uint32_t generation, const Edges& edges, TimePoint now) {
   open_generation(generation);
   std::vector<Range> missing;
   const auto found = streams_.find(key);
@@ -249,6 +252,9 @@ std::vector<Range> Relay::on_question(const wire::StreamKey& key, Range range,
     std::erase_if(stream.released, [&](const auto& entry) {
       return entry.first >= range.first && entry.second.first <= range.last;
     });
+  for (auto at = stream.released.lower_bound(range.first);
+       at != stream.released.end() && at->second.first <= range.last; ++at)
+    if (!at->second.named && !at->second.asked) at->second.asked = now;
   std::uint64_t next = range.first;
   auto slot = stream.slots.lower_bound(range.first);
   auto tail = stream.tails.lower_bound(range.first);
