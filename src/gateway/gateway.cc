@@ -346,12 +346,12 @@ void Gateway::on_space(bool full) {
 void Gateway::pass_down(const NodeId& target, const wire::pb::Request& request) {
   if (!children_) return;
   const auto way = ways_.way_to(target);
-  node::Child* child = way ? children_->by_channel(*way) : nullptr;
-  if (child == nullptr) child = children_->find(target);
-  if (child != nullptr) {
-    child->send(message_of(wire::Type::request, request));
-    return;
-  }
+  node::Child* const behind = way ? children_->by_channel(*way) : nullptr;
+  node::Child* const itself = children_->find(target);
+  // Of a copied node both are asked.
+  for (node::Child* child : {behind, itself == behind ? nullptr : itself})
+    if (child != nullptr) child->send(message_of(wire::Type::request, request));
+  if (behind != nullptr || itself != nullptr) return;
   children_->for_each([&](node::Child& gateway) {
     if (gateway.who().role == node::Role::gateway)
       gateway.send(message_of(wire::Type::request, request));
@@ -443,6 +443,14 @@ void Gateway::on_head(node::Child& child, const wire::Message& message) {
                  child.who().name);
     return;
   }
+  // Also of an old one, which only means that a clock went back.
+  for (const auto& stream : head.streams()) {
+    if (stream.lane() > 0xff || !wire::is_lane(static_cast<std::uint8_t>(stream.lane()))) continue;
+    const auto lane = static_cast<wire::Lane>(stream.lane());
+    const auto last =
+        node_->relay().last_of({id, {stream.epoch_ordinal(), stream.epoch_random()}, lane});
+    if (stream.sealed() > (last ? last->first : 0)) child.wants(lane);
+  }
   const auto known = heads_.find(id);
   if (known != heads_.end() && known->second.first >= head.number()) return;
   ways_.learned(id, child.channel_id());
@@ -451,13 +459,6 @@ void Gateway::on_head(node::Child& child, const wire::Message& message) {
     return;
   }
   heads_[id] = {head.number(), up};
-  for (const auto& stream : head.streams()) {
-    if (stream.lane() > 0xff || !wire::is_lane(static_cast<std::uint8_t>(stream.lane()))) continue;
-    const auto lane = static_cast<wire::Lane>(stream.lane());
-    const auto last =
-        node_->relay().last_of({id, {stream.epoch_ordinal(), stream.epoch_random()}, lane});
-    if (stream.sealed() > (last ? last->first : 0)) child.wants(lane);
-  }
   node_->uplink().send(std::move(up));
   announce(id);
 }

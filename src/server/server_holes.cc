@@ -78,12 +78,12 @@ void Server::send_down(const NodeId& target, std::uint32_t kind, const wire::pb:
   request.set_kind(kind);
   request.set_body(body.SerializeAsString());
   const auto way = ways_.way_to(target);
-  node::Child* child = way ? children_->by_channel(*way) : nullptr;
-  if (child == nullptr) child = children_->find(target);
-  if (child != nullptr) {
-    child->send(node::message_of(wire::Type::request, request));
-    return;
-  }
+  node::Child* const behind = way ? children_->by_channel(*way) : nullptr;
+  node::Child* const itself = children_->find(target);
+  // Of a copied node both are asked.
+  for (node::Child* child : {behind, itself == behind ? nullptr : itself})
+    if (child != nullptr) child->send(node::message_of(wire::Type::request, request));
+  if (behind != nullptr || itself != nullptr) return;
   children_->for_each([&](node::Child& gateway) {
     if (gateway.who().role == node::Role::gateway)
       gateway.send(node::message_of(wire::Type::request, request));

@@ -91,7 +91,16 @@ StreamLedger::Verdict StreamLedger::add_batch(std::uint64_t sequence, const Dige
 }
 
 StreamLedger::Verdict StreamLedger::add_gap(const LedgerGap& gap) {
-  return take_gap(gap, kGapsPerStreamMax);
+  const auto found = contradiction(gap.range);
+  if (!found) return take_gap(gap, kGapsPerStreamMax);
+  LedgerGap fitted = gap;
+  if (const auto known = hash_at(gap.range.first - 1)) fitted.range.before = *known;
+  if (const auto known = hash_at(gap.range.last)) fitted.range.hash = *known;
+  fitted.record.before = fitted.range.before;
+  fitted.record.at_last = fitted.range.hash;
+  Verdict verdict = take_gap(fitted, kGapsPerStreamMax);
+  if (!verdict.contradiction) verdict.contradiction = found;
+  return verdict;
 }
 
 StreamLedger::Verdict StreamLedger::take_gap(const LedgerGap& gap, std::size_t gaps_max) {

@@ -49,7 +49,9 @@ class StreamLedger {
     std::optional<Contradiction> contradiction;
   };
   Verdict add_batch(std::uint64_t sequence, const Digest& previous, const Digest& hash);
-  /// `applied` also when other records say it already.
+  /// `applied` also when other records say it already. Where its hashes are not those of what is
+  /// known on its sides, it was said by another life of the node: that the batches are gone counts,
+  /// and the hashes that are known.
   Verdict add_gap(const LedgerGap& gap);
   /// A head's word that batches go up to `to`; a hash of zeros is not known. Returns where it
   /// contradicts what is held; then nothing changed.

@@ -58,15 +58,16 @@ TEST(StreamLedger, GapsAreAUnionWhateverTheirOrder) {
   } while (std::ranges::next_permutation(order).found);
 }
 
-TEST(StreamLedger, AGapThatDisagreesWithWhatIsHeldIsEquivocation) {
+TEST(StreamLedger, AGapThatDisagreesWithWhatIsHeldTakesItsHashesAndIsAFinding) {
   StreamLedger ledger({});
   batch(ledger, 5);
   LedgerGap wrong = gap(2, 4, 1);
   wrong.range.hash = hash_of(4, 1);
   const auto verdict = ledger.add_gap(wrong);
-  EXPECT_EQ(verdict.outcome, Outcome::equivocation);
+  EXPECT_EQ(verdict.outcome, Outcome::applied);
   EXPECT_EQ(verdict.contradiction, (Contradiction{4, hash_of(4), hash_of(4, 1)}));
-  EXPECT_TRUE(ledger.gaps().empty());
+  EXPECT_EQ(ledger.gaps(), (std::vector<wire::Interval>{{2, 4, hash_of(4)}}));
+  EXPECT_EQ(ledger.gap_records()[0].record.at_last, hash_of(4)) << "as it is kept";
 }
 
 TEST(StreamLedger, ABatchThatDoesNotFollowAGapIsEquivocation) {
