@@ -136,6 +136,7 @@ class Node final : Uplink::Owner, Origin::Holdings {
   void on_sample(Sampler::Sample sample);
   void on_set_back(const wire::Coverage& coverage);
   void on_evidence(const wire::StreamKey& stream, ByteView evidence);
+  void on_rewound();
   void on_hole(const Origin::Hole& hole);
   void on_trace(const wire::pb::TraceQuestion& trace);
   void confirm_older_epochs();

@@ -104,7 +104,7 @@ void Node::on_stored(const wire::Message& message) {
     return;
   }
   for (const wire::Coverage& coverage : *list)
-    if (relay_.on_stored(coverage)) listener_.on_lost(coverage.stream);
+    if (relay_.on_stored(coverage, core_.now())) listener_.on_lost(coverage.stream);
 }
 
 void Node::on_settled(const wire::Message& message) { take_settled(message.body); }
@@ -121,19 +121,28 @@ void Node::take_settled(SharedBytes message) {
     return;
   }
   const wire::StreamKey stream = view->settled.coverage.stream;
-  const auto verdict = relay_.on_settled(view->settled, message, core_.now());
-  if (verdict.rewound) {
-    log_.warning(
-        "the management server opened generation {}: what older ones settled counts no more",
-        relay_.generation());
-    listener_.on_rewound();
+  auto verdict = relay_.on_settled(view->settled, message, core_.now());
+  for (; verdict.contradicted; verdict = relay_.on_settled(view->settled, message, core_.now())) {
+    const std::uint64_t sequence = *verdict.contradicted;
+    log_.warning("the management server has another batch {} of {}: our copy goes", sequence,
+                 stream.text());
+    spool_->release(relay_.forget(stream, {sequence, sequence}));
+    listener_.on_lost(stream);
   }
+  if (verdict.rewound) on_rewound();
   if (verdict.behind) show_settled(stream);
   if (stream.node == identity_.self.id) on_set_back(view->settled.coverage);
   // One that says less than what is known may be a replay: it is neither kept nor passed on.
   if (!verdict.accepted) return;
   spool_->note_settled(stream, message);
   listener_.on_settled(stream, std::move(message));
+}
+
+void Node::on_rewound() {
+  log_.warning("the management server opened generation {}: what older ones settled counts no more",
+               relay_.generation());
+  origin_->on_rewound();
+  listener_.on_rewound();
 }
 
 /// What became of a batch of an older epoch (W55). Both answers are signed; nothing else counts.
@@ -245,8 +254,10 @@ void Node::on_request(const wire::pb::Request& request) {
     return field.size() == sizeof(Digest) ? std::optional(digest_of_field(field)) : std::nullopt;
   };
   const relay::Relay::Edges edges{hash_in(hole.before()), hash_in(hole.at_last())};
+  const std::uint32_t generation = relay_.generation();
   const auto missing = relay_.on_question(*stream, {hole.first(), hole.last()}, hole.generation(),
                                           edges, core_.now());
+  if (generation != 0 && relay_.generation() != generation) on_rewound();
   if (relay_.covers_settled(*stream, {hole.first(), hole.last()})) show_settled(*stream);
   if (ours)
     on_hole({*stream, {hole.first(), hole.last()}, edges.before, edges.at_last});

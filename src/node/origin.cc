@@ -190,6 +190,19 @@ bool Origin::on_settled(const wire::Coverage& coverage) {
   return set_back;
 }
 
+/// What was settled was not sealed again and counts as done; it is held again now. Of what is
+/// sealed again twice the store knows that it is one (batch.md#B28).
+void Origin::on_rewound() {
+  for (EpochFile::Disputed& disputed : file_.disputed)
+    for (const wire::Lane lane : wire::kLanes) {
+      NumberSet& done = disputed.done[wire::index_of(lane)];
+      const NumberSet before = done;
+      for (const Range& held : holdings_.held({node_, disputed.epoch, lane})) done.remove(held);
+      of(lane).look = true;
+      if (done != before) ++revision_;
+    }
+}
+
 /// Somebody has, with our signature or under the server's, another batch of this number.
 bool Origin::dispute(const wire::StreamKey& stream, std::uint64_t sequence, const Digest& other) {
   const bool current = stream.epoch == epoch();
@@ -223,6 +236,8 @@ bool Origin::dispute(const wire::StreamKey& stream, std::uint64_t sequence, cons
   }
   std::uint64_t& known = disputed->from[lane];
   if (known != 0 && known <= from) return false;
+  // Nothing before what was disputed so far is sealed again yet, whatever the list says.
+  if (known != 0) disputed->done[lane].remove({from, known - 1});
   known = from;
   lanes_[lane].look = true;
   return true;

@@ -104,6 +104,8 @@ class Origin {
   bool on_release(const wire::ReleaseRecord& release);
   /// A verified settled. True when it shows that we were set back or cloned: a new epoch begins.
   bool on_settled(const wire::Coverage& coverage);
+  /// The relay rewound (rule D10): tails are held again.
+  void on_rewound();
   /// The evidence of an answer to one of our batches (channel.md#W32): header and signature of the
   /// other batch. True when it shows that we were set back or cloned: a new epoch begins, or more
   /// of an older one is sealed again. What does not verify changes nothing and is counted.

@@ -46,11 +46,13 @@ class Shelf final : public Origin::Holdings {
     return lost;
   }
   std::optional<Digest> hash(const wire::StreamKey& stream, std::uint64_t n) const override {
-    const auto found = batches.find({stream, n});
-    return found == batches.end() ? std::nullopt : std::optional(found->second.hash);
+    for (const auto* shelf : {&batches, &tails})
+      if (const auto found = shelf->find({stream, n}); found != shelf->end())
+        return found->second.hash;
+    return std::nullopt;
   }
 
-  std::map<std::pair<wire::StreamKey, std::uint64_t>, Outbox::Sealed> batches;
+  std::map<std::pair<wire::StreamKey, std::uint64_t>, Outbox::Sealed> batches, tails;
   std::map<wire::StreamKey, std::vector<Origin::Range>> settled_ranges;
   std::vector<wire::ReleaseRecord> releases;
   std::vector<Origin::Range> lost;
@@ -311,6 +313,34 @@ TEST_F(OriginTest, WhatEvidenceDoesNotGoOnFromIsSealedAgainToo) {
   run();
   EXPECT_EQ(texts(origin_->stream(Lane::metric)), (std::vector<std::string>{"m2"}));
   EXPECT_EQ(texts(old), (std::vector<std::string>{"m1"}));
+}
+
+// It was settled when the later ones were sealed again, and is not any more (rule D10).
+TEST_F(OriginTest, WhatARewindBringsBackIsSealedAgainToo) {
+  make(Lane::metric, 3, "m");
+  const auto old = origin_->stream(Lane::metric);
+  shelf_.tails.insert(shelf_.batches.extract({old, 2}));
+  ASSERT_TRUE(origin_->on_evidence(evidence(old, 2)));
+  run();
+  ASSERT_EQ(texts(origin_->stream(Lane::metric)), std::vector<std::string>{"m3"});
+  shelf_.batches.merge(shelf_.tails);
+  run();
+  EXPECT_EQ(shelf_.held(old), (std::vector<Origin::Range>{{1, 2}}));
+  origin_->on_rewound();
+  run();
+  EXPECT_EQ(shelf_.held(old), (std::vector<Origin::Range>{{1, 1}}));
+  EXPECT_EQ(texts(origin_->stream(Lane::metric)), (std::vector<std::string>{"m3", "m2"}));
+}
+
+TEST_F(OriginTest, WhatIsDisputedLaterAndLiesBeforeIsSealedAgainToo) {
+  make(Lane::metric, 4, "m");
+  const auto old = origin_->stream(Lane::metric);
+  for (const std::uint64_t n : {4u, 2u}) {
+    ASSERT_TRUE(origin_->on_evidence(evidence(old, n)) || n == 2);
+    run();
+  }
+  EXPECT_EQ(texts(origin_->stream(Lane::metric)), (std::vector<std::string>{"m4", "m2", "m3"}));
+  EXPECT_EQ(texts(old), std::vector<std::string>{"m1"});
 }
 
 TEST_F(OriginTest, EvidenceThatProvesNothingChangesNothing) {

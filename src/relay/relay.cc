@@ -317,6 +317,7 @@ Relay::Verdict Relay::on_settled(const wire::Settled& settled, SharedBytes messa
     verdict.set_back = is_own(key) && never_made(known, interval);
     if (!verdict.set_back && (hash == nullptr || *hash == interval.hash)) continue;
     ++counts_.mismatches;
+    if (!is_own(key)) verdict.contradicted = interval.last;
     return verdict;
   }
   verdict.rewound = open_generation(settled.generation);

@@ -97,6 +97,10 @@ class Relay {
     /// It names a batch of our own stream that we never made: if it is our present epoch, this
     /// folder was set back or cloned, and a new epoch is due (rule D1). For the origin only.
     bool set_back = false;
+    /// It ends an interval with another batch than our copy of `contradicted`, of another node's
+    /// stream: that one will never be taken, and its origin knows what to do. forget() it and ask
+    /// again: nothing else changed.
+    std::optional<std::uint64_t> contradicted;
     /// It opened a new generation: what older ones settled is not settled any more, tails are held
     /// again, and every stream concerned is offered again (B42).
     bool rewound = false;
@@ -185,7 +189,7 @@ class Relay {
   std::vector<wire::Coverage> take_offers(std::size_t max);
   /// True when coverage() says less now, because the parent does not name any more what was
   /// released to it: children have to be answered again.
-  bool on_stored(const wire::Coverage& coverage);
+  bool on_stored(const wire::Coverage& coverage, TimePoint now);
   void on_credit(const std::array<std::uint64_t, 3>& totals);
   /// `retry_at`: the parent could not take this copy now; it is sent again after that.
   void on_not_yet(const wire::StreamKey& stream, std::uint64_t sequence, TimePoint retry_at);

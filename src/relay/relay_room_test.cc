@@ -14,7 +14,7 @@ class RoomTest : public RelayTest {
   void attach_and_store(const wire::StreamKey& key, std::vector<wire::Interval> intervals) {
     attach();
     relay_.take_offers(100);
-    relay_.on_stored({key, std::move(intervals)});
+    relay_.on_stored({key, std::move(intervals)}, now_);
   }
 };
 
@@ -45,11 +45,11 @@ TEST_F(RoomTest, WhatTheParentDoesNotNameAnyMoreIsAskedForAgain) {
   add_all(theirs_, 1, 4);
   attach_and_store(theirs_, {{1, 3, hash_of(3)}});
   relay_.make_room(300, now_);
-  EXPECT_FALSE(relay_.on_stored({theirs_, {{1, 3, hash_of(3)}}}));
+  EXPECT_FALSE(relay_.on_stored({theirs_, {{1, 3, hash_of(3)}}}, now_));
   relay_.on_detached();
   attach();
   ASSERT_EQ(relay_.take_offers(10).size(), 1u);
-  EXPECT_TRUE(relay_.on_stored({theirs_, {{1, 1, hash_of(1)}}}));
+  EXPECT_TRUE(relay_.on_stored({theirs_, {{1, 1, hash_of(1)}}}, now_));
   EXPECT_EQ(covered(theirs_), (std::vector<wire::Interval>{{4, 4, hash_of(4)}}));
   EXPECT_EQ(relay_.classify(theirs_, 2, hash_of(2)), Relay::Arrival::fresh);
 }
@@ -61,7 +61,7 @@ TEST_F(RoomTest, AStreamOfWhichAllIsReleasedIsOfferedToo) {
   relay_.on_detached();
   attach();
   EXPECT_EQ(relay_.take_offers(10).size(), 1u);
-  EXPECT_FALSE(relay_.on_stored({theirs_, {{1, 2, hash_of(2)}}}));
+  EXPECT_FALSE(relay_.on_stored({theirs_, {{1, 2, hash_of(2)}}}, now_));
   settle(theirs_, {{1, 2, hash_of(2)}});
   EXPECT_EQ(relay_.classify(theirs_, 1, hash_of(1)), Relay::Arrival::settled);
 }
@@ -103,12 +103,12 @@ TEST_F(RoomTest, WhatWasReleasedIsLostWhenThatParentDoesNotNameItAnyMore) {
   relay_.make_room(200, now_);
   ASSERT_EQ(relay_.released(metric_, {1, 2}).size(), 2u);
   EXPECT_TRUE(relay_.lost_releases_within(metric_, {1, 9}, now_).empty());
-  relay_.on_stored({metric_, {{3, 3, hash_of(3)}}});
+  relay_.on_stored({metric_, {{3, 3, hash_of(3)}}}, now_);
   EXPECT_EQ(relay_.lost_releases_within(metric_, {1, 9}, now_), (std::vector<Range>{{1, 2}}));
   EXPECT_TRUE(relay_.releases_within(metric_, {1, 9}, now_).empty());
   relay_.on_detached();
   relay_.on_attached(stream(Lane::state, 78).node);
-  relay_.on_stored({metric_, {}});
+  relay_.on_stored({metric_, {}}, now_);
   EXPECT_TRUE(relay_.lost_releases_within(metric_, {1, 9}, now_).empty())
       << "another parent does not know what that one has";
   EXPECT_EQ(relay_.releases_within(metric_, {1, 9}, now_).size(), 1u);
@@ -121,7 +121,7 @@ TEST_F(RoomTest, WhatTheParentTookBackMeanwhileIsNotReleased) {
   add_all(metric_, 1, 3);
   attach_and_store(metric_, {{1, 2, hash_of(2)}});
   relay_.make_room(200, now_);
-  relay_.on_stored({metric_, {{1, 1, hash_of(1)}}});
+  relay_.on_stored({metric_, {{1, 1, hash_of(1)}}}, now_);
   EXPECT_EQ(relay_.released(metric_, {1, 2}).size(), 1u);
 }
 

@@ -6,6 +6,11 @@
 // What goes up, and in which order (rules D3, D8, C4).
 
 namespace postern::relay {
+namespace {
+
+constexpr Duration kUnclearRetry = std::chrono::seconds(10);
+
+}  // namespace
 
 // ---- Where a batch stands. Every change goes through move(), so the books cannot disagree.
 
@@ -159,22 +164,23 @@ std::vector<wire::Coverage> Relay::take_offers(std::size_t max) {
   return offers;
 }
 
-bool Relay::on_stored(const wire::Coverage& coverage) {
+bool Relay::on_stored(const wire::Coverage& coverage, TimePoint now) {
   const auto found = streams_.find(coverage.stream);
   if (found == streams_.end()) return false;
   Stream& stream = found->second;
   constexpr std::uint64_t kEnd = std::numeric_limits<std::uint64_t>::max();
-  std::vector<Range> believed, unnamed;
+  std::vector<Range> believed, unnamed, unclear;
   std::uint64_t next = 1;  // the first number behind the intervals so far; 0: none
   for (const wire::Interval& interval : coverage.intervals) {
     if (next != 0 && interval.first > next) unnamed.push_back({next, interval.first - 1});
     next = interval.last == kEnd ? 0 : interval.last + 1;
     const Digest* known = known_hash(stream, interval.last);
-    if (known == nullptr) continue;
-    if (*known == interval.hash)
+    if (known != nullptr && *known == interval.hash) {
       believed.push_back({interval.first, interval.last});
-    else
-      ++counts_.mismatches;
+      continue;
+    }
+    unclear.push_back({interval.first, interval.last});
+    if (known != nullptr) ++counts_.mismatches;
   }
   // It replaces what was said before (B33), except behind the 64th interval, where it says nothing.
   if (next != 0 && coverage.intervals.size() < wire::kIntervalsMax) unnamed.push_back({next, kEnd});
@@ -190,6 +196,15 @@ bool Relay::on_stored(const wire::Coverage& coverage) {
       if (!slot.asked && slot.where != Where::leaving) move(stream, slot, Where::stored);
     }
   }
+  // An answer all the same: what waits for it must not keep others from being sent.
+  for (const Range& range : unclear)
+    for (auto at = stream.pending.lower_bound(range.first);
+         at != stream.pending.end() && *at <= range.last; ++at) {
+      Slot& slot = stream.slots.at(*at);
+      if (slot.where != Where::in_flight) continue;
+      slot.retry_at = now + kUnclearRetry;
+      move(stream, slot, Where::retry);
+    }
   if (!std::exchange(stream.answered, true)) {
     refresh(coverage.stream, stream, live);
     refresh(coverage.stream, stream, backlog);
@@ -228,7 +243,11 @@ void Relay::on_credit(const std::array<std::uint64_t, 3>& totals) {
 
 void Relay::on_not_yet(const wire::StreamKey& key, std::uint64_t sequence, TimePoint retry_at) {
   Slot* slot = find(key, sequence);
-  if (slot == nullptr || slot->where != Where::in_flight) return;
+  if (slot == nullptr) return;
+  // Also when its parent had stored it, and only those above have refused it.
+  if (slot->where != Where::in_flight && slot->where != Where::stored &&
+      slot->where != Where::queued)
+    return;
   slot->retry_at = retry_at;
   move(streams_.at(key), *slot, Where::retry);
 }

@@ -68,7 +68,7 @@ TEST_F(SendingTest, AStateBacklogGoesOnWithCreditForOneBatch) {
   answer_offers();
   EXPECT_EQ(send_one(), 1u);
   EXPECT_EQ(send_one(), 0u);
-  relay_.on_stored({state, {{1, 1, hash_of(1)}}});
+  relay_.on_stored({state, {{1, 1, hash_of(1)}}}, now_);
   relay_.on_credit({(1u << 20) + wire::kBatchMessageBytesMax, 0, 0});
   EXPECT_EQ(send_one(), 2u);
 }
@@ -103,10 +103,10 @@ TEST_F(SendingTest, AQuestionSendsAgainWhatIsHeldAndNamesWhatIsNot) {
   EXPECT_EQ(send_one(), 0u);
   const auto missing = relay_.on_question(theirs_, {1, 9}, 1);
   EXPECT_EQ(missing, (std::vector<Range>{{4, 5}, {8, 9}}));
-  relay_.on_stored({theirs_, {{1, 7, hash_of(7)}}});
+  relay_.on_stored({theirs_, {{1, 7, hash_of(7)}}}, now_);
   for (std::uint64_t s : {2, 3, 6, 7}) EXPECT_EQ(send_one(), s) << "whatever the parent says";
   EXPECT_EQ(send_one(), 0u);
-  relay_.on_stored({theirs_, {{1, 7, hash_of(7)}}});
+  relay_.on_stored({theirs_, {{1, 7, hash_of(7)}}}, now_);
   EXPECT_EQ(send_one(), 0u) << "once";
 }
 
@@ -212,7 +212,7 @@ void run_at_random(std::uint64_t seed) {
   };
   const auto pump = [&](std::size_t batches) {
     for (const wire::Coverage& offer : relay.take_offers(100))
-      relay.on_stored({offer.stream, intervals_of(offer.stream)});
+      relay.on_stored({offer.stream, intervals_of(offer.stream)}, now);
     for (std::size_t i = 0; i < batches; ++i) {
       const Held* held = relay.next(now);
       if (held == nullptr) break;
@@ -230,7 +230,7 @@ void run_at_random(std::uint64_t seed) {
         continue;
       }
       arrived[key].insert(sequence);
-      relay.on_stored({key, intervals_of(key)});
+      relay.on_stored({key, intervals_of(key)}, now);
       relay.on_credit({credit += 100, credit, credit});
     }
   };

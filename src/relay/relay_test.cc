@@ -22,7 +22,7 @@ TEST_F(RelayTest, OffersAndSendsOnlyWhatTheParentLacks) {
   const auto offers = relay_.take_offers(10);
   ASSERT_EQ(offers.size(), 1u);
   EXPECT_EQ(offers[0].intervals, (std::vector<wire::Interval>{{1, 4, hash_of(4)}}));
-  relay_.on_stored({metric_, {{1, 2, hash_of(2)}}});
+  relay_.on_stored({metric_, {{1, 2, hash_of(2)}}}, now_);
   EXPECT_EQ(send_all(), (std::vector<std::uint64_t>{3, 4}));
 }
 
@@ -161,8 +161,8 @@ TEST_F(RelayTest, SendsAgainWhatTheParentNoLongerNames) {
   attach();
   answer_offers();
   ASSERT_EQ(send_all().size(), 3u);
-  relay_.on_stored({metric_, {{1, 3, hash_of(3)}}});
-  relay_.on_stored({metric_, {{1, 1, hash_of(1)}, {3, 3, hash_of(3)}}});
+  relay_.on_stored({metric_, {{1, 3, hash_of(3)}}}, now_);
+  relay_.on_stored({metric_, {{1, 1, hash_of(1)}, {3, 3, hash_of(3)}}}, now_);
   const Held* again = relay_.next(now_);
   ASSERT_NE(again, nullptr);
   EXPECT_EQ(again->sequence, 2u);
@@ -365,9 +365,37 @@ TEST_F(RelayTest, AnUnsignedStoredShowsNoSetBackAndDeletesNothing) {
   add_all(metric_, 1, 3);
   attach();
   relay_.take_offers(10);
-  relay_.on_stored({metric_, {{1, 3, hash_of(3, 9)}}});
+  relay_.on_stored({metric_, {{1, 3, hash_of(3, 9)}}}, now_);
   EXPECT_EQ(relay_.counts().mismatches, 1u);
   EXPECT_EQ(send_all(), (std::vector<std::uint64_t>{1, 2, 3}));
+}
+
+// A parent that has the batches of another life of a node says nothing of ours.
+TEST_F(RelayTest, AnAnswerThatIsNotBelievedStillFreesWhatIsInFlight) {
+  add_all(theirs_, 1, 3);
+  attach();
+  relay_.take_offers(10);
+  relay_.on_stored({theirs_, {}}, now_);
+  ASSERT_EQ(send_all(), (std::vector<std::uint64_t>{1, 2, 3}));
+  ASSERT_TRUE(relay_.waiting_for_answers());
+  relay_.on_stored({theirs_, {{1, 3, hash_of(3, 9)}}}, now_);
+  EXPECT_FALSE(relay_.waiting_for_answers());
+  EXPECT_EQ(relay_.counts().held, 3u);
+  EXPECT_TRUE(send_all().empty()) << "not at once";
+  now_ = relay_.wake_at();
+  EXPECT_EQ(send_all(), (std::vector<std::uint64_t>{1, 2, 3}));
+}
+
+TEST_F(RelayTest, ACopyThatTheServerContradictsIsForTheHopToForget) {
+  add_all(theirs_, 1, 3);
+  const auto verdict = settle(theirs_, {{1, 3, hash_of(3, 9)}});
+  EXPECT_FALSE(verdict.accepted);
+  ASSERT_EQ(verdict.contradicted, 3u);
+  EXPECT_EQ(relay_.forget(theirs_, {3, 3}).size(), 1u);
+  EXPECT_TRUE(settle(theirs_, {{1, 3, hash_of(3, 9)}}).accepted);
+  EXPECT_EQ(relay_.counts().held, 0u);
+  add_all(metric_, 1, 1);
+  EXPECT_FALSE(settle(metric_, {{1, 1, hash_of(1, 9)}}).contradicted) << "the origin keeps its own";
 }
 
 // Within the 64 intervals of a message a stream with many holes goes on (B32).

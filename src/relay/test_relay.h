@@ -58,7 +58,7 @@ class RelayTest : public testing::Test {
   }
   void answer_offers(std::vector<wire::Interval> parent_has = {}) {
     for (const wire::Coverage& offer : relay_.take_offers(100))
-      relay_.on_stored({offer.stream, parent_has});
+      relay_.on_stored({offer.stream, parent_has}, now_);
   }
   Relay::Verdict settle(const wire::StreamKey& key, std::vector<wire::Interval> intervals,
                         std::uint32_t generation = 1) {
