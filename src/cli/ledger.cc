@@ -44,7 +44,7 @@ std::string why_text(const json::value& loss) {
 
 /// When the records were made, as far as that is known; else when the loss was noted.
 std::string loss_time(Session& session, const json::value& loss) {
-  const std::string times = times_text(loss);
+  std::string times = times_text(loss);
   if (times != "-" || text_of(loss, "noted").empty()) return times;
   return "noted " + when(session, loss, "noted");
 }

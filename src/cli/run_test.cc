@@ -21,7 +21,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using testing::HasSubstr;
-using testing::Not;
 
 constexpr const char* kTool = "Microsoft.EnterpriseManagement.GatewayApprovalTool.exe";
 constexpr const char* kServer = "/ManagementServerName=ms1.home.example";

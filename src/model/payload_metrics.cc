@@ -82,8 +82,8 @@ Result<> check_expansion(const otlp::ExportMetricsServiceRequest& request) {
   for (const auto& of_resource : request.resource_metrics())
     for (const auto& of_scope : of_resource.scope_metrics())
       for (const auto& metric : of_scope.metrics()) {
-        const auto points = static_cast<std::size_t>(metric.gauge().data_points_size() +
-                                                     metric.sum().data_points_size());
+        const auto points = static_cast<std::size_t>(metric.gauge().data_points_size()) +
+                            static_cast<std::size_t>(metric.sum().data_points_size());
         records += points;
         bytes +=
             points * (metric.name().size() + metric.unit().size() + metric.description().size());

@@ -10,7 +10,6 @@ namespace postern {
 namespace {
 
 using testing_support::kServer;
-using testing_support::leaf_recipe;
 using testing_support::World;
 
 wire::Message control(std::string_view text) {

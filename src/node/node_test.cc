@@ -349,7 +349,7 @@ TEST_F(NodeTest, AParentThatLeftTheListIsLeft) {
   fence(second);
   EXPECT_EQ(node_->uplink().parent(), "ms2.home.example");
   // Everything is offered again to the new one.
-  until([&] { return second.batches_of(Lane::state).size() >= 1; }, "a batch");
+  until([&] { return !second.batches_of(Lane::state).empty(); }, "a batch");
 }
 
 TEST_F(NodeTest, AListThatChangesDuringADialIsFollowed) {

@@ -1,5 +1,6 @@
 #include "probe/host_metrics.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -205,7 +206,7 @@ TEST_F(HostMetricsTest, AFileSystemThatFailsDoesNotHideTheOthers) {
 TEST_F(HostMetricsTest, FileSystemsBeyondTheLimitAreAProblemNotASilence) {
   for (std::size_t i = 0; i < kFileSystemsMax; ++i) {
     const auto n = std::to_string(100 + i);
-    source.files["/proc/mounts"] += "/dev/x" + n + " /x" + n + " ext4 rw 0 0\n";
+    source.files["/proc/mounts"] += fmt::format("/dev/x{0} /x{0} ext4 rw 0 0\n", n);
     source.spaces["/x" + n] = {10, 5, 5};
   }
   const auto all = metrics.collect();

@@ -11,7 +11,6 @@ using node::DocumentType;
 using node::Role;
 using store::Standing;
 using testing::HasSubstr;
-using testing_support::kWall;
 using testing_support::LogLines;
 using testing_support::TestGroup;
 using testing_support::TestNode;

@@ -11,7 +11,6 @@ namespace postern {
 namespace {
 
 using node::Role;
-using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::SizeIs;
 using testing_support::LogLines;

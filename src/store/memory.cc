@@ -423,7 +423,7 @@ Result<Alert> MemoryStore::raise_alert(const Alert& alert) {
     raise_again(known, alert);
     return known;
   }
-  const Alert fresh = raise_first(alert, memory_->next_alert_id++);
+  Alert fresh = raise_first(alert, memory_->next_alert_id++);
   memory_->alerts.emplace(fresh.id, fresh);
   memory_->open_alerts.emplace(fresh.cause, fresh.id);
   return fresh;
