@@ -25,6 +25,11 @@ constexpr std::array kRareWords = {
     "generation",
     "epoch",
     "leads through",
+    "their origin is asked",
+    "are not here any more",
+    "our copy goes",
+    "are given up",
+    "unexplained loss",
 };
 
 }  // namespace
