@@ -56,6 +56,7 @@ class SimSamplers::OneSampler final : public node::Sampler {
         done_(std::move(done)),
         timer_(core.after(Duration(0), [this] { sample(); })) {}
   void set_interval(Duration interval) override { interval_ = interval; }
+  void state_all() override {}  // what is stated here never stands still for long
 
  private:
   void sample() {

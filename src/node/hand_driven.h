@@ -125,6 +125,7 @@ class HandDrivenSamplers final : public node::Samplers {
   class Quiet final : public node::Sampler {
    public:
     void set_interval(Duration) override {}
+    void state_all() override {}
   };
   node::Sampler::OwnHealth health_;
   node::Sampler::Done done_;

@@ -18,6 +18,9 @@ class HostSampler final : public Sampler {
   HostSampler(const HostSampler&) = delete;
   HostSampler& operator=(const HostSampler&) = delete;
   void set_interval(Duration interval) override;
+  void state_all() override {
+    worker_->post([this] { last_inventory_ = std::nullopt; });
+  }
 
  private:
   void begin();

@@ -67,6 +67,11 @@ void Node::make_room(std::uint64_t bytes) {
     log_.error("no space: batches {} to {} of {} are given up ({} records)", gap.first, gap.last,
                gap.stream.text(), gap.records);
   }
+  if (room.restate) {
+    log_.error("no space: all state waits behind a full spool; it is stated anew");
+    origin_->on_state_given_up();
+    if (sampler_) sampler_->state_all();
+  }
   promised_ = room.promised;
   // Should a record never come to lie on the disk, room is looked for again.
   if (promised_ > 0)

@@ -481,15 +481,16 @@ bool Origin::on_release(const wire::ReleaseRecord& release) {
   return true;
 }
 
+void Origin::on_state_given_up() {
+  gone_.clear();
+  for (const wire::GapRecord& gap : gaps_) gone_[gap.stream].add({gap.first, gap.last});
+}
+
 void Origin::on_unreadable(const wire::StreamKey& stream, std::uint64_t sequence) {
   if (stream.node != node_) return;
   if (stream == this->stream(stream.lane) && sequence == of(stream.lane).durable.sequence)
     begin_epoch(wire::EpochOpening::Reason::unreadable);
-  if (stream.lane == wire::Lane::state) {
-    // It may have been a gap record: what was said with it has to be said again when asked for.
-    gone_.clear();
-    for (const wire::GapRecord& gap : gaps_) gone_[gap.stream].add({gap.first, gap.last});
-  }
+  if (stream.lane == wire::Lane::state) on_state_given_up();
   if (const auto* disputed = file_.find(stream.epoch))
     if (disputed->done[wire::index_of(stream.lane)].contains(sequence)) return;  // a leftover
   drop_copy(stream, sequence);
@@ -591,7 +592,11 @@ const Outbox::Sealed* Origin::next_to_write(wire::Lane lane) {
   LaneState& state = of(lane);
   if (state.writing || state.sealed.empty()) return nullptr;
   state.writing = true;
-  return &state.sealed.front().sealed;
+  // What stands before a record that makes room must not keep it from the disk.
+  Outbox::Sealed& next = state.sealed.front().sealed;
+  next.makes_room =
+      std::ranges::any_of(state.sealed, [](const Item& item) { return item.sealed.makes_room; });
+  return &next;
 }
 
 Outbox::Sealed Origin::written(wire::Lane lane) {

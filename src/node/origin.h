@@ -99,6 +99,9 @@ class Origin {
   /// A copy of ours cannot be read from the disk: a gap record is due. When it is the newest of its
   /// lane, a new epoch as well, for a restart would not know its number any more (rule D1).
   void on_unreadable(const wire::StreamKey& stream, std::uint64_t sequence);
+  /// Batches of the `state` lane went, and gap records may have been among them: what was said with
+  /// those is said again when it is asked for.
+  void on_state_given_up();
   /// A copy of these is to be given up because the parent has it (batch.md#B25). Merged and
   /// refused like gaps.
   bool on_release(const wire::ReleaseRecord& release);

@@ -315,6 +315,15 @@ TEST_F(OriginTest, WhatEvidenceDoesNotGoOnFromIsSealedAgainToo) {
   EXPECT_EQ(texts(old), (std::vector<std::string>{"m1"}));
 }
 
+TEST_F(OriginTest, WhatStandsBeforeARecordThatMakesRoomIsLetInWithIt) {
+  ASSERT_TRUE(observe(Lane::state, "large"));
+  EXPECT_FALSE(origin_->next_to_write(Lane::state)->makes_room);
+  origin_->write_failed(Lane::state);
+  ASSERT_TRUE(origin_->on_gap(gap(origin_->stream(Lane::metric), 1, 2)));
+  origin_->step(kWall);
+  EXPECT_TRUE(origin_->next_to_write(Lane::state)->makes_room);
+}
+
 // It was settled when the later ones were sealed again, and is not any more (rule D10).
 TEST_F(OriginTest, WhatARewindBringsBackIsSealedAgainToo) {
   make(Lane::metric, 3, "m");

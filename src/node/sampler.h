@@ -28,6 +28,8 @@ class Sampler {
 
   virtual ~Sampler() = default;
   virtual void set_interval(Duration interval) = 0;
+  /// The next sample states everything, changed or not: what was stated before is lost.
+  virtual void state_all() = 0;
 };
 
 /// Where samplers come from. It and what start() is given outlive them.

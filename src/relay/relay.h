@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <initializer_list>
 #include <limits>
 #include <map>
 #include <optional>
@@ -156,10 +157,12 @@ class Relay {
     std::vector<wire::GapRecord> gaps;
     std::uint64_t promised = 0;   // bytes that come with those
     std::vector<Notice> notices;  // shed of others' streams (W36)
+    bool restate = false;  // own state goes: after the records everything is to be stated anew
   };
   /// Makes room for `bytes`: tails first, then copies that our parent has stored, and only then
   /// batches are shed: from whoever holds the most here, oldest `metric` first, then oldest
-  /// `event`. `state` is never shed here (coalescing it is not done yet), nor is what is in flight,
+  /// `event`. When `state` alone is left, that of others goes (their origins have it), then all own
+  /// at once, to be stated anew: so of every entity the newest is left. Never what is in flight,
   /// nor the newest batch of an own stream, which keeps its position. May find less than asked.
   Room make_room(std::uint64_t bytes, TimePoint now);
   /// The release record of an own range is on disk. Only what the parent still names goes.
@@ -293,6 +296,7 @@ class Relay {
   };
 
   bool is_lost(const Released& released, TimePoint now) const;
+  Slot* choose(std::initializer_list<wire::Lane> lanes);
   Stream& stream_of(const wire::StreamKey& key);
   Slot* find(const wire::StreamKey& key, std::uint64_t sequence);
   static const Digest* hash_in_hand(const Stream& stream, std::uint64_t sequence);

@@ -56,11 +56,11 @@ void Relay::index(Stream& stream, Slot& slot) {
   const bool own = is_own(key);
   if (own && slot.held.sequence == stream.last.first) return;  // it keeps the stream's position
   const std::size_t lane = wire::index_of(key.lane);
-  const bool state = key.lane == wire::Lane::state;
+  const bool own_state = own && key.lane == wire::Lane::state;
+  const bool stored = slot.where == Where::stored;
   // A release record is state itself: releasing own state would never end.
-  if (slot.where == Where::stored && !slot.proposed && !(own && state))
-    releasable_[lane].emplace(slot.order, &slot);
-  if ((slot.where == Where::queued || slot.where == Where::retry) && !state)
+  if (stored && !slot.proposed && !own_state) releasable_[lane].emplace(slot.order, &slot);
+  if (slot.where == Where::queued || slot.where == Where::retry || (stored && own_state))
     shares_.at(neighbour_of(slot.held)).sheddable[lane].emplace(slot.order, &slot);
 }
 
@@ -127,23 +127,35 @@ void Relay::release_stored(std::uint64_t wanted, Room& room) {
                              range.back().hash, parent_});
 }
 
+/// An equal share for everybody: whoever holds the most is farthest over it. The oldest of its
+/// first lane of these that has any.
+Relay::Slot* Relay::choose(std::initializer_list<wire::Lane> lanes) {
+  for (auto at = largest_.rbegin(); at != largest_.rend(); ++at)
+    for (const wire::Lane lane : lanes)
+      if (const auto& oldest = shares_.at(at->second).sheddable[wire::index_of(lane)];
+          !oldest.empty())
+        return oldest.begin()->second;
+  return nullptr;
+}
+
 void Relay::shed_unsent(std::uint64_t wanted, Room& room) {
   Chosen own, others;
-  while (room.freed + room.promised < wanted) {
-    // An equal share for everybody: whoever holds the most is farthest over it.
+  while (true) {
     Slot* victim = nullptr;
-    for (auto at = largest_.rbegin(); at != largest_.rend() && victim == nullptr; ++at) {
-      const Share& share = shares_.at(at->second);
-      for (const wire::Lane lane : {wire::Lane::metric, wire::Lane::event}) {
-        const auto& oldest = share.sheddable[wire::index_of(lane)];
-        if (victim == nullptr && !oldest.empty()) victim = oldest.begin()->second;
-      }
+    if (room.restate) {
+      // All of it goes with one record: what is said instead must not be more.
+      const auto& oldest = shares_.at(self_).sheddable[wire::index_of(wire::Lane::state)];
+      if (!oldest.empty()) victim = oldest.begin()->second;
+    } else if (room.freed + room.promised < wanted) {
+      victim = choose({wire::Lane::metric, wire::Lane::event});
+      if (victim == nullptr) victim = choose({wire::Lane::state});
     }
     if (victim == nullptr) break;
     const wire::StreamKey key = victim->held.stream;
     const std::uint64_t sequence = victim->held.sequence;
     Stream& stream = streams_.at(key);
     if (is_own(key)) {
+      if (key.lane == wire::Lane::state) room.restate = true;
       room.promised += victim->held.location.bytes;
       move(stream, *victim, Where::leaving);
       own[key].emplace(sequence, victim->held);

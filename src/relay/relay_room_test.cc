@@ -134,7 +134,7 @@ TEST_F(RoomTest, TheNewestOfAnOwnStreamIsNeverGivenUp) {
   EXPECT_EQ(relay_.make_room(10'000, now_).promised, 100u) << "2 is not the newest any more";
 }
 
-TEST_F(RoomTest, ShedsFromWhoHoldsTheMostMetricsBeforeEventsAndNeverState) {
+TEST_F(RoomTest, ShedsFromWhoHoldsTheMostMetricsBeforeEventsBeforeState) {
   const auto state = stream(Lane::state, 3), event = stream(Lane::event, 3);
   for (std::uint64_t s : {1, 2, 3, 4, 5, 6}) add_from(node(3), state, s);
   for (std::uint64_t s : {1, 2}) add_from(node(3), event, s);
@@ -145,11 +145,27 @@ TEST_F(RoomTest, ShedsFromWhoHoldsTheMostMetricsBeforeEventsAndNeverState) {
   room = relay_.make_room(300, now_);
   EXPECT_EQ(room.notices, (Notices{{event, {1, 2}}, {stream(Lane::metric, 3), {3, 3}}}))
       << "both lanes, in the order of their streams";
-  room = relay_.make_room(100'000, now_);
-  EXPECT_EQ(room.notices, (Notices{{stream(Lane::metric, 4), {1, 3}}}));
-  EXPECT_EQ(relay_.counts().held, 6u);
-  EXPECT_EQ(room.freed, 300u) << "less than asked";
+  room = relay_.make_room(400, now_);
+  EXPECT_EQ(room.notices, (Notices{{state, {1, 1}}, {stream(Lane::metric, 4), {1, 3}}}));
+  EXPECT_EQ(relay_.counts().held, 5u);
+  EXPECT_FALSE(room.restate);
   EXPECT_EQ(relay_.classify(event, 1, hash_of(1)), Relay::Arrival::fresh);
+}
+
+// Rule D7: when nothing but own state is left, one record stands for all of it.
+TEST_F(RoomTest, OwnStateGoesAtOnceAndIsToBeStatedAnew) {
+  const auto state = stream(Lane::state, 1);
+  add_all(state, 1, 4);
+  add_all(metric_, 1, 2);
+  EXPECT_FALSE(relay_.make_room(100, now_).restate);
+  relay_.shed(metric_, {1, 1});
+  const auto room = relay_.make_room(50, now_);
+  EXPECT_TRUE(room.restate);
+  ASSERT_EQ(room.gaps.size(), 1u);
+  EXPECT_EQ(room.gaps[0].stream, state);
+  EXPECT_EQ(room.gaps[0].first, 1u);
+  EXPECT_EQ(room.gaps[0].last, 3u) << "the newest keeps the position";
+  EXPECT_EQ(relay_.shed(state, {1, 3}).size(), 3u);
 }
 
 TEST_F(RoomTest, AShareCountsByTheNeighbourItCameFrom) {
