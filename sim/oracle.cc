@@ -121,11 +121,23 @@ void Oracle::on_write(std::size_t machine, const NodeId& node, const std::string
         coverage_.count("release record");
         releases_.insert({release->stream, release->first, release->last});
       }
-    if (seen->kind == wire::PayloadKind::epoch_opening)
+    if (seen->kind == wire::PayloadKind::epoch_opening) {
+      opened(copy);
       if (const auto opening = wire::decode_epoch_opening(seen->content))
         coverage_.count(kOpenings[static_cast<std::size_t>(opening->reason) & 3]);
+    }
     at += seen->bytes - 1;
   }
+}
+
+/// Whatever happened to its folder: an epoch is begun once, and by one life (rule D1).
+void Oracle::opened(const Copy& copy) {
+  if (nodes_[copy.batch.stream.node].captured) return;
+  if (copy.batch.sequence != 1)
+    breaks("D1", fmt::format("{} opens an epoch that is open already", text(copy.batch)));
+  const auto [first, fresh] = openings_.emplace(copy.batch.stream, copy.hash);
+  if (!fresh && first->second != copy.hash)
+    breaks("D1", fmt::format("{} opens an epoch that another life has opened", text(copy.batch)));
 }
 
 void Oracle::made(std::size_t machine, const Copy& copy, const BatchName& first,

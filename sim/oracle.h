@@ -149,6 +149,7 @@ class Oracle {
   };
 
   Made* find(const BatchName& batch, const Digest& hash);
+  void opened(const Copy& copy);
   void made(std::size_t machine, const Copy& copy, const BatchName& first, const Digest& payload,
             wire::PayloadKind kind);
   bool in_gap(const Ledger& ledger, const BatchName& batch) const;
@@ -161,6 +162,7 @@ class Oracle {
   Coverage& coverage_;
   std::map<NodeId, Node> nodes_;
   std::map<BatchName, std::vector<Made>> made_;
+  std::map<wire::StreamKey, Digest> openings_;       // of epochs, as they were made first
   std::map<Digest, std::vector<Record>> contents_;   // by payload
   std::map<Digest, std::set<BatchName>> sealed_in_;  // payload -> batches that hold it
   std::map<std::size_t, Machine> machines_;

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cstring>
+
 #include "identity/key.h"
 #include "sim/fake_key.h"
 
@@ -157,6 +159,32 @@ TEST_F(OracleTest, SeesANumberThatIsGivenTwice) {
   seal(batch(1, "one", 1));
   seal(batch(1, "other", 2));
   EXPECT_EQ(promise(), "D1");
+}
+
+TEST_F(OracleTest, SeesAnEpochThatIsOpenedTwiceEvenInADamagedFolder) {
+  oracle_.excuse(key_.node_id(), Oracle::Excuse::rot);
+  const auto opening = [&](std::uint32_t ordinal, const char* content) {
+    Batch made = batch(1, content, 1);
+    wire::BatchHeader header;
+    header.stream = {key_.node_id(), {ordinal, 9}, wire::Lane::state};
+    header.kind = wire::PayloadKind::epoch_opening;
+    header.sequence = 1;
+    header.payload_bytes = header.raw_bytes = static_cast<std::uint32_t>(std::strlen(content));
+    header.payload_hash = made.payload;
+    const Bytes signed_part = encode_signed_part(header);
+    Writer out;
+    out.bytes(signed_part).bytes(key_.sign(wire::kBatchContext, signed_part));
+    out.bytes(as_bytes(std::string_view(content)));
+    made.bytes = out.take();
+    seal(made);
+  };
+  opening(1, "one");
+  opening(1, "one");
+  opening(2, "two");
+  EXPECT_FALSE(oracle_.broken());
+  opening(1, "three");
+  ASSERT_TRUE(oracle_.broken());
+  EXPECT_EQ(oracle_.broken()->promise, std::string("D1"));
 }
 
 TEST_F(OracleTest, SeesADeletionBeforeSettled) {
