@@ -119,6 +119,11 @@ void Oracle::on_write(std::size_t machine, const NodeId& node, const std::string
     if (seen->kind == wire::PayloadKind::release)
       if (const auto release = wire::decode_release(seen->content)) {
         coverage_.count("release record");
+        // Nobody can have what was never sent, nor know its hash, whatever a parent says.
+        const BatchName last{release->stream, release->last};
+        if (const Made* const given = find(last, release->at_last);
+            given == nullptr || !given->sent)
+          breaks("D3", fmt::format("{} is released to a parent that never got it", text(last)));
         releases_.insert({release->stream, release->first, release->last});
       }
     if (seen->kind == wire::PayloadKind::epoch_opening) {
