@@ -12,7 +12,7 @@ import threading
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 from lossy import LossyFolder, need_mounts  # noqa: E402
-from postern import Failure, expect, main, poll  # noqa: E402
+from postern import Daemon, Failure, expect, main, poll  # noqa: E402
 
 BLOCK, SECTOR = 4096, 512
 RUNS = 60  # enough for every outcome of a block to come up
@@ -165,6 +165,26 @@ def calls_hang_until_healed(disk):
     expect(path.read_bytes() == b"new", "what hung was not done")
 
 
+def power_fails_before_a_call(disk):
+    """Between the write and its sync: the program sees nothing of it before it is dead."""
+    path, lost = disk.folder / "cut", 0
+    write(path, b"o" * BLOCK, sync=True)
+    sync_folder(disk.folder)
+    program = ("import os, sys; f = os.open(sys.argv[1], os.O_RDWR); os.write(f, b'n' * 4096);"
+               "os.fdatasync(f); print('synced')")
+    for seed in range(10):
+        disk.cut("sync", 1)
+        daemon = Daemon("writer", [sys.executable, "-c", program, path], disk.folder.parent / "said")
+        daemon.start()
+        poll("power fails", lambda: disk.figures()["hanging"])
+        disk.end(daemon)
+        disk.lose_power(seed)
+        expect("synced" not in daemon.text(), "the sync returned")
+        lost += path.read_bytes() != b"n" * BLOCK
+        write(path, b"o" * BLOCK, sync=True)
+    expect(lost > 3, f"{lost} lost")
+
+
 def sqlite_keeps_what_it_committed(disk):
     """A data base in WAL mode: memory maps, locks, and a known careful writer."""
     path, chance = disk.folder / "store.sqlite", random.Random(7)
@@ -208,7 +228,7 @@ def test(group):
         for check in (who_syncs_keeps_who_does_not_loses, blocks_are_old_new_or_torn,
                       sizes_come_back, names_are_synced_by_their_folder, failed_sync_stays_failed,
                       calls_fail_as_ordered, calls_hang_until_healed, shared_maps_work,
-                      sqlite_keeps_what_it_committed):
+                      power_fails_before_a_call, sqlite_keeps_what_it_committed):
             result = check(disk)
             disk.sync()
             print(check.__name__.replace("_", " "), "" if result is None else f"({result} lost)")

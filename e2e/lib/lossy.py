@@ -65,7 +65,7 @@ class LossyFolder:
         self.backing.mkdir(parents=True, exist_ok=True)
         self.daemon = Daemon(f"lossyfs {self.folder}",
                              [BIN / "lossyfs", self.folder, self.backing, self.socket],
-                             f"{self.backing}.log")
+                             self.socket.with_suffix(".log"))
         self.daemon.start()
         atexit.register(self.close)
 
@@ -92,7 +92,24 @@ class LossyFolder:
                 (word.split("=") for word in answer.split()[1:])}
 
     def lose_power(self, seed):
+        """Nobody uses the disk any more."""
         return self.command("lose", seed)
+
+    def cut(self, calls=None, number=1):
+        """The power of a disk in use: now, or before the `number`-th of these calls."""
+        self.command(*(("cut", calls, number) if calls else ("cut", "now")))
+
+    def end(self, daemon):
+        """Kills a program whose disk has no power: it changes nothing any more."""
+        daemon.process.kill()
+        self.command("release")
+        daemon.gone()
+
+    def kill(self, daemon):
+        """Kills a program that may be waiting for its disk: what hung goes on first."""
+        daemon.process.kill()
+        self.heal()
+        daemon.gone()
 
     def sync(self):
         self.command("sync")

@@ -131,13 +131,13 @@ class Daemon:
         """As a crash would."""
         expect(self.running, f"{self.name} does not run (status {self.status}); its log:\n{self.tail()}")
         self.process.kill()
-        self._gone(5)
+        self.gone(5)
 
     def stop(self, seconds=10):
         """As an operator would: it must end by itself, with status 0."""
         expect(self.running, f"{self.name} does not run (status {self.status}); its log:\n{self.tail()}")
         self.process.terminate()
-        self._gone(seconds)
+        self.gone(seconds)
         expect(self.status == 0, f"{self.name} ended with status {self.status} on SIGTERM:\n{self.tail()}")
 
     def end(self):
@@ -160,7 +160,8 @@ class Daemon:
     def status(self):
         return None if self.process is None else self.process.poll()
 
-    def _gone(self, seconds):
+    def gone(self, seconds=5):
+        """Waits for its end."""
         try:
             self.process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -520,7 +521,8 @@ def _exit_on_signal(number, frame):
     sys.exit(128 + number)
 
 
-def main(test):
+def main(test, group_in=None):
+    """Runs test(group); `group_in(folder)` makes the group, a plain Group without it."""
     signal.signal(signal.SIGTERM, _exit_on_signal)
     if not (BIN / "postern").exists():
         print(f"the programs are not in {BIN}; build them with ./dev build")
@@ -530,7 +532,7 @@ def main(test):
     work = pathlib.Path(given or tempfile.mkdtemp(prefix="e2e-"))
     if not given:
         atexit.register(shutil.rmtree, work, ignore_errors=True)
-    group = Group(work)
+    group = (group_in or Group)(work)
     started = time.monotonic()
     status = 1
     try:

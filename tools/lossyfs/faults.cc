@@ -3,11 +3,16 @@
 #include <cerrno>
 
 namespace postern {
+namespace {
+
+bool changes_something(Call call) { return call >= Call::write; }
+
+}  // namespace
 
 std::optional<CallSet> parse_calls(std::string_view name) {
   CallSet set{};
   for (std::size_t call = 0; call < kCalls; ++call) {
-    const bool changes = static_cast<Call>(call) >= Call::write;
+    const bool changes = changes_something(static_cast<Call>(call));
     set[call] = name == "any" || name == kCallNames[call] || (name == "change" && changes);
   }
   if (set == CallSet{}) return std::nullopt;
@@ -26,6 +31,7 @@ int Faults::meet(Call call) {
   const auto index = static_cast<std::size_t>(call);
   std::unique_lock lock(mutex_);
   ++counted_[index];
+  if (power_ != Power::on && changes_something(call)) return wait_without_power(lock);
   bool hangs = false;
   int error = 0;
   for (std::size_t at = 0; at < faults_.size();) {
@@ -34,7 +40,8 @@ int Faults::meet(Call call) {
       ++at;
       continue;
     }
-    if (fault.error == 0) hangs = true;
+    if (fault.cuts) power_ = Power::cut;
+    if (fault.error == 0 && !fault.cuts) hangs = true;
     if (fault.error != 0 && error == 0) error = fault.error;
     if (fault.persistent) {
       ++at;
@@ -42,12 +49,44 @@ int Faults::meet(Call call) {
       faults_.erase(faults_.begin() + static_cast<std::ptrdiff_t>(at));
     }
   }
+  if (power_ != Power::on && changes_something(call)) return wait_without_power(lock);
   if (!hangs) return error;
   ++hanging_;
   changed_.wait(lock, [this, before = healed_] { return healed_ != before; });
   --hanging_;
   changed_.notify_all();
   return gave_up_ ? EIO : error;
+}
+
+int Faults::wait_without_power(std::unique_lock<std::mutex>& lock) {
+  ++hanging_;
+  changed_.wait(lock, [this] { return power_ != Power::cut; });
+  --hanging_;
+  changed_.notify_all();
+  return EIO;
+}
+
+void Faults::cut() {
+  const std::scoped_lock lock(mutex_);
+  power_ = Power::cut;
+}
+
+void Faults::let_go() {
+  {
+    const std::scoped_lock lock(mutex_);
+    power_ = Power::let_go;
+  }
+  heal(true);
+}
+
+void Faults::power_on() {
+  const std::scoped_lock lock(mutex_);
+  power_ = Power::on;
+}
+
+bool Faults::is_cut() const {
+  const std::scoped_lock lock(mutex_);
+  return power_ != Power::on;
 }
 
 void Faults::add(const Fault& fault) {

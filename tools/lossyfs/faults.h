@@ -38,6 +38,7 @@ std::optional<int> parse_error(std::string_view name);
 struct Fault {
   CallSet calls{};
   int error = 0;            // 0: the call hangs until heal()
+  bool cuts = false;        // power fails before the call does anything, see cut()
   std::uint64_t in = 1;     // the in-th call from now on, 1 is the next
   bool persistent = false;  // and every one after it
 };
@@ -54,10 +55,22 @@ class Faults {
   /// hangs any more.
   void heal(bool gave_up = false);
 
+  /// Power fails: nothing changes any more. Calls that would hang, so a program does nothing more
+  /// on account of it until it is killed.
+  void cut();
+  /// What hangs, and what would change something from now on, ends with EIO: a program that is
+  /// being killed can end.
+  void let_go();
+  void power_on();
+  bool is_cut() const;
+
   std::size_t hanging() const;
   std::array<std::uint64_t, kCalls> counted() const;
 
  private:
+  enum class Power { on, cut, let_go };
+  int wait_without_power(std::unique_lock<std::mutex>& lock);
+
   mutable std::mutex mutex_;  // over everything below
   std::condition_variable changed_;
   std::vector<Fault> faults_;
@@ -65,6 +78,7 @@ class Faults {
   std::size_t hanging_ = 0;
   std::uint64_t healed_ = 0;
   bool gave_up_ = false;
+  Power power_ = Power::on;
 };
 
 }  // namespace postern

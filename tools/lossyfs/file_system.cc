@@ -20,7 +20,7 @@ namespace {
 
 std::string made_folder(const std::string& path, bool empty) {
   if (empty) std::filesystem::remove_all(path);
-  std::filesystem::create_directories(path);
+  if (std::filesystem::create_directories(path)) ::chmod(path.c_str(), 0700);
   return path;
 }
 
@@ -305,11 +305,21 @@ std::string FileSystem::command(const std::string& line) {
     faults_.heal();
     return "ok";
   }
+  if (verb == "release") {
+    faults_.let_go();
+    return "ok";
+  }
   if (verb == "figures") return figures();
-  if (verb != "fail" && verb != "hang") return fmt::format("error no command '{}'", verb);
+  if (verb != "fail" && verb != "hang" && verb != "cut")
+    return fmt::format("error no command '{}'", verb);
 
   Fault fault;
   words >> calls_name;
+  if (verb == "cut" && calls_name == "now") {
+    faults_.cut();
+    return "ok";
+  }
+  fault.cuts = verb == "cut";
   const auto calls = parse_calls(calls_name);
   if (!calls) return fmt::format("error no calls '{}'", calls_name);
   fault.calls = *calls;
@@ -319,7 +329,8 @@ std::string FileSystem::command(const std::string& line) {
     if (!error) return fmt::format("error no error '{}'", error_name);
     fault.error = *error;
   }
-  if (!(words >> fault.in >> times) || fault.in == 0 || (times != "once" && times != "always"))
+  if (!(words >> fault.in) || (!fault.cuts && !(words >> times)) || fault.in == 0 ||
+      (times != "once" && times != "always"))
     return "error needs a number from 1 on, and once or always";
   fault.persistent = times == "always";
   faults_.add(fault);
@@ -328,17 +339,19 @@ std::string FileSystem::command(const std::string& line) {
 
 std::string FileSystem::lose(std::uint64_t seed) {
   // The programs are dead; what of theirs still hangs must not be written after the loss.
-  faults_.heal(true);
+  faults_.let_go();
   SeededRandom random(seed);
   const std::scoped_lock lock(mutex_);
   const Loss loss = unsynced_.lose(random);
+  faults_.power_on();
   return fmt::format(
       "ok blocks_kept={} blocks_lost={} blocks_torn={} entries_kept={} entries_lost={}", loss.kept,
       loss.lost, loss.torn, loss.entries_kept, loss.entries_lost);
 }
 
 std::string FileSystem::figures() const {
-  std::string text = fmt::format("ok hanging={}", faults_.hanging());
+  std::string text =
+      fmt::format("ok hanging={} cut={}", faults_.hanging(), faults_.is_cut() ? 1 : 0);
   const auto counted = faults_.counted();
   for (std::size_t call = 0; call < kCalls; ++call)
     text += fmt::format(" {}={}", kCallNames[call], counted[call]);
