@@ -8,6 +8,7 @@ import statistics
 import time
 
 import judge
+import spool_file
 from lossy import LossyFolder, Tmpfs
 from postern import Failure, Group, expect, poll, to_seconds
 
@@ -50,10 +51,15 @@ class LossyGroup(Group):
         for mounted in (*self.disks.values(), *self.tmpfs.values()):
             mounted.close()
 
-    def two_gateways_ten_agents(self, agents=AGENTS_BEHIND_EACH):
+    def two_gateways_ten_agents(self, agents=AGENTS_BEHIND_EACH, link=None):
+        """`link(server)` is where gw1 reaches its parent instead."""
         server = self.make_server()
         self.start_server()
-        gw1 = self.add("gw1.dmz.example", "gateway", server)
+        gw1 = self.add("gw1.dmz.example", "gateway", server, start=False)
+        if link:
+            way = link(server)
+            gw1.set("parents", f"[{{name: {server.name}, address: '{way.address}:{way.port}'}}]")
+        gw1.start()
         gw2 = self.add("gw2.site.example", "gateway", gw1)
         for number in range(1, agents + 1):
             self.add(f"a{number}.dmz.example", "agent", gw1)
@@ -170,7 +176,7 @@ class Disasters:
         self.counts["power losses"] += 1
         self.by_role[machine.role, "power"] += 1
         if machine.role != "server":
-            for key, found in judge.batches_on_disk(disk.data / "spool").items():
+            for key, found in spool_file.batches(disk.data / "spool").items():
                 self.witnesses[key].update(found)
 
     def fault(self, machine):

@@ -8,14 +8,9 @@ import contextlib
 import dataclasses
 import hashlib
 import sqlite3
-import struct
 
 import archive
 from postern import expect
-
-RECORD_BYTES, SEGMENT_HEADER_BYTES = 86, 148
-CONTENT_BYTES_MAX = (1 << 20) + 4096
-BATCH = 1
 
 
 def copy_of(store, to):
@@ -120,37 +115,3 @@ def _judge_stream(key, stream, witnessed, verdict):
         there = sorted(set(range(first, last + 1)) & set(stream.archived))
         if there:
             verdict.inexact.append((key, first, last, f"but {there} arrived"))
-
-
-# ---- witnesses -----------------------------------------------------------------------------------
-
-def batches_on_disk(spool):
-    """{stream: {sequence: hash}} of the whole batches in a spool's segments (docs/formats/spool.md),
-    each segment up to the first record that does not hold: what stands there survives the restart."""
-    found = collections.defaultdict(dict)
-    for segment in sorted(spool.glob("*.log")):
-        for key, sequence, digest in _records(segment.read_bytes()):
-            found[key][sequence] = digest
-    return found
-
-
-def _records(data):
-    if data[:4] != b"PSTL" or len(data) < SEGMENT_HEADER_BYTES:
-        return
-    at = SEGMENT_HEADER_BYTES
-    while at + RECORD_BYTES <= len(data):
-        _, length, kind = struct.unpack_from("<IIB", data, at)
-        content = data[at + RECORD_BYTES:at + RECORD_BYTES + length]
-        if kind not in (1, 2) or length > CONTENT_BYTES_MAX or len(content) < length:
-            return
-        if kind == BATCH:
-            sequence, = struct.unpack_from("<Q", data, at + 46)
-            digest = data[at + 54:at + 86]
-            try:
-                batch = archive.parse(content)
-            except Exception:  # torn
-                return
-            if batch.hash != digest or batch.sequence != sequence:
-                return
-            yield batch.stream, sequence, digest
-        at += RECORD_BYTES + length

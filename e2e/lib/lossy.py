@@ -120,6 +120,9 @@ class LossyFolder:
     def hang(self, calls, number=1, always=False):
         self.command("hang", calls, number, "always" if always else "once")
 
+    def slow(self, calls, milliseconds):
+        self.command("slow", calls, milliseconds)
+
     def heal(self):
         self.command("heal")
 

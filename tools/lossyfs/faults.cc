@@ -1,6 +1,7 @@
 #include "lossyfs/faults.h"
 
 #include <cerrno>
+#include <thread>
 
 namespace postern {
 namespace {
@@ -31,6 +32,11 @@ int Faults::meet(Call call) {
   const auto index = static_cast<std::size_t>(call);
   std::unique_lock lock(mutex_);
   ++counted_[index];
+  if (const auto slower = slower_[index]; slower.count() > 0) {
+    lock.unlock();
+    std::this_thread::sleep_for(slower);
+    lock.lock();
+  }
   if (power_ != Power::on && changes_something(call)) return wait_without_power(lock);
   bool hangs = false;
   int error = 0;
@@ -94,9 +100,16 @@ void Faults::add(const Fault& fault) {
   faults_.push_back(fault);
 }
 
+void Faults::slow_down(const CallSet& calls, std::chrono::milliseconds by) {
+  const std::scoped_lock lock(mutex_);
+  for (std::size_t call = 0; call < kCalls; ++call)
+    if (calls[call]) slower_[call] = by;
+}
+
 void Faults::heal(bool gave_up) {
   std::unique_lock lock(mutex_);
   faults_.clear();
+  slower_ = {};
   gave_up_ = gave_up;
   ++healed_;
   changed_.notify_all();

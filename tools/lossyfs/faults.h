@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
@@ -51,6 +52,8 @@ class Faults {
   int meet(Call call);
 
   void add(const Fault& fault);
+  /// These calls take so much longer, until heal().
+  void slow_down(const CallSet& calls, std::chrono::milliseconds by);
   /// No fault any more. What hung goes on, or ends with EIO if `gave_up`; returns when nothing
   /// hangs any more.
   void heal(bool gave_up = false);
@@ -75,6 +78,7 @@ class Faults {
   std::condition_variable changed_;
   std::vector<Fault> faults_;
   std::array<std::uint64_t, kCalls> counted_{};
+  std::array<std::chrono::milliseconds, kCalls> slower_{};
   std::size_t hanging_ = 0;
   std::uint64_t healed_ = 0;
   bool gave_up_ = false;

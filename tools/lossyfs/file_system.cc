@@ -18,6 +18,8 @@
 namespace postern {
 namespace {
 
+constexpr std::int64_t kSlowerMax = 10'000;
+
 std::string made_folder(const std::string& path, bool empty) {
   if (empty) std::filesystem::remove_all(path);
   if (std::filesystem::create_directories(path)) ::chmod(path.c_str(), 0700);
@@ -310,6 +312,15 @@ std::string FileSystem::command(const std::string& line) {
     return "ok";
   }
   if (verb == "figures") return figures();
+  if (verb == "slow") {
+    std::int64_t milliseconds = 0;
+    words >> calls_name;
+    const auto calls = parse_calls(calls_name);
+    if (!calls || !(words >> milliseconds) || milliseconds < 0 || milliseconds > kSlowerMax)
+      return fmt::format("error slow needs calls and 0 to {} milliseconds", kSlowerMax);
+    faults_.slow_down(*calls, std::chrono::milliseconds(milliseconds));
+    return "ok";
+  }
   if (verb != "fail" && verb != "hang" && verb != "cut")
     return fmt::format("error no command '{}'", verb);
 
