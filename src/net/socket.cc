@@ -16,7 +16,7 @@ namespace {
 
 // What the kernel holds back unsent. Small, so that an alert never queues behind megabytes of
 // batches that were already handed over.
-constexpr int kUnsentBytesMax = 128 << 10;
+constexpr int kUnsentBytesMax = 16 << 10;
 
 }  // namespace
 
