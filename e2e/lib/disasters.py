@@ -304,9 +304,14 @@ class Disasters:
             self._ids = {item["name"]: item["id"] for item in self.group.ask("inventory")["items"]}
         return self._ids.get(machine.name)
 
+    @property
+    def fine(self):
+        return self.settled and self.ledger_fits and self.verdict.clean
+
     # ---- the report
 
     def report(self, verdict):
+        self.verdict = verdict
         say, names = self.say, {}
         for machine in self.group.machines:
             names[self._id(machine)] = machine
@@ -336,8 +341,7 @@ class Disasters:
         for what in (verdict.missing, verdict.doubled, verdict.inexact):
             for entry in what[:10]:
                 say(f"  {entry}")
-        self.ledger = self.group.ask("loss", "list")["items"]
-        say(f"loss ledger: {len(self.ledger)} entries {self.ledger[:5] if self.ledger else ''}")
+        self._compare_ledger(verdict)
         renewed = {names[node].name if node in names else node: len(found)
                    for node, found in epochs.items() if len(found) > 1}
         say(f"new epochs: {renewed or 'none'}")
@@ -348,6 +352,16 @@ class Disasters:
         for name, in_trouble, words in self.ended_alone[:20]:
             say(f"ended by itself{' on a broken disk' if in_trouble else ''}: {words}")
         self._complaints()
+
+    def _compare_ledger(self, verdict):
+        """What `postern loss list` says is what the store has: each gap once, and nothing open."""
+        told = sorted((item["kind"], item["node_id"], item["epoch"]["ordinal"], item["lane"],
+                       item["first"], item["last"]) for item in self.group.ask("loss", "list")["items"])
+        known = sorted(("gap", key[0], key[1], key[3], first, last)
+                       for key, first, last in verdict.gaps)
+        self.ledger_fits = told == known
+        self.say(f"loss ledger: {len(told)} entries, "
+                 f"{'the same' if self.ledger_fits else f'NOT the same: {told}, not {known}'}")
 
     def _complaints(self):
         """Lines that nobody should have to read: by kind, numbers left out."""
