@@ -36,7 +36,7 @@ def test(group):
     gw1.start()
     server.start()
     group.wait_answers()
-    found = archive.wait_unbroken(group, agent, after=time.time())
+    found = archive.wait_unbroken(group, agent, after=time.time(), seconds=120)
     arrived = next(batch for batch in found
                    if batch.stream == true.stream and batch.sequence == true.sequence)
     expect(arrived.hash == true.hash and arrived.payload == true.payload, "another batch arrived")
