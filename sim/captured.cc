@@ -113,11 +113,18 @@ bool Captured::withhold_or_alter(Channel& channel, wire::Message& message) {
     surface_.coverage.count("captured: freezes documents");
     return false;
   }
+  const bool from_below = !channel.peer().dialled;
+  const auto batch = batch_in(message);
   if (withholds_ && one_in(3)) {
-    surface_.coverage.count(message.type == Type::batch ? "captured: withholds a batch"
-                                                        : "captured: withholds a message");
+    surface_.coverage.count(batch ? "captured: withholds a batch"
+                                  : "captured: withholds a message");
+    if (batch && from_below) {
+      surface_.oracle.withheld(batch->stream, batch->sequence, batch->hash);
+      put(channel, stored_without_hash(*batch), "captured: forges stored");
+    }
     return false;
   }
+  if (batch && from_below) surface_.oracle.let_through(batch->stream, batch->sequence, batch->hash);
   if (withholds_ && one_in(6)) {
     surface_.coverage.count("captured: reorders");
     send_later(channel, message);
@@ -161,6 +168,22 @@ void Captured::lie_up(Channel& channel) {
     default:
       return put(channel, forged_notice(), "captured: sheds");
   }
+}
+
+std::optional<Captured::Batch> Captured::batch_in(const wire::Message& message) {
+  if (message.type != Type::batch) return std::nullopt;
+  const auto stamped = wire::read_stamped(message.bytes());
+  const auto batch = stamped ? wire::read_batch(stamped->body) : std::unexpected(stamped.error());
+  if (!batch) return std::nullopt;
+  return Batch{batch->header.stream, batch->header.sequence, sha256(batch->signed_part), message};
+}
+
+/// It is withheld, and its origin is told that it may forget it.
+wire::Message Captured::stored_without_hash(const Batch& batch) {
+  Digest hash;
+  surface_.random.fill(hash);
+  const std::vector<wire::Coverage> list{{batch.stream, {{1, batch.sequence, hash}}}};
+  return wire::make_message(Type::stored, wire::encode_coverages(list));
 }
 
 /// Of a batch that it saw, or of one that it made up.

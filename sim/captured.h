@@ -43,6 +43,8 @@ class Captured final {
   void lie_in_hello(Channel& channel, wire::Message& message);
   void lie_down(Channel& channel);  // to a child
   void lie_up(Channel& channel);    // to the parent
+  static std::optional<Batch> batch_in(const wire::Message& message);
+  wire::Message stored_without_hash(const Batch& batch);
   wire::Message forged_stored();
   wire::Message forged_settled();
   wire::Message forged_answer();

@@ -121,8 +121,10 @@ void Oracle::on_write(std::size_t machine, const NodeId& node, const std::string
         coverage_.count("release record");
         // Nobody can have what was never sent, nor know its hash, whatever a parent says.
         const BatchName last{release->stream, release->last};
-        if (const Made* const given = find(last, release->at_last);
-            given == nullptr || !given->sent)
+        const Made* const given = find(last, release->at_last);
+        const bool withheld =
+            nodes_[release->parent].captured && withheld_.contains({last, release->at_last});
+        if (given == nullptr || !given->sent || withheld)
           breaks("D3", fmt::format("{} is released to a parent that never got it", text(last)));
         releases_.insert({release->stream, release->first, release->last});
       }

@@ -48,6 +48,13 @@ class Oracle {
   void excuse(const NodeId& node, Excuse excuse) { nodes_[node].excuses.insert(excuse); }
   /// Its keys are in wrong hands: what it says of itself is nobody's promise.
   void captured(const NodeId& node) { nodes_[node].captured = true; }
+  /// It kept a batch from going on; or let it go on.
+  void withheld(const wire::StreamKey& stream, std::uint64_t sequence, const Digest& hash) {
+    withheld_.insert({{stream, sequence}, hash});
+  }
+  void let_through(const wire::StreamKey& stream, std::uint64_t sequence, const Digest& hash) {
+    withheld_.erase({{stream, sequence}, hash});
+  }
   /// What this machine made and nobody has yet dies with it.
   void forget_machine(std::size_t machine) { dead_machines_.insert(machine); }
   void removed(const NodeId& node) { nodes_[node].removed = true; }
@@ -162,6 +169,7 @@ class Oracle {
   Coverage& coverage_;
   std::map<NodeId, Node> nodes_;
   std::map<BatchName, std::vector<Made>> made_;
+  std::set<Copy> withheld_;
   std::map<wire::StreamKey, Digest> openings_;       // of epochs, as they were made first
   std::map<Digest, std::vector<Record>> contents_;   // by payload
   std::map<Digest, std::set<BatchName>> sealed_in_;  // payload -> batches that hold it
