@@ -17,6 +17,17 @@ Measurement gauge(const char* name, const char* unit, std::int64_t value, WallTi
   return measurement;
 }
 
+/// A gap record has to speak of what is in it, and an own batch may need one.
+relay::Held held_of(const spool::Entry& entry) {
+  relay::Held held{entry.stream, entry.sequence, entry.hash, entry.location, nullptr};
+  if (!entry.summary) return held;
+  held.previous = entry.summary->previous;
+  held.first_time = entry.summary->first_time;
+  held.last_time = entry.summary->last_time;
+  held.records = entry.summary->records;
+  return held;
+}
+
 }  // namespace
 
 Result<Identity> open_identity(const Surroundings& around, const std::filesystem::path& state,
@@ -107,19 +118,17 @@ Result<> Node::open_spool() {
   spool::Options options;
   options.bytes_max = settings_.spool_bytes_max;
   options.segment_bytes = around_.spool_segment_bytes;
-  auto opened = spool::Spool::open(around_.disk, log_, settings_.state_dir / "spool", options);
+  std::vector<spool::Location> superfluous;
+  auto opened = spool::Spool::open(
+      around_.disk, log_, settings_.state_dir / "spool", options, [&](const spool::Entry& entry) {
+        if (relay_.classify(entry.stream, entry.sequence, entry.hash) !=
+            relay::Relay::Arrival::fresh)
+          superfluous.push_back(entry.location);
+        else
+          relay_.added(held_of(entry));
+      });
   if (!opened) return std::unexpected(opened.error());
   const std::uint64_t damaged = opened->spool->usage().quarantined;
-  std::vector<spool::Location> superfluous;
-  for (const spool::Entry& entry : opened->entries) {
-    if (relay_.classify(entry.stream, entry.sequence, entry.hash) != relay::Relay::Arrival::fresh) {
-      superfluous.push_back(entry.location);
-      continue;
-    }
-    relay::Held held{entry.stream, entry.sequence, entry.hash, entry.location, nullptr};
-    if (entry.stream.node == identity_.self.id) read_own_header(*opened->spool, held);
-    relay_.added(std::move(held));
-  }
   for (const auto& [stream, message] : opened->settled) {
     // Believed when it was written down. Not asked again: with a delegation that has ended, or
     // documents that are lost, the end of our own streams would be forgotten and their numbers
@@ -149,19 +158,6 @@ Result<> Node::open_spool() {
             origin_->epoch().ordinal);
   drive();
   return {};
-}
-
-/// A gap record has to speak of what is in it, and an own batch may need one. Unreadable: it is
-/// noticed again when it is to be sent.
-void Node::read_own_header(const spool::Spool& spool, relay::Held& held) const {
-  auto message = spool.read(held.location);
-  if (!message) return;
-  auto stamped = wire::read_stamped(*message);
-  auto batch = stamped ? wire::read_batch(stamped->body) : std::unexpected(stamped.error());
-  if (!batch) return;
-  relay::Held known = relay::held_of(batch->header, held.hash, nullptr);
-  known.location = held.location;
-  held = std::move(known);
 }
 
 void Node::start() {

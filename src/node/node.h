@@ -127,7 +127,6 @@ class Node final : Uplink::Owner, Origin::Holdings {
   Result<std::shared_ptr<const TlsContext>> make_tls(const TlsCredential& credential,
                                                      const Anchors& anchors);
 
-  void read_own_header(const spool::Spool& spool, relay::Held& held) const;
   void beat();
   wire::Message head();
   std::vector<Measurement> own_health();

@@ -36,6 +36,12 @@ class Window {
     const auto skipped = static_cast<std::size_t>(offset - start_);
     return ByteView(held_).subspan(skipped, std::min(size, held_.size() - skipped));
   }
+  /// What is at hand from `offset` on; at least a record header, unless the limit comes before.
+  Result<ByteView> rest(std::uint64_t offset) {
+    auto head = at(offset, kRecordHeaderBytes);
+    if (!head || head->empty()) return head;
+    return ByteView(held_).subspan(static_cast<std::size_t>(offset - start_));
+  }
   std::uint64_t limit() const { return limit_; }
 
  private:
@@ -82,14 +88,21 @@ std::optional<Plausible> read_fields(ByteView bytes, std::uint64_t offset, std::
 }
 
 /// Nothing when there is no readable record at `offset`. Adds what it took to `*checked`.
-Result<std::optional<RecordHeader>> read_record(Window& window, Place place,
-                                                std::uint64_t* checked) {
-  std::optional<RecordHeader> none;
+Result<std::optional<Scan::Found>> read_record(Window& window, Place place,
+                                               std::uint64_t* checked) {
+  std::optional<Scan::Found> none;
   auto bytes = window.at(place.offset, kRecordHeaderBytes);
   if (!bytes) return std::unexpected(bytes.error());
   auto fields = read_fields(*bytes, place.offset, window.limit() - place.offset);
   if (!fields) return none;
   std::uint32_t checksum = crc32c(bytes->subspan(4), checksum_of(place));
+  Scan::Found found{fields->header, place.offset, std::nullopt};
+  if (found.header.kind == Kind::batch) {
+    const auto size = std::min<std::uint64_t>(found.header.length, kSummaryFrontBytes);
+    auto front = window.at(place.offset + kRecordHeaderBytes, static_cast<std::size_t>(size));
+    if (!front) return std::unexpected(front.error());
+    found.summary = summary_of(*front, found.header.sequence);
+  }
   for (std::uint64_t done = 0; done < fields->header.length;) {
     const auto size = std::min<std::uint64_t>(kWindowBytes / 2, fields->header.length - done);
     auto part = window.at(place.offset + kRecordHeaderBytes + done, static_cast<std::size_t>(size));
@@ -100,17 +113,30 @@ Result<std::optional<RecordHeader>> read_record(Window& window, Place place,
   }
   *checked += fields->header.length;
   if (checksum != fields->checksum) return none;
-  return fields->header;
+  return found;
 }
 
 /// The next offset from `from` on where a record can be read; the limit when there is none.
 Result<std::uint64_t> find_record(Window& window, Place from) {
   std::uint64_t checked = 0;
-  for (; from.offset + kRecordHeaderBytes <= window.limit(); ++from.offset) {
+  while (from.offset + kRecordHeaderBytes <= window.limit()) {
+    auto bytes = window.rest(from.offset);
+    if (!bytes) return std::unexpected(bytes.error());
+    std::size_t skipped = 0;
+    const auto plausible = [&] {
+      const std::uint64_t offset = from.offset + skipped;
+      return read_fields(bytes->subspan(skipped), offset, window.limit() - offset).has_value();
+    };
+    while (skipped + kRecordHeaderBytes <= bytes->size() && !plausible()) ++skipped;
+    const bool at_one = skipped + kRecordHeaderBytes <= bytes->size();
+    if (!at_one && skipped == 0) break;  // the file is shorter than it said
+    from.offset += skipped;
+    if (!at_one) continue;
     auto record = read_record(window, from, &checked);
     if (!record) return std::unexpected(record.error());
     if (*record) return from.offset;
     if (checked > kSearchBytesMax) break;
+    ++from.offset;
   }
   return window.limit();
 }
@@ -122,11 +148,16 @@ struct Suspect {
 };
 
 void count_damage(Scan& scan, const Suspect& suspect) {
-  if (scan.damaged_bytes == 0) scan.damaged_from = suspect.from;
-  scan.damaged_bytes += suspect.to - suspect.from;
+  scan.damage.push_back({suspect.from, suspect.to});
 }
 
 }  // namespace
+
+std::uint64_t Scan::damaged_bytes() const {
+  std::uint64_t sum = 0;
+  for (const Damage& range : damage) sum += range.to - range.from;
+  return sum;
+}
 
 Bytes encode(const SegmentHeader& header) {
   invariant(header.ends.size() <= kEndsMax, "a segment header states at most 8 ends");
@@ -164,6 +195,11 @@ Result<SegmentHeader> decode_segment_header(ByteView bytes, std::uint64_t number
                 "again, or move the folder away",
                 number, version, kVersion);
   return header;
+}
+
+std::uint32_t checksum_of_header(ByteView encoded) {
+  invariant(encoded.size() >= kSegmentHeaderBytes, "an encoded header is whole");
+  return Reader(encoded.subspan(kSegmentHeaderBytes - 4)).u32();
 }
 
 void write_record_header(Writer& out, const RecordHeader& header, Place place, ByteView content) {
@@ -209,10 +245,11 @@ Result<Scan> scan_segment(const File& file, std::uint64_t number,
       continue;
     }
     // It was written when everything before `synced` was on the disk: that is no torn tail.
-    for (; !suspects.empty() && suspects.front().from < (*record)->synced; suspects.pop_front())
+    for (; !suspects.empty() && suspects.front().from < (*record)->header.synced;
+         suspects.pop_front())
       count_damage(scan, suspects.front());
-    scan.records.push_back({**record, offset});
-    offset += kRecordHeaderBytes + (*record)->length;
+    offset += kRecordHeaderBytes + (*record)->header.length;
+    scan.records.push_back(std::move(**record));
   }
 
   scan.end = window.limit();

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/disk.h"
+#include "spool/summary.h"
 #include "wire/frame.h"
 #include "wire/stream.h"
 
@@ -32,6 +33,8 @@ Bytes encode(const SegmentHeader& header);
 /// `corrupt` when it is no header of segment `number`; `invalid` when it is one, but of a version
 /// that this program does not know (S4).
 Result<SegmentHeader> decode_segment_header(ByteView bytes, std::uint64_t number);
+/// The checksum that stands in an encoded header.
+std::uint32_t checksum_of_header(ByteView encoded);
 
 enum class Kind : std::uint8_t { batch = 1, settled = 2 };
 
@@ -63,12 +66,17 @@ struct Scan {
   struct Found {
     RecordHeader header;
     std::uint64_t offset = 0;
+    std::optional<Summary> summary;  // of a batch
+  };
+  struct Damage {
+    std::uint64_t from = 0, to = 0;
+    bool operator==(const Damage&) const = default;
   };
   std::vector<Found> records;
-  std::uint64_t end = 0;            // behind the last record that counts
-  std::uint64_t proved = 0;         // up to here it was synced: the last record says so itself
-  std::uint64_t damaged_bytes = 0;  // had been synced, cannot be read (S22)
-  std::uint64_t damaged_from = 0;   // where the first of them is
+  std::uint64_t end = 0;       // behind the last record that counts
+  std::uint64_t proved = 0;    // up to here it was synced: the last record says so itself
+  std::vector<Damage> damage;  // had been synced, cannot be read (S22)
+  std::uint64_t damaged_bytes() const;
 };
 
 /// Reads a segment from its first to its last byte, 256 KiB at a time. `told_end`: where the

@@ -70,7 +70,7 @@ TEST(Scan, ReadsWhatWasWritten) {
   EXPECT_EQ(found.records[2].header.length, 300'000u);
   EXPECT_EQ(found.records[3].header.synced, built.group_ends[0]);
   EXPECT_EQ(found.end, built.file.size());
-  EXPECT_EQ(found.damaged_bytes, 0u);
+  EXPECT_EQ(found.damaged_bytes(), 0u);
 }
 
 // A crash can stop the writer after any byte.
@@ -84,7 +84,7 @@ TEST(Scan, EveryTornTailIsCutAndNeverDamage) {
     EXPECT_EQ(found.records.size(),
               static_cast<std::size_t>(ends) + (size == built.file.size() ? 1 : 0))
         << size;
-    EXPECT_EQ(found.damaged_bytes, 0u) << size;
+    EXPECT_EQ(found.damaged_bytes(), 0u) << size;
     EXPECT_LE(found.end, size);
   }
 }
@@ -97,7 +97,7 @@ TEST(Scan, AnyFlippedBitBeforeTheLastAppendIsDamageAndCostsOneRecord) {
       Bytes bytes = built.file;
       bytes[at] ^= static_cast<std::byte>(1u << bit);
       const Scan found = scan(bytes);
-      EXPECT_GT(found.damaged_bytes, 0u) << at;
+      EXPECT_GT(found.damaged_bytes(), 0u) << at;
       EXPECT_EQ(found.records.size(), at < kSegmentHeaderBytes ? 4u : 3u) << at;
       EXPECT_EQ(found.end, bytes.size());
     }
@@ -111,19 +111,19 @@ TEST(Scan, ATornAppendLosesAllFromItsFirstUnreadableRecordOn) {
   const Scan found = scan(bytes);
   EXPECT_EQ(found.records.size(), 2u);
   EXPECT_EQ(found.end, built.offsets[2]);
-  EXPECT_EQ(found.damaged_bytes, 0u);
+  EXPECT_EQ(found.damaged_bytes(), 0u);
   // The same bytes in a segment that is known to end behind them had been synced.
   const Scan told = scan(bytes, bytes.size());
   EXPECT_EQ(told.records.size(), 3u);
-  EXPECT_EQ(told.damaged_bytes, built.offsets[3] - built.offsets[2]);
+  EXPECT_EQ(told.damaged_bytes(), built.offsets[3] - built.offsets[2]);
 }
 
 TEST(Scan, NothingBehindAToldEndExists) {
   const Built built = build({{10}, {20}});
   EXPECT_EQ(scan(built.file, built.group_ends[0]).records.size(), 1u);
   EXPECT_EQ(scan(built.file, 0).records.size(), 0u);
-  EXPECT_EQ(scan(built.file, 0).damaged_bytes, 0u);
-  EXPECT_EQ(scan(built.file, built.file.size() + 9).damaged_bytes, 9u) << "the file is too short";
+  EXPECT_EQ(scan(built.file, 0).damaged_bytes(), 0u);
+  EXPECT_EQ(scan(built.file, built.file.size() + 9).damaged_bytes(), 9u) << "the file is too short";
 }
 
 // A child decides what a batch holds: it must not be able to smuggle in records of others.
@@ -145,7 +145,7 @@ TEST(Scan, ARecordInsideAContentIsNoRecord) {
   }
   bytes[kSegmentHeaderBytes] ^= std::byte{1};
   EXPECT_EQ(scan(bytes).records.size(), 1u);
-  EXPECT_GT(scan(bytes).damaged_bytes, 0u);
+  EXPECT_GT(scan(bytes).damaged_bytes(), 0u);
 }
 
 }  // namespace

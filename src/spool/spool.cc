@@ -8,16 +8,29 @@ namespace postern::spool {
 Spool::Spool(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 Spool::~Spool() {
-  if (impl_->noted.empty()) return;
-  if (auto written = impl_->write(impl_->noted_records()); !written)
-    impl_->log.warning("{}: the newest settled are not kept", written.error().message);
+  if (!impl_->noted.empty()) {
+    if (auto written = impl_->write(impl_->noted_records()); !written)
+      impl_->log.warning("{}: the newest settled are not kept", written.error().message);
+  }
+  if (impl_->active != 0) impl_->leave_active();
+  while (impl_->untidy()) impl_->tidy();  // so that the next start is quick
 }
 
 Result<Spool::Opened> Spool::open(Disk& disk, const Log& log, std::filesystem::path folder,
                                   Options options) {
+  std::vector<Entry> entries;
+  auto opened = open(disk, log, std::move(folder), options,
+                     [&](Entry entry) { entries.push_back(std::move(entry)); });
+  if (opened) opened->entries = std::move(entries);
+  return opened;
+}
+
+Result<Spool::Opened> Spool::open(Disk& disk, const Log& log, std::filesystem::path folder,
+                                  Options options, const std::function<void(Entry)>& on_entry) {
+  invariant(options.segment_bytes <= kSegmentBytesMax, "a segment has at most 1 GiB");
   auto impl = std::make_unique<Impl>(disk, log, std::move(folder), options);
   Opened opened;
-  if (auto loaded = impl->load(opened); !loaded)
+  if (auto loaded = impl->load(opened, on_entry); !loaded)
     return fail(loaded.error(), "opening the spool " + impl->folder.string());
   impl->reclaim();
   opened.spool.reset(new Spool(std::move(impl)));
@@ -26,6 +39,7 @@ Result<Spool::Opened> Spool::open(Disk& disk, const Log& log, std::filesystem::p
 
 Result<std::vector<Location>> Spool::append(std::span<const Append> batches) {
   if (batches.empty()) return std::vector<Location>();
+  impl_->tidying_failed = false;
   if (impl_->space_to_reclaim) impl_->reclaim();
   // Up to the last that may use no reserve, and up to the last that may use that of state only.
   std::uint64_t wanted = 0, wanted_by_others = 0, wanted_by_state = 0;
@@ -38,6 +52,9 @@ Result<std::vector<Location>> Spool::append(std::span<const Append> batches) {
     if (batch.makes_room) continue;
     (batch.stream.lane == wire::Lane::state ? wanted_by_state : wanted_by_others) = wanted;
   }
+  if (wanted > kSegmentBytesMax)
+    return fail(Errc::invalid, "spool: {} batches of {} bytes at once, at most {} bytes are taken",
+                batches.size(), wanted, kSegmentBytesMax);
   using Reserve = Impl::Reserve;
   for (const auto& [reserve, bytes] :
        {std::pair(Reserve::none, wanted_by_others), std::pair(Reserve::state, wanted_by_state),
@@ -70,9 +87,10 @@ Result<> Spool::admit(wire::Lane lane, std::uint64_t message_bytes, std::size_t 
   return impl_->admit(reserve, message_bytes + messages * kRecordHeaderBytes);
 }
 
-Result<Bytes> Spool::read(const Location& location) const { return impl_->read(location); }
+Result<Bytes> Spool::read(const Location& location) { return impl_->read(location); }
 
 void Spool::release(std::span<const Location> locations) {
+  impl_->tidying_failed = false;
   for (const Location& location : locations)
     if (impl_->release(location)) impl_->space_to_reclaim = true;
   impl_->reclaim();
@@ -84,6 +102,9 @@ void Spool::note_settled(const wire::StreamKey& stream, SharedBytes settled_mess
   impl_->noted[stream] = std::move(settled_message);
 }
 
+bool Spool::untidy() const { return impl_->untidy(); }
+void Spool::tidy() { impl_->tidy(); }
+
 Usage Spool::usage() const {
   Usage usage = impl_->counted;
   usage.bytes = impl_->bytes();
@@ -91,7 +112,7 @@ Usage Spool::usage() const {
   return usage;
 }
 
-Result<Bytes> Spool::Impl::read(const Location& location) const {
+Result<Bytes> Spool::Impl::read(const Location& location) {
   if (!segments.contains(location.segment))
     return fail(Errc::invalid, "spool: segment {:016x} is not there any more", location.segment);
   const File* file = active_file.get();
@@ -109,9 +130,32 @@ Result<Bytes> Spool::Impl::read(const Location& location) const {
   if (!got) return std::unexpected(got.error());
   record.resize(*got);
   auto header = decode_record(record, {location.segment, location.offset});
-  if (!header) return fail(header.error(), "spool: reading " + path_of(location.segment).string());
+  if (!header) {
+    found_damage(location.segment, location);
+    return fail(header.error(), "spool: reading " + path_of(location.segment).string());
+  }
   record.erase(record.begin(), record.begin() + kRecordHeaderBytes);
   return record;
+}
+
+/// As open() does with what it finds (S23), but for the cut: there is nothing to be cut any more.
+void Spool::Impl::found_damage(std::uint64_t number, const Location& location) {
+  Segment& segment = segments[number];
+  if (segment.damaged) return;
+  if (number == active) leave_active();
+  segment.damaged = true;
+  ++counted.quarantined;
+  unindexed.erase(number);
+  if (segment.indexed) {
+    remove_index(number, segment);
+    if (auto synced = disk.sync_directory(folder); !synced)
+      log.warning("spool: {}", synced.error().message);
+  }
+  log.warning(
+      "spool: {}: the record of {} bytes at offset {} cannot be read: its batch is lost from this "
+      "spool and will be asked for again; the file will be kept as {}",
+      path_of(number).string(), location.bytes, location.offset,
+      name_of(number, kQuarantineSuffix));
 }
 
 }  // namespace postern::spool

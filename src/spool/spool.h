@@ -2,13 +2,16 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "base/disk.h"
 #include "base/log.h"
+#include "spool/summary.h"
 #include "wire/coverage.h"
 #include "wire/stream.h"
 
@@ -28,6 +31,7 @@ struct Entry {
   std::uint64_t sequence = 0;
   Digest hash{};
   Location location;
+  std::optional<Summary> summary{};  // nothing when the message is no batch
   bool operator==(const Entry&) const = default;
 };
 
@@ -55,12 +59,17 @@ struct Usage {
 class Spool {
  public:
   struct Opened;
-  /// Reads every segment. A torn tail is cut; damage costs the batches it covers, is counted and
-  /// logged, and its file is never deleted (S23). Makes the folder when it is missing. What it
-  /// reports is on stable storage. `unavailable` when the disk fails: ask again. `disk` and `log`
-  /// outlive the spool.
+  /// Reads the indexes of segments, and whole the segments that have none: normally the newest. A
+  /// torn tail is cut; damage costs the batches it covers, is counted and logged, and its file is
+  /// never deleted (S23). Makes the folder when it is missing. What it reports is on stable
+  /// storage; what an index names may still turn out unreadable (S41). `unavailable` when the disk
+  /// fails: ask again. `disk` and `log` outlive the spool.
   static Result<Opened> open(Disk& disk, const Log& log, std::filesystem::path folder,
                              Options options);
+  /// The same, but hands each entry over at once and keeps none, so that memory stays flat. When it
+  /// fails after that, what was handed over means nothing.
+  static Result<Opened> open(Disk& disk, const Log& log, std::filesystem::path folder,
+                             Options options, const std::function<void(Entry)>& on_entry);
 
   struct Append {
     wire::StreamKey stream;
@@ -81,8 +90,8 @@ class Spool {
                  bool makes_room = false);
 
   /// The message at `location`; `corrupt` when its checksum does not fit, `invalid` when it was
-  /// released and is gone.
-  Result<Bytes> read(const Location& location) const;
+  /// released and is gone. The first that is corrupt makes its segment a damaged one (S41).
+  Result<Bytes> read(const Location& location);
 
   /// These batches are settled (or shed): their space returns when their segment has no other.
   /// Not synced: after a crash a released batch may be there again, which costs a retransmission.
@@ -93,6 +102,13 @@ class Spool {
   /// the next append, before a segment is deleted, and when the spool is closed: until then a crash
   /// forgets it.
   void note_settled(const wire::StreamKey& stream, SharedBytes settled_message);
+
+  /// Whether there is something for tidy().
+  bool untidy() const;
+  /// One bounded step of what need not be done at once: writes the index of a segment that was
+  /// left, cuts the zeros behind it. For when nobody waits; what fails is tried again after the
+  /// next append or release.
+  void tidy();
 
   Usage usage() const;
 

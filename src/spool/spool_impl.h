@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "spool/index.h"
 #include "spool/segment.h"
 #include "spool/spool.h"
 
@@ -18,19 +19,54 @@ namespace postern::spool {
 
 inline constexpr std::size_t kGatherBytes = 1u
                                             << 20;  // small records are written together up to this
+inline constexpr std::uint64_t kSegmentBytesMax = 1ull << 30;
 inline constexpr std::string_view kSegmentSuffix = ".log";
+inline constexpr std::string_view kIndexSuffix = ".index";
 inline constexpr std::string_view kQuarantineSuffix = ".quarantine";
+/// Indexes that wait to be written; older ones are given up: the next open() reads their segments.
+inline constexpr std::size_t kUnindexedMax = 8;
 
 inline std::string name_of(std::uint64_t segment, std::string_view suffix) {
   return fmt::format("{:016x}{}", segment, suffix);
 }
 
+/// The segment number in a file name with this suffix; nothing for other names (S3).
+std::optional<std::uint64_t> number_of(std::string_view name, std::string_view suffix);
+
+/// The names in a spool's folder, sorted into what they are; numbers ascend.
+struct Names {
+  std::vector<std::uint64_t> segments, indexes, quarantined;
+  std::uint64_t highest = 0;
+};
+Names sort_names(const std::vector<std::string>& names);
+
+/// What the headers of all segments say.
+struct Headers {
+  struct Own {
+    std::uint32_t checksum = 0;
+  };
+  std::map<std::uint64_t, Own> readable;
+  std::map<std::uint64_t, std::uint64_t> ends;  // stated, by segment (S5)
+
+  std::uint64_t newest() const { return readable.empty() ? 0 : readable.rbegin()->first; }  // S21
+  /// Where a segment of `size` bytes ends, if that is known.
+  std::optional<std::uint64_t> end_of(std::uint64_t number, std::uint64_t size) const;
+};
+/// Adds the header of one segment. `invalid` when it is of a version that is not known.
+Result<> read_header(const File& file, std::uint64_t number, Headers& headers);
+/// The index of a segment, if it counts (S40).
+std::optional<SegmentIndex> read_index(Disk& disk, const std::filesystem::path& path,
+                                       std::uint64_t number, std::uint64_t segment_size,
+                                       const Headers& headers);
+
 /// A segment file as this process knows it.
 struct Segment {
   struct Slot {
-    std::uint64_t offset = 0;
-    std::uint32_t bytes = 0;  // of the content
-    bool live = true;
+    static constexpr std::uint32_t kReleased = UINT32_MAX;
+    std::uint32_t offset = 0;
+    std::uint32_t bytes = 0;  // of the content; or kReleased
+
+    bool live() const { return bytes != kReleased; }
   };
   std::uint64_t file_bytes = 0;
   std::uint64_t end = 0;          // S5
@@ -40,6 +76,8 @@ struct Segment {
   std::uint64_t settled = 0;      // newest settled records that stand here
   bool damaged = false;           // never written to again, never deleted (S23)
   bool tail_left = false;         // has bytes behind its end that could not be cut (S14)
+  bool zeros_left = false;        // has zeros behind its end that were not cut yet (S17)
+  bool indexed = false;           // has a file with its index
 };
 
 /// A record on its way to the disk.
@@ -61,8 +99,14 @@ struct Spool::Impl {
   std::uint64_t next_number = 1;
   std::uint64_t active = 0;  // number of the segment being written; 0: none
   std::unique_ptr<File> active_file;
+  SegmentIndex active_index;
 
-  std::map<wire::StreamKey, Location> settled;   // the newest on the disk
+  std::map<std::uint64_t, SegmentIndex> unindexed;  // left segments whose index is to be written
+  bool tidying_failed = false;                      // since the last append or release
+
+  std::map<wire::StreamKey, Location> settled;  // the newest on the disk
+  // While it is opened: all that may turn out to be the newest that can be read, oldest first.
+  std::map<wire::StreamKey, std::vector<Location>> settled_candidates;
   std::map<wire::StreamKey, SharedBytes> noted;  // newer, not written yet
 
   Usage counted;  // bytes_max and file sizes are filled in by usage()
@@ -71,13 +115,14 @@ struct Spool::Impl {
   struct {
     std::uint64_t segment = 0;
     std::unique_ptr<File> file;
-  } mutable last_read;  // one handle: batches are read in log order
+  } last_read;  // one handle: batches are read in log order
 
   Impl(Disk& disk_, const Log& log_, std::filesystem::path folder_, Options options_)
       : disk(disk_), log(log_), folder(std::move(folder_)), options(options_) {}
 
-  std::filesystem::path path_of(std::uint64_t segment) const {
-    return folder / name_of(segment, kSegmentSuffix);
+  std::filesystem::path path_of(std::uint64_t segment,
+                                std::string_view suffix = kSegmentSuffix) const {
+    return folder / name_of(segment, suffix);
   }
   std::uint64_t bytes() const {
     std::uint64_t sum = 0;
@@ -86,11 +131,14 @@ struct Spool::Impl {
   }
 
   // Opening.
-  Result<> load(Opened& opened);
-  Result<> load_segment(std::uint64_t number, std::optional<std::uint64_t> told_end,
-                        Opened& opened);
+  using OnEntry = std::function<void(Entry)>;
+  Result<> load(Opened& opened, const OnEntry& on_entry);
+  Result<> load_segment(std::uint64_t number, const Headers& headers, const OnEntry& on_entry);
+  void load_records(const SegmentIndex& index, const OnEntry& on_entry);
+  Result<std::map<wire::StreamKey, SharedBytes>> load_settled();
+  void remove_index(std::uint64_t number, Segment& segment);
   static Result<> write_again(File& file, std::uint64_t from, std::uint64_t to);
-  Result<> close_end(std::uint64_t number, const Scan& scan, std::uint64_t size, bool told);
+  Result<> close_end(std::uint64_t number, std::uint64_t size, std::uint64_t proved, bool told);
   Result<> make_folder();
 
   // Writing.
@@ -98,13 +146,20 @@ struct Spool::Impl {
   Result<> begin_segment(Writer& gathered);
   Result<std::vector<Location>> write_records(std::span<const Outgoing> records, Writer gathered);
   void end_active();
+  void leave_active();
   void cut_again(std::uint64_t number, Segment& segment);
   static bool cut(File& file, std::uint64_t end) { return file.truncate(end) && file.sync(); }
   std::vector<Outgoing> noted_records() const;
   void settled_written(std::span<const Outgoing> records, std::span<const Location> locations);
 
   // Reading.
-  Result<Bytes> read(const Location& location) const;
+  Result<Bytes> read(const Location& location);
+  void found_damage(std::uint64_t number, const Location& location);
+
+  // What can wait.
+  bool untidy() const;
+  void tidy();
+  Result<> write_index(std::uint64_t number);
 
   // Space.
   enum class Reserve : std::uint8_t { none, state, records };  // which may be used
@@ -114,7 +169,7 @@ struct Spool::Impl {
   void leave_active_if_released(std::uint64_t batch_bytes_min);
   void reclaim();
   Result<> copy_settled_forward();
-  bool put_away(std::uint64_t number, const Segment& segment);
+  bool put_away(std::uint64_t number, Segment& segment);
 };
 
 }  // namespace postern::spool

@@ -4,9 +4,7 @@
 #include "spool/spool_impl.h"
 
 namespace postern::spool {
-namespace {
 
-/// The segment number in a file name with this suffix; nothing for other names (S3).
 std::optional<std::uint64_t> number_of(std::string_view name, std::string_view suffix) {
   if (name.size() != 16 + suffix.size() || !name.ends_with(suffix)) return std::nullopt;
   std::uint64_t number = 0;
@@ -17,7 +15,55 @@ std::optional<std::uint64_t> number_of(std::string_view name, std::string_view s
   return number;
 }
 
-}  // namespace
+Names sort_names(const std::vector<std::string>& names) {
+  Names sorted;
+  for (const std::string& name : names) {
+    const auto segment = number_of(name, kSegmentSuffix);
+    const auto index = number_of(name, kIndexSuffix);
+    const auto quarantined = number_of(name, kQuarantineSuffix);
+    if (segment) sorted.segments.push_back(*segment);
+    if (index) sorted.indexes.push_back(*index);
+    if (quarantined) sorted.quarantined.push_back(*quarantined);
+    sorted.highest =
+        std::max({sorted.highest, segment.value_or(0), index.value_or(0), quarantined.value_or(0)});
+  }
+  return sorted;
+}
+
+std::optional<std::uint64_t> Headers::end_of(std::uint64_t number, std::uint64_t size) const {
+  if (const auto told = ends.find(number); told != ends.end()) return told->second;
+  if (number < newest()) return size;  // it was closed in order: all of the file counts
+  return std::nullopt;
+}
+
+Result<> read_header(const File& file, std::uint64_t number, Headers& headers) {
+  Bytes bytes(kSegmentHeaderBytes);
+  auto got = file.read_at(0, bytes);
+  if (!got) return std::unexpected(got.error());
+  bytes.resize(*got);
+  auto header = decode_segment_header(bytes, number);
+  if (!header && header.error().code == Errc::invalid) return std::unexpected(header.error());
+  if (!header) return {};
+  headers.readable[number] = {checksum_of_header(bytes)};
+  for (const SegmentEnd& end : header->ends) headers.ends[end.segment] = end.offset;
+  return {};
+}
+
+std::optional<SegmentIndex> read_index(Disk& disk, const std::filesystem::path& path,
+                                       std::uint64_t number, std::uint64_t segment_size,
+                                       const Headers& headers) {
+  const auto own = headers.readable.find(number);
+  if (own == headers.readable.end()) return std::nullopt;
+  // More than the index of nothing but empty records.
+  auto bytes = disk.read_file(path, 2 * segment_size + kSegmentHeaderBytes);
+  if (!bytes) return std::nullopt;
+  auto index = decode_index(*bytes, number);
+  if (!index || index->header_checksum != own->second.checksum || index->end > segment_size)
+    return std::nullopt;
+  const auto told = headers.ends.find(number);
+  if (told != headers.ends.end() && told->second != index->end) return std::nullopt;
+  return std::move(*index);
+}
 
 Result<> Spool::Impl::make_folder() {
   if (auto made = disk.make_directories(folder); !made) return made;
@@ -26,95 +72,124 @@ Result<> Spool::Impl::make_folder() {
   return disk.sync_directory(parent.empty() ? "." : parent);
 }
 
-Result<> Spool::Impl::load(Opened& opened) {
+Result<> Spool::Impl::load(Opened& opened, const OnEntry& on_entry) {
   if (auto made = make_folder(); !made) return made;
-  auto names = disk.list(folder);
-  if (!names) return std::unexpected(names.error());
-  std::vector<std::uint64_t> numbers;
-  for (const std::string& name : *names) {
-    const auto segment = number_of(name, kSegmentSuffix);
-    const auto quarantined = number_of(name, kQuarantineSuffix);
-    if (segment) numbers.push_back(*segment);
-    if (quarantined) ++counted.quarantined;
-    next_number = std::max({next_number, segment.value_or(0) + 1, quarantined.value_or(0) + 1});
-  }
+  auto listed = disk.list(folder);
+  if (!listed) return std::unexpected(listed.error());
+  const Names names = sort_names(*listed);
+  counted.quarantined += names.quarantined.size();
+  next_number = names.highest + 1;
 
-  std::uint64_t newest = 0;  // S21
-  std::map<std::uint64_t, std::uint64_t> ends;
-  for (const std::uint64_t number : numbers) {
+  for (const std::uint64_t number : names.segments) segments[number] = {};
+  for (const std::uint64_t number : names.indexes) {
+    const auto segment = segments.find(number);
+    if (segment != segments.end())
+      segment->second.indexed = true;
+    else if (auto removed = disk.remove(path_of(number, kIndexSuffix)); !removed)
+      log.warning("spool: {}", removed.error().message);
+  }
+  // The names too must be durable before anybody is told what they hold (S26), and what is gone
+  // must stay gone, so that no new segment meets the index of an old one.
+  if (auto synced = disk.sync_directory(folder); !synced) return synced;
+
+  Headers headers;
+  for (const std::uint64_t number : names.segments) {
     auto file = disk.open(path_of(number), Disk::Open::read);
     if (!file) return std::unexpected(file.error());
-    Bytes bytes(kSegmentHeaderBytes);
-    auto got = (*file)->read_at(0, bytes);
-    if (!got) return std::unexpected(got.error());
-    bytes.resize(*got);
-    auto header = decode_segment_header(bytes, number);
-    if (!header && header.error().code == Errc::invalid) return std::unexpected(header.error());
-    if (!header) continue;
-    newest = number;
-    for (const SegmentEnd& end : header->ends) ends[end.segment] = end.offset;
+    if (auto read = read_header(**file, number, headers); !read) return read;
   }
+  for (const std::uint64_t number : names.segments)
+    if (auto loaded = load_segment(number, headers, on_entry); !loaded) return loaded;
 
-  for (const std::uint64_t number : numbers) {
-    std::optional<std::uint64_t> told_end;
-    if (const auto told = ends.find(number); told != ends.end())
-      told_end = told->second;
-    else if (number < newest)
-      told_end = UINT64_MAX;  // it was closed in order: all of the file counts
-    if (auto loaded = load_segment(number, told_end, opened); !loaded) return loaded;
-  }
-  // The names too must be durable before anybody is told what they hold (S26).
-  if (!numbers.empty())
-    if (auto synced = disk.sync_directory(folder); !synced) return synced;
-
-  for (const auto& [stream, location] : settled) {
-    auto message = read(location);
-    if (!message) return std::unexpected(message.error());
-    opened.settled[stream] = std::make_shared<const Bytes>(std::move(*message));
-  }
+  auto settled_messages = load_settled();
+  if (!settled_messages) return std::unexpected(settled_messages.error());
+  opened.settled = std::move(*settled_messages);
   space_to_reclaim = true;
   return {};
 }
 
-Result<> Spool::Impl::load_segment(std::uint64_t number, std::optional<std::uint64_t> told_end,
-                                   Opened& opened) {
+Result<> Spool::Impl::load_segment(std::uint64_t number, const Headers& headers,
+                                   const OnEntry& on_entry) {
   auto file = disk.open(path_of(number), Disk::Open::read);
   if (!file) return std::unexpected(file.error());
   auto size = (*file)->size();
   if (!size) return std::unexpected(size.error());
-  if (told_end == UINT64_MAX) told_end = *size;
+  Segment& segment = segments[number];
+  segment.file_bytes = *size;
+  if (segment.indexed) {
+    const auto index = read_index(disk, path_of(number, kIndexSuffix), number, *size, headers);
+    if (index) {
+      segment.end = index->end;
+      load_records(*index, on_entry);
+      return close_end(number, *size, segment.end, true);
+    }
+    log.info("spool: {} does not count: its segment is read",
+             path_of(number, kIndexSuffix).string());
+    remove_index(number, segment);
+  }
+
+  const auto told_end = headers.end_of(number, *size);
   auto scan = scan_segment(**file, number, told_end);
   if (!scan) return std::unexpected(scan.error());
-
-  Segment& segment = segments[number];
-  segment.end = scan->end;
-  segment.file_bytes = *size;
-  for (const Scan::Found& found : scan->records) {
-    const RecordHeader& header = found.header;
-    const Location location{number, found.offset, header.length};
-    if (header.kind == Kind::batch) {
-      add_slot(segment, location);
-      opened.entries.push_back({header.stream, header.sequence, header.hash, location});
-      continue;
-    }
-    if (const auto older = settled.find(header.stream); older != settled.end())
-      --segments[older->second.segment].settled;
-    settled[header.stream] = location;
-    ++segment.settled;
-  }
-  if (scan->damaged_bytes > 0) {
+  SegmentIndex index;
+  index.number = number;
+  if (const auto own = headers.readable.find(number); own != headers.readable.end())
+    index.header_checksum = own->second.checksum;
+  for (const Scan::Found& found : scan->records)
+    index.add(found.header, found.offset, found.summary);
+  index.end = segment.end = scan->end;
+  load_records(index, on_entry);
+  if (!scan->damage.empty()) {
     segment.damaged = true;
     ++counted.quarantined;
     log.warning(
         "spool: {} has {} unreadable bytes from offset {} on: the batches in them are lost from "
-        "this "
-        "spool and will be asked for again; {} others of the file are served, and it will be kept "
-        "as "
-        "{}",
-        path_of(number).string(), scan->damaged_bytes, scan->damaged_from, segment.slots.size(),
-        name_of(number, kQuarantineSuffix));
+        "this spool and will be asked for again; {} others of the file are served, and it will be "
+        "kept as {}",
+        path_of(number).string(), scan->damaged_bytes(), scan->damage.front().from,
+        segment.slots.size(), name_of(number, kQuarantineSuffix));
   }
-  return close_end(number, *scan, *size, told_end.has_value());
+  if (auto closed = close_end(number, *size, scan->proved, told_end.has_value()); !closed)
+    return closed;
+  if (segment.live == 0 || segment.damaged || segment.indexed) return {};
+  // At once, so that not the indexes of all segments wait in memory. Failing costs time only.
+  unindexed[number] = std::move(index);
+  if (auto written = write_index(number); !written)
+    log.info("{}: the next start reads the segment again", written.error().message);
+  unindexed.erase(number);
+  return {};
+}
+
+void Spool::Impl::load_records(const SegmentIndex& index, const OnEntry& on_entry) {
+  Segment& segment = segments[index.number];
+  for (const SegmentIndex::Record& record : index.records) {
+    const Location location{index.number, record.offset, record.length};
+    const wire::StreamKey& stream = index.streams[record.stream];
+    if (record.kind == Kind::settled) {
+      settled_candidates[stream].push_back(location);
+      continue;
+    }
+    add_slot(segment, location);
+    on_entry({stream, record.sequence, record.hash, location, record.summary});
+  }
+  segment.slots.shrink_to_fit();
+}
+
+/// Of each stream the newest that can be read (S27, S41).
+Result<std::map<wire::StreamKey, SharedBytes>> Spool::Impl::load_settled() {
+  std::map<wire::StreamKey, SharedBytes> messages;
+  for (auto& [stream, candidates] : std::exchange(settled_candidates, {})) {
+    for (auto location = candidates.rbegin(); location != candidates.rend(); ++location) {
+      auto message = read(*location);
+      if (!message && message.error().code == Errc::corrupt) continue;
+      if (!message) return std::unexpected(message.error());
+      settled[stream] = *location;
+      ++segments[location->segment].settled;
+      messages[stream] = std::make_shared<const Bytes>(std::move(*message));
+      break;
+    }
+  }
+  return messages;
 }
 
 /// After a failed sync the kernel may hold bytes as clean that never reached the disk, and the next
@@ -131,23 +206,23 @@ Result<> Spool::Impl::write_again(File& file, std::uint64_t from, std::uint64_t 
   return file.sync();
 }
 
-/// Cuts what lies behind the end, and makes durable what lies before it where nobody vouches for
-/// it.
-Result<> Spool::Impl::close_end(std::uint64_t number, const Scan& scan, std::uint64_t size,
+/// Cuts what lies behind the end, and makes durable what lies before it from `proved` on, where
+/// nobody vouches for it (S26).
+Result<> Spool::Impl::close_end(std::uint64_t number, std::uint64_t size, std::uint64_t proved,
                                 bool told) {
   Segment& segment = segments[number];
-  if (told && scan.end >= size) return {};
+  if (told && segment.end >= size) return {};
   auto file = disk.open(path_of(number), Disk::Open::write_existing);
   if (!file) return std::unexpected(file.error());
-  if (scan.end < size) {
+  if (segment.end < size) {
     if (!told)
       log.info("spool: {} ends at offset {}: the {} bytes behind it were never acknowledged",
-               path_of(number).string(), scan.end, size - scan.end);
-    segment.tail_left = segment.damaged || !cut(**file, scan.end);
-    if (!segment.tail_left) segment.file_bytes = scan.end;
+               path_of(number).string(), segment.end, size - segment.end);
+    segment.tail_left = segment.damaged || !cut(**file, segment.end);
+    if (!segment.tail_left) segment.file_bytes = segment.end;
   }
   if (told) return {};
-  return write_again(**file, scan.proved, scan.end);
+  return write_again(**file, proved, segment.end);
 }
 
 }  // namespace postern::spool

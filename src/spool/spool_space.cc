@@ -32,7 +32,7 @@ Result<> Spool::Impl::admit(Reserve reserve, std::uint64_t bytes_wanted) {
 
 void Spool::Impl::add_slot(Segment& segment, const Location& location) {
   const std::uint64_t record_bytes = kRecordHeaderBytes + location.bytes;
-  segment.slots.push_back({location.offset, location.bytes, true});
+  segment.slots.push_back({static_cast<std::uint32_t>(location.offset), location.bytes});
   ++segment.live;
   segment.batch_bytes += record_bytes;
   ++counted.entries;
@@ -46,10 +46,10 @@ bool Spool::Impl::release(const Location& location) {
   const auto slot = std::lower_bound(
       slots.begin(), slots.end(), location.offset,
       [](const Segment::Slot& s, std::uint64_t offset) { return s.offset < offset; });
-  if (slot == slots.end() || slot->offset != location.offset || !slot->live) return false;
-  slot->live = false;
+  if (slot == slots.end() || slot->offset != location.offset || !slot->live()) return false;
   --counted.entries;
   counted.live_bytes -= kRecordHeaderBytes + slot->bytes;
+  slot->bytes = Segment::Slot::kReleased;
   return --found->second.live == 0;
 }
 
@@ -57,9 +57,7 @@ void Spool::Impl::leave_active_if_released(std::uint64_t batch_bytes_min) {
   if (active == 0) return;
   const Segment& segment = segments[active];
   if (segment.live > 0 || segment.batch_bytes < batch_bytes_min) return;
-  active = 0;
-  active_file.reset();
-  space_to_reclaim = true;
+  leave_active();
 }
 
 /// Deletes the segments in which nothing is live. What fails is tried again by the next append or
@@ -120,7 +118,10 @@ Result<> Spool::Impl::copy_settled_forward() {
   return {};
 }
 
-bool Spool::Impl::put_away(std::uint64_t number, const Segment& segment) {
+bool Spool::Impl::put_away(std::uint64_t number, Segment& segment) {
+  unindexed.erase(number);
+  if (segment.indexed) remove_index(number, segment);
+  if (segment.indexed) return false;
   if (last_read.segment == number) last_read = {};
   const auto gone = segment.damaged
                         ? disk.rename(path_of(number), folder / name_of(number, kQuarantineSuffix))

@@ -15,6 +15,10 @@ SpoolThread::SpoolThread(std::unique_ptr<Spool> spool, std::unique_ptr<Worker> w
       worker_(std::move(worker)) {}
 
 SpoolThread::~SpoolThread() {
+  {
+    const std::scoped_lock lock(mutex_);
+    ending_ = true;
+  }
   // Behind all work: it writes what was noted, and the disk belongs to the worker.
   worker_->post([this] { spool_.reset(); });
   worker_.reset();
@@ -82,6 +86,28 @@ void SpoolThread::work_off() {
     work = std::exchange(queue_, Work());
   }
   do_work(std::move(work));
+  tidy_later();
+}
+
+/// Whoever waits goes first: a step is short, and the next comes when the queue was empty.
+void SpoolThread::tidy() {
+  bool first = false;
+  {
+    const std::scoped_lock lock(mutex_);
+    tidying_ = false;
+    first = !posted_;
+  }
+  if (!first) return;  // that work comes here again
+  spool_->tidy();
+  finish({}, 0);
+  tidy_later();
+}
+
+void SpoolThread::tidy_later() {
+  if (!spool_->untidy()) return;
+  const std::scoped_lock lock(mutex_);
+  if (ending_ || std::exchange(tidying_, true)) return;
+  worker_->post([this] { tidy(); });
 }
 
 /// Reads first, because somebody's connection waits for them and a release behind them may delete

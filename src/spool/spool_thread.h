@@ -16,10 +16,10 @@ inline constexpr std::size_t kGroupBytesMax = 8u << 20;   // messages in one app
 /// Runs a Spool on a worker of its own, so that no event loop waits for a disk.
 ///
 /// Group commit: whatever waits when the previous sync returned goes into the next one (up to
-/// kGroupBytesMax); there is no timer. All functions may be called from any thread and return at
-/// once. Completions are handed to `post` in the order of their calls, except that reads overtake
-/// appends; they run where the owner's loop runs them. `post` must work until the destructor
-/// has returned.
+/// kGroupBytesMax); there is no timer. When nothing waits, the spool tidies up, one step at a time.
+/// All functions may be called from any thread and return at once. Completions are handed to `post`
+/// in the order of their calls, except that reads overtake appends; they run where the owner's loop
+/// runs them. `post` must work until the destructor has returned.
 class SpoolThread {
  public:
   using Post = std::function<void(std::function<void()>)>;
@@ -66,6 +66,8 @@ class SpoolThread {
 
   void wake();
   void work_off();
+  void tidy();
+  void tidy_later();
   void do_work(Work work);
   void do_appends(std::span<PendingAppend> group);
   void finish(std::vector<std::function<void()>> completions, std::size_t appended_bytes);
@@ -74,11 +76,13 @@ class SpoolThread {
   const Post post_;
   const std::size_t queue_bytes_max_;
 
-  mutable std::mutex mutex_;  // guards the four below
+  mutable std::mutex mutex_;  // guards the six below
   Work queue_;
   std::size_t queued_bytes_ = 0;  // of appends without a result
   Usage usage_;
-  bool posted_ = false;  // a piece of work waits for the worker and will take all that is queued
+  bool posted_ = false;   // a piece of work waits for the worker and will take all that is queued
+  bool tidying_ = false;  // a step of tidying waits for the worker
+  bool ending_ = false;
 
   std::unique_ptr<Worker> worker_;  // last: it uses all the others
 };

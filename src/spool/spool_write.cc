@@ -14,9 +14,7 @@ Result<std::vector<Location>> Spool::Impl::write(std::span<const Outgoing> recor
   std::uint64_t total = 0;
   for (const Outgoing& record : records) total += kRecordHeaderBytes + record.content.size();
   if (active != 0 && segments[active].end + total > options.segment_bytes) {
-    active = 0;  // its end is its last sync, and the next header will say so
-    active_file.reset();
-    space_to_reclaim = true;  // it may have been all released while it was written
+    leave_active();  // its end is its last sync, and the next header will say so
   }
   Writer gathered;
   if (active == 0)
@@ -28,13 +26,21 @@ Result<std::vector<Location>> Spool::Impl::write(std::span<const Outgoing> recor
     end_active();
     return fail(locations.error(), "spool: appending to segment " + name_of(number, ""));
   }
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    const Outgoing& record = records[i];
+    const auto length = static_cast<std::uint32_t>(record.content.size());
+    active_index.add(
+        {length, record.kind, *record.stream, 0, record.sequence, record.hash},
+        (*locations)[i].offset,
+        record.kind == Kind::batch ? summary_of(record.content, record.sequence) : std::nullopt);
+  }
   return locations;
 }
 
 void Spool::Impl::cut_again(std::uint64_t number, Segment& segment) {
   auto file = disk.open(path_of(number), Disk::Open::write_existing);
   if (!file || !cut(**file, segment.end)) return;
-  segment.tail_left = false;
+  segment.tail_left = segment.zeros_left = false;
   segment.file_bytes = segment.end;
 }
 
@@ -42,7 +48,7 @@ Result<> Spool::Impl::begin_segment(Writer& gathered) {
   SegmentHeader header{next_number, {}};
   for (auto& [number, segment] : segments) {
     if (segment.tail_left && !segment.damaged) cut_again(number, segment);
-    if (segment.tail_left || number == segments.rbegin()->first)
+    if (segment.tail_left || segment.zeros_left || number == segments.rbegin()->first)
       header.ends.push_back({number, segment.end});
   }
   if (header.ends.size() > kEndsMax)
@@ -57,7 +63,11 @@ Result<> Spool::Impl::begin_segment(Writer& gathered) {
   active = number;
   active_file = std::move(*file);
   segments[number] = Segment{};
-  gathered.bytes(encode(header));
+  const Bytes encoded = encode(header);
+  active_index = {};
+  active_index.number = number;
+  active_index.header_checksum = checksum_of_header(encoded);
+  gathered.bytes(encoded);
   return {};
 }
 
@@ -110,9 +120,21 @@ void Spool::Impl::end_active() {
   Segment& segment = segments[active];
   segment.tail_left = !cut(*active_file, segment.end);
   if (!segment.tail_left) segment.file_bytes = segment.end;
+  leave_active();
+}
+
+/// No record comes to it any more.
+void Spool::Impl::leave_active() {
+  Segment& segment = segments[active];
+  segment.zeros_left = !segment.tail_left && segment.file_bytes > segment.end;
+  active_index.end = segment.end;
+  if (segment.live > 0 && !segment.damaged) {
+    if (unindexed.size() == kUnindexedMax) unindexed.erase(unindexed.begin());
+    unindexed[active] = std::exchange(active_index, {});
+  }
   active = 0;
   active_file.reset();
-  space_to_reclaim = true;
+  space_to_reclaim = true;  // it may have been all released while it was written
 }
 
 std::vector<Outgoing> Spool::Impl::noted_records() const {
