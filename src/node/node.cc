@@ -118,6 +118,7 @@ Result<> Node::open_spool() {
   spool::Options options;
   options.bytes_max = settings_.spool_bytes_max;
   options.segment_bytes = around_.spool_segment_bytes;
+  options.preallocate = true;
   std::vector<spool::Location> superfluous;
   auto opened = spool::Spool::open(
       around_.disk, log_, settings_.state_dir / "spool", options, [&](const spool::Entry& entry) {

@@ -13,6 +13,7 @@ Spool::~Spool() {
       impl_->log.warning("{}: the newest settled are not kept", written.error().message);
   }
   if (impl_->active != 0) impl_->leave_active();
+  impl_->drop_prepared();
   while (impl_->untidy()) impl_->tidy();  // so that the next start is quick
 }
 
@@ -107,7 +108,7 @@ void Spool::tidy() { impl_->tidy(); }
 
 Usage Spool::usage() const {
   Usage usage = impl_->counted;
-  usage.bytes = impl_->bytes();
+  usage.bytes = impl_->disk_bytes();
   usage.bytes_max = impl_->options.bytes_max;
   return usage;
 }
@@ -143,6 +144,7 @@ void Spool::Impl::found_damage(std::uint64_t number, const Location& location) {
   Segment& segment = segments[number];
   if (segment.damaged) return;
   if (number == active) leave_active();
+  if (to_cut.contains(number)) (void)cut_again(number);  // nothing is written to it from here on
   segment.damaged = true;
   ++counted.quarantined;
   unindexed.erase(number);

@@ -38,10 +38,13 @@ struct Entry {
 struct Options {
   std::uint64_t bytes_max = 1ull << 30;       // of all segment files together
   std::uint64_t segment_bytes = 16ull << 20;  // a new segment is begun when one is this large
+  // Segments are written full of zeros before they are needed, so that the sync of an append waits
+  // for no journal of the file system (S15).
+  bool preallocate = false;
 };
 
 struct Usage {
-  std::uint64_t bytes = 0;       // of all segment files
+  std::uint64_t bytes = 0;       // of all segment files, pre-written zeros included
   std::uint64_t live_bytes = 0;  // of records not released
   std::uint64_t bytes_max = 0;
   std::uint64_t entries = 0;

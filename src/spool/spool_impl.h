@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,6 +21,8 @@ namespace postern::spool {
 inline constexpr std::size_t kGatherBytes = 1u
                                             << 20;  // small records are written together up to this
 inline constexpr std::uint64_t kSegmentBytesMax = 1ull << 30;
+/// Left segments whose zeros are not cut yet; with more, the next one is begun behind the cuts.
+inline constexpr std::size_t kToCutMax = 3;
 inline constexpr std::string_view kSegmentSuffix = ".log";
 inline constexpr std::string_view kIndexSuffix = ".index";
 inline constexpr std::string_view kQuarantineSuffix = ".quarantine";
@@ -76,7 +79,6 @@ struct Segment {
   std::uint64_t settled = 0;      // newest settled records that stand here
   bool damaged = false;           // never written to again, never deleted (S23)
   bool tail_left = false;         // has bytes behind its end that could not be cut (S14)
-  bool zeros_left = false;        // has zeros behind its end that were not cut yet (S17)
   bool indexed = false;           // has a file with its index
 };
 
@@ -100,14 +102,23 @@ struct Spool::Impl {
   std::uint64_t active = 0;  // number of the segment being written; 0: none
   std::unique_ptr<File> active_file;
   SegmentIndex active_index;
+  bool active_name_synced = false;
 
   std::map<std::uint64_t, SegmentIndex> unindexed;  // left segments whose index is to be written
-  bool tidying_failed = false;                      // since the last append or release
+  std::set<std::uint64_t> to_cut;  // left segments with zeros behind their end (S17)
+  bool tidying_failed = false;     // since the last append or release
 
   std::map<wire::StreamKey, Location> settled;  // the newest on the disk
   // While it is opened: all that may turn out to be the newest that can be read, oldest first.
   std::map<wire::StreamKey, std::vector<Location>> settled_candidates;
   std::map<wire::StreamKey, SharedBytes> noted;  // newer, not written yet
+
+  struct {
+    std::uint64_t number = 0;  // of the segment that it will be
+    std::unique_ptr<File> file;
+    std::uint64_t bytes = 0;     // zeros that are on stable storage
+    std::uint64_t given_up = 0;  // while this segment is written, it is not tried again
+  } prepared;                    // S15
 
   Usage counted;  // bytes_max and file sizes are filled in by usage()
   bool space_to_reclaim = false;
@@ -124,9 +135,16 @@ struct Spool::Impl {
                                 std::string_view suffix = kSegmentSuffix) const {
     return folder / name_of(segment, suffix);
   }
-  std::uint64_t bytes() const {
-    std::uint64_t sum = 0;
+  std::uint64_t disk_bytes() const {  // of all files
+    std::uint64_t sum = prepared.bytes;
     for (const auto& [number, segment] : segments) sum += segment.file_bytes;
+    return sum;
+  }
+  /// Without the zeros that the next records overwrite.
+  std::uint64_t used_bytes() const {
+    std::uint64_t sum = disk_bytes() - prepared.bytes;
+    if (const auto at = segments.find(active); at != segments.end())
+      sum -= at->second.file_bytes - at->second.end;
     return sum;
   }
 
@@ -147,7 +165,7 @@ struct Spool::Impl {
   Result<std::vector<Location>> write_records(std::span<const Outgoing> records, Writer gathered);
   void end_active();
   void leave_active();
-  void cut_again(std::uint64_t number, Segment& segment);
+  Result<> cut_again(std::uint64_t number);
   static bool cut(File& file, std::uint64_t end) { return file.truncate(end) && file.sync(); }
   std::vector<Outgoing> noted_records() const;
   void settled_written(std::span<const Outgoing> records, std::span<const Location> locations);
@@ -159,7 +177,12 @@ struct Spool::Impl {
   // What can wait.
   bool untidy() const;
   void tidy();
+  Result<> write_next_index();
   Result<> write_index(std::uint64_t number);
+  bool wants_prepared() const;
+  void prepare();
+  Result<> prepare_some();
+  void drop_prepared();
 
   // Space.
   enum class Reserve : std::uint8_t { none, state, records };  // which may be used

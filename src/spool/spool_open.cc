@@ -65,6 +65,19 @@ std::optional<SegmentIndex> read_index(Disk& disk, const std::filesystem::path& 
   return std::move(*index);
 }
 
+namespace {
+
+/// Whether there is more than the zeros of a pre-written segment; looks at the first only.
+bool something_behind(const File& file, std::uint64_t end) {
+  Bytes bytes(4096);
+  const auto got = file.read_at(end, bytes);
+  const auto size = static_cast<std::ptrdiff_t>(got.value_or(0));
+  return std::any_of(bytes.begin(), bytes.begin() + size,
+                     [](std::byte b) { return b != std::byte{}; });
+}
+
+}  // namespace
+
 Result<> Spool::Impl::make_folder() {
   if (auto made = disk.make_directories(folder); !made) return made;
   // Also when it was there: who made it may have died before this.
@@ -215,7 +228,7 @@ Result<> Spool::Impl::close_end(std::uint64_t number, std::uint64_t size, std::u
   auto file = disk.open(path_of(number), Disk::Open::write_existing);
   if (!file) return std::unexpected(file.error());
   if (segment.end < size) {
-    if (!told)
+    if (!told && something_behind(**file, segment.end))
       log.info("spool: {} ends at offset {}: the {} bytes behind it were never acknowledged",
                path_of(number).string(), segment.end, size - segment.end);
     segment.tail_left = segment.damaged || !cut(**file, segment.end);

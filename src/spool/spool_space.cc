@@ -17,8 +17,9 @@ Result<> Spool::Impl::admit(Reserve reserve, std::uint64_t bytes_wanted) {
   std::uint64_t limit = options.bytes_max;
   if (reserve == Reserve::none) limit -= options.bytes_max / kReserveDivisor;
   if (reserve == Reserve::records) limit += kRecordsPastMaxBytes;
-  const auto fits = [&] { return bytes() + kSegmentHeaderBytes + bytes_wanted <= limit; };
+  const auto fits = [&] { return used_bytes() + kSegmentHeaderBytes + bytes_wanted <= limit; };
   if (fits()) return {};
+  for (const std::uint64_t number : std::set(to_cut)) (void)cut_again(number);
   leave_active_if_released(1);
   reclaim();
   if (fits()) return {};
@@ -26,7 +27,7 @@ Result<> Spool::Impl::admit(Reserve reserve, std::uint64_t bytes_wanted) {
       Errc::exhausted,
       "spool: {} in use and {} more do not fit: spool.bytes_max is {}{}; raise it, or see why "
       "nothing is settled",
-      format_bytes(bytes()), format_bytes(bytes_wanted), format_bytes(options.bytes_max),
+      format_bytes(used_bytes()), format_bytes(bytes_wanted), format_bytes(options.bytes_max),
       reserve != Reserve::none ? "" : ", of which 5 % are kept for the state lane");
 }
 
@@ -120,6 +121,7 @@ Result<> Spool::Impl::copy_settled_forward() {
 
 bool Spool::Impl::put_away(std::uint64_t number, Segment& segment) {
   unindexed.erase(number);
+  to_cut.erase(number);
   if (segment.indexed) remove_index(number, segment);
   if (segment.indexed) return false;
   if (last_read.segment == number) last_read = {};

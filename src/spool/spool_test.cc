@@ -452,19 +452,20 @@ TEST(Spool, LeavesForeignFilesAloneAndMakesItsFolder) {
 
 // Anything may happen, in any order: random lives of a spool against a plain list.
 TEST(Spool, KeepsItsPromisesThroughRandomLives) {
-  for (std::uint64_t seed = 1; seed <= 100; ++seed) {
+  for (std::uint64_t seed = 1; seed <= 400; ++seed) {
     SCOPED_TRACE(fmt::format("seed {}", seed));
     SeededRandom random(seed);
     Fixture f(seed);
     f.options.segment_bytes = 2000;
+    f.options.preallocate = seed % 2 == 0;
     ASSERT_TRUE(f.open());
     std::map<std::uint64_t, Location> confirmed;  // and not released
     std::uint64_t next = 1;
-    for (int step = 0; step < 60; ++step) {
+    for (int step = 0; step < 80; ++step) {
       if (random.below(4) == 0)
         f.disk.fail_at(1 + random.below(6), random.below(2) == 0 ? FakeDisk::Failing::once
                                                                  : FakeDisk::Failing::from_then_on);
-      switch (random.below(5)) {
+      switch (random.below(7)) {
         case 0:
         case 1:
           if (auto locations = f.append(batch(next, random.below(900))))
@@ -480,6 +481,10 @@ TEST(Spool, KeepsItsPromisesThroughRandomLives) {
           f.spool->note_settled(stream(), settled_message(std::to_string(step)));
           break;
         case 4:
+        case 5:
+          f.spool->tidy();
+          break;
+        case 6:
           f.disk.heal();
           if (random.below(2) == 0)
             f.cut_power();

@@ -37,18 +37,24 @@ Result<std::vector<Location>> Spool::Impl::write(std::span<const Outgoing> recor
   return locations;
 }
 
-void Spool::Impl::cut_again(std::uint64_t number, Segment& segment) {
+Result<> Spool::Impl::cut_again(std::uint64_t number) {
+  Segment& segment = segments[number];
   auto file = disk.open(path_of(number), Disk::Open::write_existing);
-  if (!file || !cut(**file, segment.end)) return;
-  segment.tail_left = segment.zeros_left = false;
+  if (!file) return std::unexpected(file.error());
+  if (!cut(**file, segment.end))
+    return fail(Errc::unavailable, "spool: {} cannot be cut", path_of(number).string());
+  segment.tail_left = false;
   segment.file_bytes = segment.end;
+  to_cut.erase(number);
+  return {};
 }
 
 Result<> Spool::Impl::begin_segment(Writer& gathered) {
-  SegmentHeader header{next_number, {}};
+  SegmentHeader header;
   for (auto& [number, segment] : segments) {
-    if (segment.tail_left && !segment.damaged) cut_again(number, segment);
-    if (segment.tail_left || segment.zeros_left || number == segments.rbegin()->first)
+    const bool due = to_cut.size() > kToCutMax && to_cut.contains(number);
+    if ((segment.tail_left && !segment.damaged) || due) (void)cut_again(number);
+    if (segment.tail_left || to_cut.contains(number) || number == segments.rbegin()->first)
       header.ends.push_back({number, segment.end});
   }
   if (header.ends.size() > kEndsMax)
@@ -57,15 +63,24 @@ Result<> Spool::Impl::begin_segment(Writer& gathered) {
         "spool: {} segments in {} have a tail that could not be cut, at most {} may: look for "
         "errors of the disk",
         header.ends.size() - 1, folder.string(), kEndsMax - 1);
-  const std::uint64_t number = next_number++;  // also when it fails: the file may be there
-  auto file = disk.open(path_of(number), Disk::Open::create_new);
-  if (!file) return fail(file.error(), "spool: beginning a segment");
-  active = number;
-  active_file = std::move(*file);
-  segments[number] = Segment{};
+  active_name_synced = prepared.file != nullptr;
+  if (prepared.file) {
+    active = prepared.number;
+    active_file = std::move(prepared.file);
+    segments[active].file_bytes = prepared.bytes;
+    prepared = {};
+  } else {
+    const std::uint64_t number = next_number++;  // also when it fails: the file may be there
+    auto file = disk.open(path_of(number), Disk::Open::create_new);
+    if (!file) return fail(file.error(), "spool: beginning a segment");
+    active = number;
+    active_file = std::move(*file);
+    segments[active] = Segment{};
+  }
+  header.number = active;
   const Bytes encoded = encode(header);
   active_index = {};
-  active_index.number = number;
+  active_index.number = active;
   active_index.header_checksum = checksum_of_header(encoded);
   gathered.bytes(encoded);
   return {};
@@ -109,7 +124,7 @@ Result<std::vector<Location>> Spool::Impl::write_records(std::span<const Outgoin
   if (auto flushed = flush(); !flushed) return std::unexpected(flushed.error());
   if (auto synced = active_file->sync(); !synced) return std::unexpected(synced.error());
   ++counted.syncs;
-  if (fresh)
+  if (fresh && !active_name_synced)
     if (auto synced = disk.sync_directory(folder); !synced) return std::unexpected(synced.error());
   segment.end = written;
   return locations;
@@ -126,7 +141,7 @@ void Spool::Impl::end_active() {
 /// No record comes to it any more.
 void Spool::Impl::leave_active() {
   Segment& segment = segments[active];
-  segment.zeros_left = !segment.tail_left && segment.file_bytes > segment.end;
+  if (!segment.tail_left && segment.file_bytes > segment.end) to_cut.insert(active);
   active_index.end = segment.end;
   if (segment.live > 0 && !segment.damaged) {
     if (unindexed.size() == kUnindexedMax) unindexed.erase(unindexed.begin());
