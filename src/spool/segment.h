@@ -1,5 +1,6 @@
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -52,6 +53,7 @@ struct RecordHeader {
 struct Place {
   std::uint64_t segment = 0;
   std::uint64_t offset = 0;
+  auto operator<=>(const Place&) const = default;
 };
 
 /// `header.length` is that of `content`.

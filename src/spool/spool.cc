@@ -14,7 +14,10 @@ Spool::~Spool() {
   }
   if (impl_->active != 0) impl_->leave_active();
   impl_->drop_prepared();
-  while (impl_->untidy()) impl_->tidy();  // so that the next start is quick
+  // So that the next start is quick; what else there is to do can wait for it.
+  impl_->tidying_failed = false;
+  while (!impl_->tidying_failed && (!impl_->unindexed.empty() || !impl_->to_cut.empty()))
+    impl_->tidy();
 }
 
 Result<Spool::Opened> Spool::open(Disk& disk, const Log& log, std::filesystem::path folder,
@@ -113,7 +116,8 @@ Usage Spool::usage() const {
   return usage;
 }
 
-Result<Bytes> Spool::Impl::read(const Location& location) {
+Result<Bytes> Spool::Impl::read(const Location& given) {
+  const Location location = place_now(given);
   if (!segments.contains(location.segment))
     return fail(Errc::invalid, "spool: segment {:016x} is not there any more", location.segment);
   const File* file = active_file.get();

@@ -17,7 +17,8 @@
 
 namespace postern::spool {
 
-/// Where a record lies. Valid until it is released.
+/// Where a record lies, or lay when the owner heard of it: valid until it is released, also when
+/// the spool has copied it since (S34).
 struct Location {
   std::uint64_t segment = 0;
   std::uint64_t offset = 0;  // of the record's header
@@ -56,9 +57,9 @@ struct Usage {
 /// log.
 ///
 /// Blocking; belongs to one thread (the spool thread) for life. What append() returned for is on
-/// stable storage. A segment is deleted when all its batches are released; the newest settled
-/// record of each stream outlives the segment it stands in (it is copied forward first), so that
-/// the position of a stream is never forgotten.
+/// stable storage. A segment is deleted when all its batches are released; when few are left,
+/// tidy() copies them forward first, as is done with the newest settled record of each stream, so
+/// that the position of a stream is never forgotten.
 class Spool {
  public:
   struct Opened;

@@ -3,6 +3,7 @@
 // The inside of Spool, for its own files only: spool_open.cc, spool_write.cc, spool_space.cc and
 // spool.cc are its parts.
 
+#include <algorithm>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -75,11 +76,24 @@ struct Segment {
   std::uint64_t end = 0;          // S5
   std::vector<Slot> slots;        // batches, by offset
   std::uint64_t live = 0;         // slots not released
+  std::uint64_t live_bytes = 0;   // records of those
   std::uint64_t batch_bytes = 0;  // records of all slots
   std::uint64_t settled = 0;      // newest settled records that stand here
   bool damaged = false;           // never written to again, never deleted (S23)
   bool tail_left = false;         // has bytes behind its end that could not be cut (S14)
   bool indexed = false;           // has a file with its index
+
+  Slot* slot_at(std::uint64_t offset) {  // nullptr when no batch begins there
+    const auto slot =
+        std::lower_bound(slots.begin(), slots.end(), offset,
+                         [](const Slot& s, std::uint64_t wanted) { return s.offset < wanted; });
+    return slot == slots.end() || slot->offset != offset ? nullptr : &*slot;
+  }
+  void give_up(Slot& slot) {
+    --live;
+    live_bytes -= kRecordHeaderBytes + slot.bytes;
+    slot.bytes = Slot::kReleased;
+  }
 };
 
 /// A record on its way to the disk.
@@ -105,6 +119,8 @@ struct Spool::Impl {
   bool active_name_synced = false;
 
   std::map<std::uint64_t, SegmentIndex> unindexed;  // left segments whose index is to be written
+  std::set<std::uint64_t> sparse;  // left segments to be copied forward, those being read first
+  bool tight = false;              // three quarters of bytes_max are in use
   std::set<std::uint64_t> to_cut;  // left segments with zeros behind their end (S17)
   bool tidying_failed = false;     // since the last append or release
 
@@ -119,6 +135,10 @@ struct Spool::Impl {
     std::uint64_t bytes = 0;     // zeros that are on stable storage
     std::uint64_t given_up = 0;  // while this segment is written, it is not tried again
   } prepared;                    // S15
+
+  // Batches that were copied: the owner goes on to name them by the place they had first (S34).
+  std::map<Place, Location> moved;    // by that place
+  std::map<Place, Place> moved_from;  // back
 
   Usage counted;  // bytes_max and file sizes are filled in by usage()
   bool space_to_reclaim = false;
@@ -183,6 +203,10 @@ struct Spool::Impl {
   void prepare();
   Result<> prepare_some();
   void drop_prepared();
+  void look_if_sparse(std::uint64_t number);
+  Result<> copy_forward();
+  Result<> copy_records(std::uint64_t number, std::span<const Segment::Slot> slots);
+  Location place_now(const Location& location) const;
 
   // Space.
   enum class Reserve : std::uint8_t { none, state, records };  // which may be used

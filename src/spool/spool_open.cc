@@ -117,6 +117,7 @@ Result<> Spool::Impl::load(Opened& opened, const OnEntry& on_entry) {
   auto settled_messages = load_settled();
   if (!settled_messages) return std::unexpected(settled_messages.error());
   opened.settled = std::move(*settled_messages);
+  for (const auto& [number, segment] : segments) look_if_sparse(number);
   space_to_reclaim = true;
   return {};
 }

@@ -18,11 +18,13 @@ Result<> Spool::Impl::admit(Reserve reserve, std::uint64_t bytes_wanted) {
   if (reserve == Reserve::none) limit -= options.bytes_max / kReserveDivisor;
   if (reserve == Reserve::records) limit += kRecordsPastMaxBytes;
   const auto fits = [&] { return used_bytes() + kSegmentHeaderBytes + bytes_wanted <= limit; };
+  tight = used_bytes() > options.bytes_max / 4 * 3;
   if (fits()) return {};
   for (const std::uint64_t number : std::set(to_cut)) (void)cut_again(number);
   leave_active_if_released(1);
   reclaim();
   if (fits()) return {};
+  for (const auto& [number, segment] : segments) look_if_sparse(number);
   return fail(
       Errc::exhausted,
       "spool: {} in use and {} more do not fit: spool.bytes_max is {}{}; raise it, or see why "
@@ -35,23 +37,29 @@ void Spool::Impl::add_slot(Segment& segment, const Location& location) {
   const std::uint64_t record_bytes = kRecordHeaderBytes + location.bytes;
   segment.slots.push_back({static_cast<std::uint32_t>(location.offset), location.bytes});
   ++segment.live;
+  segment.live_bytes += record_bytes;
   segment.batch_bytes += record_bytes;
   ++counted.entries;
   counted.live_bytes += record_bytes;
 }
 
-bool Spool::Impl::release(const Location& location) {
+bool Spool::Impl::release(const Location& given) {
+  const Location location = place_now(given);
   const auto found = segments.find(location.segment);
   if (found == segments.end()) return false;
-  auto& slots = found->second.slots;
-  const auto slot = std::lower_bound(
-      slots.begin(), slots.end(), location.offset,
-      [](const Segment::Slot& s, std::uint64_t offset) { return s.offset < offset; });
-  if (slot == slots.end() || slot->offset != location.offset || !slot->live()) return false;
+  Segment& segment = found->second;
+  Segment::Slot* const slot = segment.slot_at(location.offset);
+  if (slot == nullptr || !slot->live()) return false;
   --counted.entries;
   counted.live_bytes -= kRecordHeaderBytes + slot->bytes;
-  slot->bytes = Segment::Slot::kReleased;
-  return --found->second.live == 0;
+  segment.give_up(*slot);
+  const Place place{location.segment, location.offset};
+  if (const auto from = moved_from.find(place); from != moved_from.end()) {
+    moved.erase(from->second);
+    moved_from.erase(from);
+  }
+  look_if_sparse(location.segment);
+  return segment.live == 0;
 }
 
 void Spool::Impl::leave_active_if_released(std::uint64_t batch_bytes_min) {
@@ -122,6 +130,7 @@ Result<> Spool::Impl::copy_settled_forward() {
 bool Spool::Impl::put_away(std::uint64_t number, Segment& segment) {
   unindexed.erase(number);
   to_cut.erase(number);
+  sparse.erase(number);
   if (segment.indexed) remove_index(number, segment);
   if (segment.indexed) return false;
   if (last_read.segment == number) last_read = {};

@@ -147,8 +147,9 @@ void Spool::Impl::leave_active() {
     if (unindexed.size() == kUnindexedMax) unindexed.erase(unindexed.begin());
     unindexed[active] = std::exchange(active_index, {});
   }
-  active = 0;
+  const std::uint64_t number = std::exchange(active, 0);
   active_file.reset();
+  look_if_sparse(number);
   space_to_reclaim = true;  // it may have been all released while it was written
 }
 
