@@ -221,6 +221,28 @@ void add_group_verbs(CLI::App& app, Options& options) {
   add_verb(*group, options, "show", "name, servers and fingerprints", "postern group show");
 }
 
+void add_spool_verbs(CLI::App& app, Options& options) {
+  CLI::App* group = add_group(
+      app, "spool", "the batches that wait on this machine's disk; reads only, also while it runs");
+  const auto add = [&](const char* name, const char* what, const char* example) {
+    CLI::App* verb = add_verb(*group, options, name, what, example);
+    verb->add_option("--state", options.state, "the role's state folder")
+        ->type_name("DIR")
+        ->required();
+    return verb;
+  };
+  add("ls", "streams with their numbers, bytes and what is settled; files",
+      "postern spool ls --state /var/lib/postern/gateway");
+  add("verify", "read every byte and check it; exit status 1 when there is damage",
+      "postern spool verify --state /var/lib/postern/gateway");
+  add("export",
+      "write all batches that can be read into one file (docs/formats/spool.md, \"Export\")",
+      "postern spool export --state /var/lib/postern/gateway --to spool.batches")
+      ->add_option("--to", options.out_file, "the file to make")
+      ->type_name("FILE")
+      ->required();
+}
+
 Format format_named(const std::string& name) {
   if (name == "json") return Format::json;
   return name == "yaml" ? Format::yaml : Format::table;
@@ -264,6 +286,7 @@ CommandLine parse_command_line(const std::vector<std::string>& arguments) {
   add_trace_verb(app, line.options);
   add_certificate_verbs(app, line.options);
   add_group_verbs(app, line.options);
+  add_spool_verbs(app, line.options);
 
   try {
     app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));  // wants it reversed

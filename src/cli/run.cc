@@ -36,6 +36,9 @@ constexpr Entry kVerbs[] = {
     {"cert show", show_certificate, false},
     {"group export", export_group},
     {"group show", show_group},
+    {"spool ls", list_spool, false},
+    {"spool verify", verify_spool, false},
+    {"spool export", export_spool, false},
 };
 
 int run_verb(const Options& options, World& world) {

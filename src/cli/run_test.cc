@@ -15,6 +15,7 @@
 #include "cli/world.h"
 #include "identity/authority.h"
 #include "identity/group_file.h"
+#include "spool/spool.h"
 
 namespace postern::cli {
 namespace {
@@ -561,6 +562,38 @@ TEST_F(Tool, EachFailureOfTheApprovalToolHasItsOwnStatusAndMessage) {
   unreachable_ = Error{Errc::unavailable, "Connection refused"};
   EXPECT_EQ(run({kTool, kServer, kGateway, "/Action=Create"}), kExitUnreachable);
   EXPECT_THAT(err(), HasSubstr("systemctl status postern-server"));
+}
+
+TEST_F(Tool, ASpoolIsListedVerifiedAndExported) {
+  EXPECT_EQ(postern({"spool", "ls"}), kExitUsage);
+  EXPECT_THAT(err(), HasSubstr("--state"));
+  EXPECT_EQ(postern({"spool", "verify", "--state", file("state")}), kExitFailed);
+  EXPECT_THAT(err(), HasSubstr("there is no spool in " + file("state/spool")));
+
+  const Log log(Level::error, [](Level, std::string_view) {});
+  auto opened = spool::Spool::open(disk_, log, file("state/spool"), {});
+  ASSERT_TRUE(opened);
+  spool::Spool::Append one{{}, 7, {}, std::make_shared<const Bytes>(300)};
+  ASSERT_TRUE(opened->spool->append({&one, 1}));
+  EXPECT_EQ(postern({"spool", "ls", "--state", file("state")}), kExitDone) << err();
+  EXPECT_THAT(out(), HasSubstr("SETTLED UP TO"));
+  EXPECT_EQ(postern({"--output", "json", "spool", "ls", "--state", file("state")}), kExitDone);
+  const auto listing = boost::json::parse(out());
+  EXPECT_EQ(listing.at("items").at(0).at("ranges").at(0).at(1), 7);
+  EXPECT_EQ(postern({"spool", "verify", "--state", file("state")}), kExitDone);
+  EXPECT_THAT(out(), HasSubstr("no damage"));
+  EXPECT_EQ(postern({"spool", "export", "--state", file("state"), "--to", file("batches")}),
+            kExitDone);
+  EXPECT_EQ(content(file("batches")).size(), 8u + 4 + 300);
+
+  opened->spool.reset();
+  const std::string segment = file("state/spool/0000000000000001.log");
+  auto bytes = disk_.read_file(segment);
+  bytes->back() ^= std::byte{1};
+  ASSERT_TRUE(disk_.write_file(segment, *bytes, 0600));
+  EXPECT_EQ(postern({"spool", "verify", "--state", file("state")}), kExitFailed);
+  EXPECT_THAT(out(), HasSubstr("0000000000000001.log"));
+  EXPECT_THAT(out(), HasSubstr("148"));
 }
 
 }  // namespace

@@ -75,5 +75,9 @@ int request_certificate(Session& session);
 int sign_certificate(Session& session);
 int import_certificate(Session& session);
 int show_certificate(Session& session);
+// spool.cc
+int list_spool(Session& session);
+int verify_spool(Session& session);
+int export_spool(Session& session);
 
 }  // namespace postern::cli
