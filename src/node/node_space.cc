@@ -8,9 +8,10 @@ namespace postern::node {
 namespace {
 
 // In hundredths of spool.bytes_max, by what is live.
-constexpr std::uint64_t kTight = 85;  // room is made from here on ...
-constexpr std::uint64_t kEased = 75;  // ... down to here
-constexpr std::uint64_t kFull = 92;   // children get no more credit
+// Below 85, where the spool takes no more metrics (spool.md#S33): it counts what is not live, too.
+constexpr std::uint64_t kTight = 75;  // room is made from here on ...
+constexpr std::uint64_t kEased = 65;  // ... down to here
+constexpr std::uint64_t kFull = 82;   // children get no more credit
 
 constexpr std::uint32_t kNoticeShed = 1, kNoticeDamaged = 2;  // channel.md#W36
 
@@ -51,7 +52,7 @@ void Node::look_at_space() {
   listener_.on_space(full);
 }
 
-/// At least a tenth of the spool: the disk gives back whole segments only.
+/// At least a tenth of the spool, so that it is not looked for at every batch.
 void Node::make_room(std::uint64_t bytes) {
   if (promised_ > 0) return;  // it comes free when the records about it are on disk
   const relay::Relay::Room room =

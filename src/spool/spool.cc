@@ -1,5 +1,7 @@
 #include "spool/spool.h"
 
+#include <array>
+
 #include "base/invariant.h"
 #include "spool/spool_impl.h"
 
@@ -45,27 +47,27 @@ Result<std::vector<Location>> Spool::append(std::span<const Append> batches) {
   if (batches.empty()) return std::vector<Location>();
   impl_->tidying_failed = false;
   if (impl_->space_to_reclaim) impl_->reclaim();
-  // Up to the last that may use no reserve, and up to the last that may use that of state only.
-  std::uint64_t wanted = 0, wanted_by_others = 0, wanted_by_state = 0;
+  using Reserve = Impl::Reserve;
+  std::uint64_t wanted = 0;
+  std::array<std::uint64_t, 4> wanted_up_to{};  // the last that may use this reserve and no other
   for (const Append& batch : batches) {
     invariant(batch.message != nullptr && batch.sequence != 0, "a batch has bytes and a number");
     if (batch.message->size() > kContentBytesMax)
       return fail(Errc::invalid, "spool: batch {} of {} has {} bytes, at most {} are kept",
                   batch.sequence, batch.stream.text(), batch.message->size(), kContentBytesMax);
     wanted += kRecordHeaderBytes + batch.message->size();
-    if (batch.makes_room) continue;
-    (batch.stream.lane == wire::Lane::state ? wanted_by_state : wanted_by_others) = wanted;
+    const Reserve reserve = Impl::reserve_of(batch.stream.lane, batch.makes_room);
+    wanted_up_to[static_cast<std::size_t>(reserve)] = wanted;
   }
   if (wanted > kSegmentBytesMax)
     return fail(Errc::invalid, "spool: {} batches of {} bytes at once, at most {} bytes are taken",
                 batches.size(), wanted, kSegmentBytesMax);
-  using Reserve = Impl::Reserve;
-  for (const auto& [reserve, bytes] :
-       {std::pair(Reserve::none, wanted_by_others), std::pair(Reserve::state, wanted_by_state),
-        std::pair(Reserve::records, wanted)})
-    if (bytes > 0)
-      if (auto admitted = impl_->admit(reserve, bytes); !admitted)
-        return std::unexpected(admitted.error());
+  for (const Reserve reserve : {Reserve::none, Reserve::event, Reserve::state, Reserve::records}) {
+    const std::uint64_t bytes = wanted_up_to[static_cast<std::size_t>(reserve)];
+    if (bytes == 0) continue;
+    if (auto admitted = impl_->admit(reserve, bytes); !admitted)
+      return std::unexpected(admitted.error());
+  }
 
   std::vector<Outgoing> records = impl_->noted_records();
   const std::size_t settled = records.size();
@@ -85,9 +87,7 @@ Result<std::vector<Location>> Spool::append(std::span<const Append> batches) {
 
 Result<> Spool::admit(wire::Lane lane, std::uint64_t message_bytes, std::size_t messages,
                       bool makes_room) {
-  const Impl::Reserve reserve = makes_room                  ? Impl::Reserve::records
-                                : lane == wire::Lane::state ? Impl::Reserve::state
-                                                            : Impl::Reserve::none;
+  const Impl::Reserve reserve = Impl::reserve_of(lane, makes_room);
   return impl_->admit(reserve, message_bytes + messages * kRecordHeaderBytes);
 }
 

@@ -85,7 +85,8 @@ class Spool {
   /// Writes all of them, then one fdatasync; durable when it returns, in the order given. On
   /// failure none counts as stored: the segment ends at its last good sync and is never written
   /// again (rule D2); the next append begins a new one. `exhausted` when bytes_max would be passed
-  /// (the last 5 % are for batches of the `state` lane behind all others) or the disk is full.
+  /// (the last 15 % are not for batches of `metric`, the last 5 % for those of `state` only) or the
+  /// disk is full.
   Result<std::vector<Location>> append(std::span<const Append> batches);
 
   /// Whether batches of `lane` with `message_bytes` in `messages` messages would be let in;

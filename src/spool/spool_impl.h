@@ -209,7 +209,8 @@ struct Spool::Impl {
   Location place_now(const Location& location) const;
 
   // Space.
-  enum class Reserve : std::uint8_t { none, state, records };  // which may be used
+  enum class Reserve : std::uint8_t { none, event, state, records };  // which may be used (S33)
+  static Reserve reserve_of(wire::Lane lane, bool makes_room);
   Result<> admit(Reserve reserve, std::uint64_t bytes_wanted);
   void add_slot(Segment& segment, const Location& location);
   bool release(const Location& location);

@@ -7,15 +7,25 @@
 namespace postern::spool {
 namespace {
 
-constexpr std::uint64_t kReserveDivisor = 20;  // 5 % of bytes_max for the state lane (S33)
+// In hundredths of bytes_max (S33).
+constexpr std::uint64_t kEventReserve = 10;  // for the event lane, and what is left of it for state
+constexpr std::uint64_t kStateReserve = 5;
 /// For records that make room, past bytes_max: without them a full spool would stay full.
 constexpr std::uint64_t kRecordsPastMaxBytes = 64u << 10;
 
 }  // namespace
 
+Spool::Impl::Reserve Spool::Impl::reserve_of(wire::Lane lane, bool makes_room) {
+  if (makes_room) return Reserve::records;
+  if (lane == wire::Lane::state) return Reserve::state;
+  return lane == wire::Lane::event ? Reserve::event : Reserve::none;
+}
+
 Result<> Spool::Impl::admit(Reserve reserve, std::uint64_t bytes_wanted) {
   std::uint64_t limit = options.bytes_max;
-  if (reserve == Reserve::none) limit -= options.bytes_max / kReserveDivisor;
+  const std::uint64_t hundredth = options.bytes_max / 100;
+  if (reserve == Reserve::none) limit -= hundredth * kEventReserve;
+  if (reserve == Reserve::none || reserve == Reserve::event) limit -= hundredth * kStateReserve;
   if (reserve == Reserve::records) limit += kRecordsPastMaxBytes;
   const auto fits = [&] { return used_bytes() + kSegmentHeaderBytes + bytes_wanted <= limit; };
   tight = used_bytes() > options.bytes_max / 4 * 3;
@@ -30,7 +40,9 @@ Result<> Spool::Impl::admit(Reserve reserve, std::uint64_t bytes_wanted) {
       "spool: {} in use and {} more do not fit: spool.bytes_max is {}{}; raise it, or see why "
       "nothing is settled",
       format_bytes(used_bytes()), format_bytes(bytes_wanted), format_bytes(options.bytes_max),
-      reserve != Reserve::none ? "" : ", of which 5 % are kept for the state lane");
+      reserve == Reserve::none    ? ", of which 15 % are kept for the event and state lanes"
+      : reserve == Reserve::event ? ", of which 5 % are kept for the state lane"
+                                  : "");
 }
 
 void Spool::Impl::add_slot(Segment& segment, const Location& location) {

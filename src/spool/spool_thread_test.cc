@@ -187,7 +187,7 @@ TEST(SpoolThread, ABatchWithoutRoomDoesNotFailThoseBesideIt) {
   f.start({10'000, 16u << 20});
   f.disk.set_on_sync([&f] { f.gate.pass(); });
   f.gate.close();
-  f.append(batch(1, 8000));
+  f.append(batch(1, 7500));
   f.gate.wait_for_arrival();
   f.append(batch(2, 5000));
   f.append(batch(3, 500));
