@@ -211,5 +211,65 @@ TEST(SpoolThread, FinishesWhatIsQueuedBeforeItEnds) {
   EXPECT_EQ(f.entries.size(), 100u);
 }
 
+/// Runs one task when it is told to, and all of them when it ends.
+class StepWorker final : public Worker {
+ public:
+  explicit StepWorker(std::deque<std::move_only_function<void()>>& tasks) : tasks_(tasks) {}
+  ~StepWorker() override {
+    while (step())
+      ;
+  }
+  StepWorker(const StepWorker&) = delete;
+  StepWorker& operator=(const StepWorker&) = delete;
+  void post(std::move_only_function<void()> task) override { tasks_.push_back(std::move(task)); }
+  bool step() {
+    if (tasks_.empty()) return false;
+    auto task = std::move(tasks_.front());
+    tasks_.pop_front();
+    task();
+    return true;
+  }
+
+ private:
+  std::deque<std::move_only_function<void()>>& tasks_;
+};
+
+TEST(SpoolThread, TidiesUpWhenNothingWaitsAndNeverInFrontOfAnAppend) {
+  FakeDisk disk;
+  const Log log(Level::error, [](Level, std::string_view) {});
+  auto opened = Spool::open(disk, log, "spool", {1u << 20, 1000, false});
+  ASSERT_TRUE(opened);
+  std::deque<std::move_only_function<void()>> tasks;
+  auto worker = std::make_unique<StepWorker>(tasks);
+  StepWorker& steps = *worker;
+  int stored = 0;
+  SpoolThread thread(std::move(opened->spool), std::move(worker),
+                     [](std::function<void()> task) { task(); });
+  const auto append = [&](std::uint64_t n) {
+    Spool::Append one{{}, n, {}, std::make_shared<const Bytes>(600)};
+    thread.append(one, [&](const Result<Location>& location) { stored += location ? 1 : 0; });
+  };
+  const std::filesystem::path index = "spool/0000000000000001.index";
+  append(1);
+  steps.step();
+  EXPECT_TRUE(tasks.empty()) << "nothing to tidy up";
+  append(2);  // leaves the first segment
+  steps.step();
+  ASSERT_EQ(tasks.size(), 1u) << "a step of tidying";
+  append(3);
+  steps.step();
+  EXPECT_FALSE(*disk.exists(index)) << "somebody waits";
+  steps.step();
+  EXPECT_EQ(stored, 3);
+  EXPECT_FALSE(*disk.exists(index));
+  steps.step();
+  EXPECT_TRUE(*disk.exists(index));
+  while (steps.step())
+    ;
+  EXPECT_TRUE(tasks.empty()) << "it comes to an end";
+  append(4);
+  steps.step();  // what is posted when it ends is done, and nothing is posted to the worker then
+}
+
 }  // namespace
 }  // namespace postern::spool

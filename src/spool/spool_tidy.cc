@@ -33,7 +33,7 @@ void Spool::Impl::tidy() {
     prepare();
   if (done) return;
   tidying_failed = true;
-  log.info("{}: tried again later", done.error().message);
+  log.debug("{}: tried again later", done.error().message);
 }
 
 Result<> Spool::Impl::write_next_index() {
