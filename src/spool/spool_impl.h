@@ -148,8 +148,8 @@ struct Spool::Impl {
     std::unique_ptr<File> file;
   } last_read;  // one handle: batches are read in log order
 
-  Impl(Disk& disk_, const Log& log_, std::filesystem::path folder_, Options options_)
-      : disk(disk_), log(log_), folder(std::move(folder_)), options(options_) {}
+  Impl(Disk& the_disk, const Log& the_log, std::filesystem::path the_folder, Options the_options)
+      : disk(the_disk), log(the_log), folder(std::move(the_folder)), options(the_options) {}
 
   std::filesystem::path path_of(std::uint64_t segment,
                                 std::string_view suffix = kSegmentSuffix) const {

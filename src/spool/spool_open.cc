@@ -8,9 +8,10 @@ namespace postern::spool {
 std::optional<std::uint64_t> number_of(std::string_view name, std::string_view suffix) {
   if (name.size() != 16 + suffix.size() || !name.ends_with(suffix)) return std::nullopt;
   std::uint64_t number = 0;
-  const auto [rest, error] = std::from_chars(name.data(), name.data() + 16, number, 16);
-  if (error != std::errc() || rest != name.data() + 16 || number == 0 ||
-      name_of(number, suffix) != name)
+  const std::string_view digits = name.substr(0, 16);
+  const char* const end = digits.data() + digits.size();
+  const auto [rest, error] = std::from_chars(digits.data(), end, number, 16);
+  if (error != std::errc() || rest != end || number == 0 || name_of(number, suffix) != name)
     return std::nullopt;
   return number;
 }
