@@ -10,6 +10,7 @@ std::optional<std::uint64_t> number_of(std::string_view name, std::string_view s
   std::uint64_t number = 0;
   const std::string_view digits = name.substr(0, 16);
   const char* const end = digits.data() + digits.size();
+  // NOLINTNEXTLINE(bugprone-suspicious-stringview-data-usage): the end is given
   const auto [rest, error] = std::from_chars(digits.data(), end, number, 16);
   if (error != std::errc() || rest != end || number == 0 || name_of(number, suffix) != name)
     return std::nullopt;
