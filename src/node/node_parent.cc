@@ -8,6 +8,7 @@ namespace postern::node {
 namespace {
 
 constexpr Duration kDiskRetry = std::chrono::seconds(2);
+constexpr Duration kTrueCopyRetry = std::chrono::seconds(5);  // ours, after a bad one was refused
 constexpr Duration kRepairRetry =
     std::chrono::seconds(60);  // answers that mean "this cannot go on as it is"
 
@@ -169,7 +170,7 @@ void Node::on_answer(const wire::Message& message) {
                  stream->text(), answer.words());
       if (ours) {
         // The origin's copy is the last one: it stays, whatever a hop says (rule D3).
-        relay_.on_not_yet(*stream, answer.sequence(), core_.now() + kRepairRetry);
+        relay_.on_not_yet(*stream, answer.sequence(), core_.now() + kTrueCopyRetry);
       } else if (auto location = relay_.on_copy_refused(*stream, answer.sequence(),
                                                         digest_of_field(answer.hash()))) {
         spool_->release({*location});
