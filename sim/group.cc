@@ -41,7 +41,7 @@ class ServerProduct final : public Product {
     request.method = method;
     request.target = target;
     request.loopback = true;
-    server_->api(std::move(request), api::Caller{0, 0, "the simulation", true},
+    server_->api(std::move(request), api::Caller{0, 0, "the simulation", api::Scope::administrate},
                  [done = std::move(done)](const HttpResponse& response) { done(response.status); });
   }
 

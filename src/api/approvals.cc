@@ -77,6 +77,31 @@ Answer<Reply> list_pending(Exchange& exchange) {
   return reply;
 }
 
+Answer<Reply> show_pending(Exchange& exchange) {
+  auto pending = exchange.service.pending();
+  if (!pending) return std::unexpected(pending.error());
+  std::erase_if(*pending, [&](const PendingView& one) {
+    return one.name != exchange.node && one.id != exchange.node;
+  });
+  if (pending->empty())
+    return refuse(kProblemNotFound, fmt::format("{} does not wait for approval", exchange.node));
+  if (pending->size() > 1)
+    return refuse(kProblemConflict, fmt::format("several nodes wait under the name {}; name one by "
+                                                "its id, as the list of pending nodes shows it",
+                                                exchange.node));
+  Reply reply;
+  reply.json = to_json(pending->front());
+  return reply;
+}
+
+Answer<Reply> show_approval(Exchange& exchange) {
+  auto detail = exchange.service.node(exchange.node);
+  if (!detail) return std::unexpected(detail.error());
+  Reply reply;
+  reply.json = approval_to_json(detail->node);
+  return reply;
+}
+
 Answer<Reply> approve_pending(Exchange& exchange) {
   return reply_of(exchange.service.approve_pending(exchange.caller, exchange.node), "nodes");
 }

@@ -50,10 +50,12 @@ bool is_member(const std::string& user, std::uint32_t primary, gid_t wanted) {
 }  // namespace
 
 Caller local_caller(std::uint32_t uid, std::uint32_t gid, std::string_view administrators) {
-  Caller caller{uid, gid, user_name(uid), uid == 0 || uid == ::geteuid()};
-  if (!caller.administrator)
+  Caller caller{uid, gid, user_name(uid)};
+  bool administrator = uid == 0 || uid == ::geteuid();
+  if (!administrator)
     if (const auto wanted = group_id(std::string(administrators)))
-      caller.administrator = is_member(caller.name, gid, *wanted);
+      administrator = is_member(caller.name, gid, *wanted);
+  if (administrator) caller.scope = Scope::administrate;
   if (caller.name.empty()) caller.name = "uid " + std::to_string(uid);
   return caller;
 }

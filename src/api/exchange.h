@@ -5,6 +5,7 @@
 #include <map>
 #include <string>
 
+#include "api/json.h"
 #include "api/service.h"
 #include "net/http.h"
 
@@ -31,8 +32,21 @@ struct Reply {
 
 using Handler = Answer<Reply> (*)(Exchange&);
 
-/// The parameter `limit`, `otherwise` when it is not given.
-Answer<std::size_t> limit_of(const Exchange& exchange, std::size_t otherwise, std::size_t max);
+/// A part of a list: the parameters `limit` and `cursor` of a request, `next` of its answer.
+struct Page {
+  std::size_t limit = 0;
+  std::string after;  // what next_page() was given for the last item of the page before; "": first
+};
+Answer<Page> page_of(const Exchange& exchange, std::size_t otherwise, std::size_t max);
+/// `items` may have one more than the page takes: it is cut, and the answer says how to go on
+/// behind the last one, whose place `place` tells.
+template <typename T, typename Place>
+boost::json::object page_to_json(std::vector<T> items, const Page& page, Place place);
+/// The member `next` for a page that ended at this place.
+std::string next_page(std::string_view place);
+
+/// true or false; nothing when it is not given.
+Answer<std::optional<bool>> flag_of(const Exchange& exchange, std::string_view name);
 
 inline std::unexpected<ApiError> refuse(std::string_view type, std::string detail) {
   return std::unexpected(problem(type, std::move(detail)));
@@ -65,12 +79,23 @@ class Members {
   std::optional<ApiError> wrong_;
 };
 
-// approvals.cc
+template <typename T, typename Place>
+boost::json::object page_to_json(std::vector<T> items, const Page& page, Place place) {
+  const bool more = items.size() > page.limit;
+  if (more) items.resize(page.limit);
+  boost::json::object out = list_to_json(items);
+  out["next"] = more ? boost::json::value(next_page(place(items.back()))) : nullptr;
+  return out;
+}
+
+// paging.cc, approvals.cc
 Answer<Reply> approve_gateway(Exchange& exchange);
 Answer<Reply> approve_agent(Exchange& exchange);
 Answer<Reply> remove_gateway(Exchange& exchange);
 Answer<Reply> remove_agent(Exchange& exchange);
 Answer<Reply> list_pending(Exchange& exchange);
+Answer<Reply> show_pending(Exchange& exchange);
+Answer<Reply> show_approval(Exchange& exchange);
 Answer<Reply> approve_pending(Exchange& exchange);
 Answer<Reply> reject_pending(Exchange& exchange);
 // views.cc
@@ -80,6 +105,7 @@ Answer<Reply> show_gateway(Exchange& exchange);
 Answer<Reply> show_agent(Exchange& exchange);
 Answer<Reply> list_nodes(Exchange& exchange);
 Answer<Reply> show_node(Exchange& exchange);
+Answer<Reply> list_certificates(Exchange& exchange);
 Answer<Reply> show_topology(Exchange& exchange);
 Answer<Reply> list_servers(Exchange& exchange);
 Answer<Reply> list_audit(Exchange& exchange);
@@ -94,5 +120,9 @@ Answer<Reply> show_trace(Exchange& exchange);
 Answer<Reply> show_group(Exchange& exchange);
 Answer<Reply> export_group(Exchange& exchange);
 Answer<Reply> sign_certificate(Exchange& exchange);
+// tokens.cc
+Answer<Reply> list_tokens(Exchange& exchange);
+Answer<Reply> create_token(Exchange& exchange);
+Answer<Reply> revoke_token(Exchange& exchange);
 
 }  // namespace postern::api

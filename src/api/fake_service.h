@@ -1,5 +1,7 @@
 #pragma once
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <string>
 #include <vector>
@@ -21,8 +23,9 @@ class FakeService final : public Service {
   std::vector<LossView> loss_list;
   LossQuery last_query;
   std::vector<AlertView> alert_list;
-  std::vector<TraceView> traces;   // answers to come, the last one stays
-  std::optional<ApiError> broken;  // what every call answers, when set
+  std::vector<TokenView> token_list;  // newest first
+  std::vector<TraceView> traces;      // answers to come, the last one stays
+  std::optional<ApiError> broken;     // what every call answers, when set
   GatewayApproval last_gateway;
   SigningRequest last_request;
   WallTime now = wall_from_ms(1'800'000'000'000);
@@ -84,9 +87,16 @@ class FakeService final : public Service {
     return found;
   }
 
-  Answer<std::vector<NodeSummary>> inventory(std::optional<Role> role) override {
+  Answer<std::vector<NodeSummary>> inventory(const NodeQuery& query) override {
     auto list = nodes;
-    if (role) std::erase_if(list, [&](const NodeSummary& node) { return node.role != *role; });
+    std::ranges::sort(list, {}, [](const NodeSummary& node) { return place_of(node); });
+    std::erase_if(list, [&](const NodeSummary& node) {
+      return (query.role && node.role != *query.role) ||
+             (query.connected && node.connected != *query.connected) ||
+             (!query.name.empty() && !matches_pattern(query.name, node.name)) ||
+             place_of(node) <= query.after;
+    });
+    if (list.size() > query.limit) list.resize(query.limit);
     return answer(list);
   }
   Answer<NodeDetail> node(std::string_view name) override {
@@ -176,10 +186,38 @@ class FakeService final : public Service {
     server.generation = 1;
     return answer(std::vector{server});
   }
-  Answer<std::vector<AuditView>> audit(std::size_t limit) override {
+  Answer<std::vector<AuditView>> audit(std::size_t limit,
+                                       std::optional<std::int64_t> before) override {
     auto list = audit_log;
+    if (before) std::erase_if(list, [&](const AuditView& one) { return one.row >= *before; });
     if (list.size() > limit) list.resize(limit);
     return answer(list);
+  }
+
+  Answer<NewToken> create_token(const Caller& caller, const TokenRequest& request) override {
+    if (broken) return std::unexpected(*broken);
+    TokenView view{fmt::format("{:012x}", token_list.size() + 1),
+                   request.label,
+                   request.scope,
+                   caller.name,
+                   now,
+                   {},
+                   {},
+                   {}};
+    if (request.days) view.expires = now + std::chrono::days(*request.days);
+    token_list.insert(token_list.begin(), view);
+    record(caller, "API token created", view.id);
+    return NewToken{view, "postern_" + view.id + "_" + std::string(64, 'a')};
+  }
+  Answer<std::vector<TokenView>> tokens() override { return answer(token_list); }
+  Answer<TokenView> revoke_token(const Caller& caller, std::string_view id) override {
+    for (TokenView& one : token_list)
+      if (one.id == id && !one.revoked) {
+        one.revoked = now;
+        record(caller, "API token revoked", one.id);
+        return one;
+      }
+    return refused(kProblemNotFound, "there is no token " + std::string(id));
   }
 
  private:
@@ -200,7 +238,8 @@ class FakeService final : public Service {
     return nullptr;
   }
   void record(const Caller& caller, const char* what, const std::string& subject) {
-    audit_log.insert(audit_log.begin(), AuditView{now, caller.name, what, subject, ""});
+    audit_log.insert(audit_log.begin(), AuditView{now, caller.name, what, subject, "",
+                                                  static_cast<std::int64_t>(audit_log.size()) + 1});
   }
   Answer<Approved> approve(const Caller& caller, const std::string& name, Role role,
                            const std::vector<std::string>& parents) {

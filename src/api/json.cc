@@ -117,6 +117,24 @@ std::string_view to_string(LossView::Kind kind) {
   return "?";
 }
 
+std::string_view to_string(Scope scope) {
+  switch (scope) {
+    case Scope::read_only:
+      return "read-only";
+    case Scope::operate:
+      return "operator";
+    case Scope::administrate:
+      return "administrator";
+  }
+  return "?";
+}
+
+std::optional<Scope> scope_from(std::string_view text) {
+  for (const Scope scope : {Scope::read_only, Scope::operate, Scope::administrate})
+    if (text == to_string(scope)) return scope;
+  return std::nullopt;
+}
+
 std::optional<Role> role_from(std::string_view text) {
   for (Role role : {Role::agent, Role::gateway, Role::server})
     if (to_string(role) == text) return role;
@@ -232,6 +250,46 @@ json::object to_json(const AuditView& entry) {
           {"what", entry.what},
           {"subject", entry.subject},
           {"detail", entry.detail}};
+}
+
+json::object to_json(const TokenView& token) {
+  return {{"id", token.id},
+          {"label", text_or_null(token.label)},
+          {"role", to_string(token.scope)},
+          {"created_by", token.created_by},
+          {"created", to_rfc3339(token.created)},
+          {"expires", time_or_null(token.expires)},
+          {"last_used", time_or_null(token.last_used)},
+          {"revoked", time_or_null(token.revoked)}};
+}
+
+json::object to_json(const NewToken& token) {
+  json::object out = to_json(token.view);
+  out["token"] = token.token;
+  return out;
+}
+
+json::object approval_to_json(const NodeSummary& node) {
+  return {{"name", node.name},
+          {"id", text_or_null(node.id)},
+          {"role", to_string(node.role)},
+          {"standing", to_string(node.standing)},
+          {"parents", texts(node.parents)},
+          {"direction", to_string(node.direction)},
+          {"certificate_sha256", text_or_null(node.certificate_sha256)},
+          {"reason", text_or_null(node.reason)},
+          {"decided_by", text_or_null(node.decided_by)},
+          {"decided", time_or_null(node.decided)}};
+}
+
+json::object certificate_to_json(const NodeSummary& node) {
+  return {{"node", node.name},
+          {"node_id", text_or_null(node.id)},
+          {"role", to_string(node.role)},
+          {"sha256", text_or_null(node.certificate_sha256)},
+          {"not_after", time_or_null(node.certificate_not_after)},
+          {"last_seen", time_or_null(node.last_seen)},
+          {"path", texts(node.path)}};
 }
 
 json::object to_json(const LossView& loss) {

@@ -12,6 +12,8 @@ std::string_view to_string(Role role);
 std::string_view to_string(Standing standing);
 std::string_view to_string(Direction direction);
 std::string_view to_string(LossView::Kind kind);
+std::string_view to_string(Scope scope);
+std::optional<Scope> scope_from(std::string_view text);
 std::optional<Role> role_from(std::string_view text);
 std::optional<Direction> direction_from(std::string_view text);
 
@@ -28,7 +30,13 @@ boost::json::object to_json(const LossView& loss);
 boost::json::object to_json(const AlertView& alert);
 boost::json::object to_json(const TraceStarted& started);
 boost::json::object to_json(const TraceView& trace);
+boost::json::object to_json(const TokenView& token);
+boost::json::object to_json(const NewToken& token);  // the view's members and one more
 boost::json::object to_json(const ApiError& error);  // RFC 9457
+/// What an administrator decided about a node, without what was seen of it since.
+boost::json::object approval_to_json(const NodeSummary& node);
+/// What is known of a node's certificate.
+boost::json::object certificate_to_json(const NodeSummary& node);
 
 /// {"items": [...]}: an object, so that paging can be added.
 template <typename T>

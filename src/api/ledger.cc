@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 
 #include "api/exchange.h"
@@ -26,6 +27,23 @@ Answer<std::int64_t> alert_id(const Exchange& exchange) {
   return id;
 }
 
+/// What tells a line of the ledger from all others.
+std::string place_in_ledger(const LossView& loss) {
+  return fmt::format("{} {} {} {}.{} {} {} {}", to_string(loss.kind), loss.node_id, loss.lane,
+                     loss.epoch_ordinal, loss.epoch_random, loss.range.first, loss.range.last,
+                     loss.noted ? to_ms(*loss.noted) : 0);
+}
+
+Answer<void> begin_behind(std::vector<LossView>& losses, const std::string& place) {
+  if (place.empty()) return {};
+  const auto last = std::ranges::find(losses, place, place_in_ledger);
+  if (last == losses.end())
+    return refuse(kProblemConflict,
+                  "the ledger has changed where the last page ended; begin anew without a cursor");
+  losses.erase(losses.begin(), last + 1);
+  return {};
+}
+
 Answer<Reply> reply_of(const Answer<AlertView>& alert) {
   if (!alert) return std::unexpected(alert.error());
   Reply reply;
@@ -50,30 +68,38 @@ Answer<Reply> list_losses(Exchange& exchange) {
           kProblemInvalid,
           fmt::format("since is '{}', it must be a time like 2026-01-31T08:15:00Z", found->second));
   }
-  const auto limit = limit_of(exchange, kLossLimitDefault, kLossLimitMax);
-  if (!limit) return std::unexpected(limit.error());
-  query.limit = *limit;
+  const auto page = page_of(exchange, kLossLimitDefault, kLossLimitMax);
+  if (!page) return std::unexpected(page.error());
+  query.limit = kLossLimitMax;
   auto losses = exchange.service.losses(query);
   if (!losses) return std::unexpected(losses.error());
+  if (auto cut = begin_behind(*losses, page->after); !cut) return std::unexpected(cut.error());
   Reply reply;
-  reply.json = list_to_json(*losses);
+  reply.json = page_to_json(std::move(*losses), *page, place_in_ledger);
   return reply;
 }
 
 Answer<Reply> list_alerts(Exchange& exchange) {
-  bool open_only = false;
-  if (const auto found = exchange.query.find("open"); found != exchange.query.end()) {
-    if (found->second != "true" && found->second != "false")
-      return refuse(kProblemInvalid,
-                    fmt::format("open is '{}', it must be true (only those that are open) or "
-                                "false (all)",
-                                found->second));
-    open_only = found->second == "true";
-  }
-  auto alerts = exchange.service.alerts(open_only);
+  const auto open = flag_of(exchange, "open");
+  if (!open) return std::unexpected(open.error());
+  const auto page = page_of(exchange, kAlertLimitDefault, kAlertLimitMax);
+  if (!page) return std::unexpected(page.error());
+  auto alerts = exchange.service.alerts(open->value_or(false));
   if (!alerts) return std::unexpected(alerts.error());
+  if (const auto found = exchange.query.find("node"); found != exchange.query.end())
+    std::erase_if(*alerts, [&](const AlertView& one) {
+      return one.node != found->second && one.node_id != found->second;
+    });
+  if (const auto found = exchange.query.find("severity"); found != exchange.query.end())
+    std::erase_if(*alerts, [&](const AlertView& one) { return one.severity != found->second; });
+  if (!page->after.empty()) {
+    std::int64_t before = 0;
+    std::from_chars(page->after.data(), page->after.data() + page->after.size(), before);
+    std::erase_if(*alerts, [&](const AlertView& one) { return one.id >= before; });
+  }
   Reply reply;
-  reply.json = list_to_json(*alerts);
+  reply.json = page_to_json(std::move(*alerts), *page,
+                            [](const AlertView& one) { return std::to_string(one.id); });
   return reply;
 }
 

@@ -9,6 +9,7 @@
 #include "base/bytes.h"
 #include "base/node_id.h"
 #include "identity/certificate.h"
+#include "identity/key.h"
 
 namespace postern::api {
 namespace {
@@ -17,37 +18,76 @@ struct Route {
   std::string_view method;
   std::string_view pattern;  // {node} and {id} stand for one segment
   Handler handler;
-  bool changes = false;              // for administrators only
+  Scope needs = Scope::read_only;
   bool body = false;                 // the handler reads one
   std::string_view parameters = {};  // the query parameters it knows, "a, b"
+  /// What If-Match is compared with before anything is changed: the ETag of this representation.
+  Handler subject = nullptr;
 };
 
+constexpr std::size_t kTagBytes = 16;  // of a SHA-256
+constexpr std::string_view kPaged = "cursor, limit";
+constexpr std::string_view kNodeFilters = "connected, cursor, limit, name";
+
 constexpr Route kRoutes[] = {
-    {"GET", "/api/v1/gateways", list_gateways},
-    {"POST", "/api/v1/gateways", approve_gateway, true, true},
+    {"GET", "/api/v1/gateways", list_gateways, Scope::read_only, false, kNodeFilters},
+    {"POST", "/api/v1/gateways", approve_gateway, Scope::administrate, true},
     {"GET", "/api/v1/gateways/{node}", show_gateway},
-    {"DELETE", "/api/v1/gateways/{node}", remove_gateway, true},
-    {"GET", "/api/v1/agents", list_agents},
-    {"POST", "/api/v1/agents", approve_agent, true, true},
+    {"DELETE",
+     "/api/v1/gateways/{node}",
+     remove_gateway,
+     Scope::administrate,
+     false,
+     {},
+     show_approval},
+    {"GET", "/api/v1/agents", list_agents, Scope::read_only, false, kNodeFilters},
+    {"POST", "/api/v1/agents", approve_agent, Scope::administrate, true},
     {"GET", "/api/v1/agents/{node}", show_agent},
-    {"DELETE", "/api/v1/agents/{node}", remove_agent, true},
+    {"DELETE",
+     "/api/v1/agents/{node}",
+     remove_agent,
+     Scope::administrate,
+     false,
+     {},
+     show_approval},
     {"GET", "/api/v1/pending", list_pending},
-    {"POST", "/api/v1/pending/{node}/approve", approve_pending, true},
-    {"POST", "/api/v1/pending/{node}/reject", reject_pending, true},
-    {"GET", "/api/v1/nodes", list_nodes, false, false, "role"},
+    {"GET", "/api/v1/pending/{node}", show_pending},
+    {"POST",
+     "/api/v1/pending/{node}/approve",
+     approve_pending,
+     Scope::administrate,
+     false,
+     {},
+     show_pending},
+    {"POST",
+     "/api/v1/pending/{node}/reject",
+     reject_pending,
+     Scope::administrate,
+     false,
+     {},
+     show_pending},
+    {"GET", "/api/v1/nodes", list_nodes, Scope::read_only, false,
+     "connected, cursor, limit, name, role"},
     {"GET", "/api/v1/nodes/{node}", show_node},
+    {"GET", "/api/v1/nodes/{node}/approval", show_approval},
     {"GET", "/api/v1/topology", show_topology},
     {"GET", "/api/v1/servers", list_servers},
-    {"GET", "/api/v1/audit", list_audit, false, false, "limit"},
-    {"GET", "/api/v1/losses", list_losses, false, false, "node, since, limit"},
-    {"GET", "/api/v1/alerts", list_alerts, false, false, "open"},
+    {"GET", "/api/v1/audit", list_audit, Scope::read_only, false, kPaged},
+    {"GET", "/api/v1/losses", list_losses, Scope::read_only, false, "cursor, limit, node, since"},
+    {"GET", "/api/v1/alerts", list_alerts, Scope::read_only, false,
+     "cursor, limit, node, open, severity"},
     {"GET", "/api/v1/alerts/{id}", show_alert},
-    {"POST", "/api/v1/alerts/{id}/close", close_alert, true},
-    {"POST", "/api/v1/nodes/{node}/trace", start_trace, true},
+    {"POST", "/api/v1/alerts/{id}/close", close_alert, Scope::operate, false, {}, show_alert},
+    {"POST", "/api/v1/nodes/{node}/trace", start_trace, Scope::operate},
     {"GET", "/api/v1/traces/{id}", show_trace},
     {"GET", "/api/v1/group", show_group},
     {"GET", "/api/v1/group/file", export_group},
-    {"POST", "/api/v1/certificates", sign_certificate, true, true},
+    {"GET", "/api/v1/certificates", list_certificates, Scope::read_only, false,
+     "connected, cursor, limit, name, role"},
+    {"POST", "/api/v1/certificates", sign_certificate, Scope::administrate, true},
+    {"GET", "/api/v1/tokens", list_tokens, Scope::administrate},
+    {"POST", "/api/v1/tokens", create_token, Scope::administrate, true},
+    {"DELETE", "/api/v1/tokens/{id}", revoke_token, Scope::administrate},
 };
 
 /// Undoes %41 in one segment or parameter; nothing when it is malformed or hides a control
@@ -132,16 +172,58 @@ Answer<void> read_query(Exchange& exchange, std::string_view query, std::string_
   return {};
 }
 
+/// A strong entity tag (RFC 9110, 8.8.3): equal bytes, equal tag.
+std::string entity_tag(const std::string& body) {
+  return '"' + to_hex(ByteView(sha256(as_bytes(body))).first(kTagBytes)) + '"';
+}
+
+/// Whether a list of entity tags ("*", or "a", "b") has this one. `weak`: W/ in front is no matter.
+bool has_tag(std::string_view list, std::string_view tag, bool weak) {
+  while (!list.empty()) {
+    auto one = list.substr(0, list.find(','));
+    list.remove_prefix(std::min(one.size() + 1, list.size()));
+    while (one.starts_with(' ')) one.remove_prefix(1);
+    while (one.ends_with(' ')) one.remove_suffix(1);
+    if (weak && one.starts_with("W/")) one.remove_prefix(2);
+    if (one == "*" || one == tag) return true;
+  }
+  return false;
+}
+
+/// Who decided on what they saw does not decide on something else (RFC 9110, 13.1.1).
+Answer<void> check_precondition(const Route& route, Exchange& exchange) {
+  const auto wanted = exchange.request.header("if-match");
+  if (!wanted) return {};
+  if (route.subject == nullptr)
+    return refuse(kProblemInvalid, "If-Match is not understood by this operation");
+  const auto now = route.subject(exchange);
+  if (!now) return std::unexpected(now.error());
+  if (has_tag(*wanted, entity_tag(boost::json::serialize(now->json)), false)) return {};
+  return refuse(kProblemPrecondition,
+                "it has changed since you looked at it; look again, then decide");
+}
+
+std::string_view who_may(Scope needs) {
+  return needs == Scope::operate ? "a token of the role operator or administrator"
+                                 : "a token of the role administrator";
+}
+
 Answer<Reply> run(const Route& route, Exchange& exchange, std::string_view query) {
-  if (route.changes && !exchange.caller.administrator)
-    return refuse(kProblemDenied,
-                  fmt::format("{} may read but not change things; that takes root or a member of "
-                              "the group postern-admin on the management server",
-                              exchange.caller.name));
+  if (exchange.caller.scope < route.needs)
+    return refuse(
+        kProblemDenied,
+        fmt::format("{} may {}; that takes root or a member of the group postern-admin "
+                    "on the management server, or {}",
+                    exchange.caller.name,
+                    route.method == "GET"                       ? "not read this"
+                    : exchange.caller.scope == Scope::read_only ? "read but not change things"
+                                                                : "not do this",
+                    who_may(route.needs)));
   if (!route.body && !exchange.request.body.empty())
     return refuse(kProblemInvalid, "this operation takes no body");
   if (auto read = read_query(exchange, query, route.parameters); !read)
     return std::unexpected(read.error());
+  if (auto same = check_precondition(route, exchange); !same) return std::unexpected(same.error());
   return route.handler(exchange);
 }
 
@@ -157,20 +239,12 @@ Found find_route(std::string_view method, std::string_view path) {
     Segments segments;
     if (!matches(route.pattern, path, segments)) continue;
     found.allowed.push_back(route.method);
-    if (route.method == method) {
+    if (route.method == method || (method == "HEAD" && route.method == "GET")) {
       found.route = &route;
       found.segments = segments;
     }
   }
   return found;
-}
-
-HttpResponse response_of(const ApiError& error) {
-  HttpResponse response;
-  response.status = static_cast<unsigned>(error.status);
-  response.content_type = "application/problem+json";
-  response.body = boost::json::serialize(to_json(error));
-  return response;
 }
 
 HttpResponse response_of(const Reply& reply) {
@@ -182,7 +256,30 @@ HttpResponse response_of(const Reply& reply) {
   return response;
 }
 
+/// With its tag; 304 when the client has the same already.
+HttpResponse tagged(HttpResponse response, const HttpRequest& request) {
+  if (response.status != 200 || (request.method != "GET" && request.method != "HEAD"))
+    return response;
+  const std::string tag = entity_tag(response.body);
+  response.headers.emplace_back("ETag", tag);
+  if (const auto known = request.header("if-none-match"); known && has_tag(*known, tag, true)) {
+    response.status = 304;
+    response.body.clear();
+  }
+  return response;
+}
+
 }  // namespace
+
+HttpResponse response_of(const ApiError& error) {
+  HttpResponse response;
+  response.status = static_cast<unsigned>(error.status);
+  response.content_type = "application/problem+json";
+  response.body = boost::json::serialize(to_json(error));
+  if (error.type == kProblemUnauthenticated)
+    response.headers.emplace_back("WWW-Authenticate", "Bearer realm=\"postern\"");
+  return response;
+}
 
 HttpResponse handle(const HttpRequest& request, const Caller& caller, Service& service) {
   const std::string_view target = request.target;
@@ -208,7 +305,7 @@ HttpResponse handle(const HttpRequest& request, const Caller& caller, Service& s
     exchange.node = std::move(*node);
   }
   const auto reply = run(*found.route, exchange, query);
-  return reply ? response_of(*reply) : response_of(reply.error());
+  return reply ? tagged(response_of(*reply), request) : response_of(reply.error());
 }
 
 }  // namespace postern::api

@@ -15,7 +15,11 @@ inline constexpr std::size_t kCsrBytesMax = 16 << 10;
 /// application/problem+json; no input throws or aborts. It keeps no state and runs where the
 /// service runs, because it calls it: on one thread at a time.
 ///
-/// Only administrators may change things; whoever may open the socket may read.
+/// What a caller may do is its scope's matter. GET answers carry an ETag, and If-None-Match is
+/// honoured; an operation that changes what somebody has looked at understands If-Match.
 HttpResponse handle(const HttpRequest& request, const Caller& caller, Service& service);
+
+/// A refusal before there is a caller.
+HttpResponse response_of(const ApiError& error);
 
 }  // namespace postern::api

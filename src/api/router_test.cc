@@ -15,8 +15,8 @@ namespace {
 namespace json = boost::json;
 using testing::HasSubstr;
 
-const Caller kAdministrator{0, 0, "root", true};
-const Caller kReader{1000, 1000, "ada", false};
+const Caller kAdministrator{0, 0, "root", Scope::administrate};
+const Caller kReader{1000, 1000, "ada", Scope::read_only};
 
 class Router : public testing::Test {
  protected:
@@ -382,18 +382,19 @@ TEST_F(Router, ATraceIsAskedForAndItsAnswerFetchedByItsId) {
 }
 
 TEST(LocalCaller, RootIsAdministratorAndAnUnknownUserIsNot) {
-  EXPECT_TRUE(local_caller(0, 0).administrator);
+  EXPECT_EQ(local_caller(0, 0).scope, Scope::administrate);
   EXPECT_EQ(local_caller(0, 0).name, "root");
-  EXPECT_TRUE(local_caller(::geteuid(), 4'000'000).administrator);  // whoever runs the server
+  EXPECT_EQ(local_caller(::geteuid(), 4'000'000).scope,
+            Scope::administrate);  // whoever runs the server
   const Caller nobody = local_caller(4'000'000, 4'000'000);
-  EXPECT_FALSE(nobody.administrator);
+  EXPECT_EQ(nobody.scope, Scope::read_only);
   EXPECT_EQ(nobody.name, "uid 4000000");
 }
 
 TEST(LocalCaller, MembershipOfTheGroupMakesAnAdministrator) {
-  EXPECT_TRUE(local_caller(4'000'000, 1, "daemon").administrator);  // primary group
-  EXPECT_FALSE(local_caller(4'000'000, 2, "daemon").administrator);
-  EXPECT_FALSE(local_caller(4'000'000, 2, "no-such-group").administrator);
+  EXPECT_EQ(local_caller(4'000'000, 1, "daemon").scope, Scope::administrate);  // primary group
+  EXPECT_EQ(local_caller(4'000'000, 2, "daemon").scope, Scope::read_only);
+  EXPECT_EQ(local_caller(4'000'000, 2, "no-such-group").scope, Scope::read_only);
 }
 
 }  // namespace

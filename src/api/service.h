@@ -18,12 +18,19 @@ enum class Role : std::uint8_t { agent, gateway, server };
 enum class Standing : std::uint8_t { pending, approved, rejected, removed };
 enum class Direction : std::uint8_t { child_dials, parent_dials };
 
-/// Who asks. On the Unix socket: the peer's credentials, see api/caller.h.
+/// What a caller may do, lowest first: each may do what those before it may.
+enum class Scope : std::uint8_t {
+  read_only,
+  operate,      // close alerts, trace: what is done while on call and changes no trust
+  administrate  // approve, remove, sign, hand out tokens
+};
+
+/// Who asks. On the Unix socket: the peer's credentials, see api/caller.h; over HTTPS: a token.
 struct Caller {
-  std::uint32_t uid = 0;
+  std::uint32_t uid = 0;  // of the Unix socket
   std::uint32_t gid = 0;
   std::string name;  // for the audit list; never empty
-  bool administrator = false;
+  Scope scope = Scope::read_only;
 };
 
 /// Why a call failed, as the client will read it (RFC 9457).
@@ -40,10 +47,12 @@ using Answer = std::expected<T, ApiError>;
 
 // The types that clients may depend on.
 inline constexpr std::string_view kProblemInvalid = "invalid";                   // 400
+inline constexpr std::string_view kProblemUnauthenticated = "unauthenticated";   // 401
 inline constexpr std::string_view kProblemDenied = "denied";                     // 403
 inline constexpr std::string_view kProblemNotFound = "not-found";                // 404
 inline constexpr std::string_view kProblemMethod = "method-not-allowed";         // 405
 inline constexpr std::string_view kProblemConflict = "conflict";                 // 409
+inline constexpr std::string_view kProblemPrecondition = "precondition-failed";  // 412
 inline constexpr std::string_view kProblemTooLarge = "too-large";                // 413
 inline constexpr std::string_view kProblemMediaType = "unsupported-media-type";  // 415
 inline constexpr std::string_view kProblemUnprocessable = "unprocessable";       // 422
@@ -89,6 +98,23 @@ struct NodeSummary {
   std::string decided_by;  // who approved or rejected it
   std::optional<WallTime> decided;
 };
+
+/// Which nodes of the inventory, in the order of (name, id).
+struct NodeQuery {
+  std::optional<Role> role;
+  std::optional<bool> connected;
+  std::string name;   // a pattern: '*' stands for any characters; empty: all
+  std::string after;  // a place_of(): only what comes behind it
+  std::size_t limit = 0;
+};
+inline constexpr std::size_t kNodesLimitDefault = 1000;
+inline constexpr std::size_t kNodesLimitMax = 1000;
+
+/// Where a node stands in the inventory: unique, and ordered as the inventory is.
+std::string place_of(std::string_view name, std::string_view id);
+std::string place_of(const NodeSummary& node);
+/// Whether `name` matches a pattern in which '*' stands for any characters, also none.
+bool matches_pattern(std::string_view pattern, std::string_view name);
 
 struct SequenceRange {
   std::uint64_t first = 0, last = 0;
@@ -206,7 +232,29 @@ struct ServerView {
 struct AuditView {
   WallTime time{};
   std::string who, what, subject, detail;
+  std::int64_t row = 0;  // rises with each entry
 };
+
+/// A token of the API, without its secret.
+struct TokenView {
+  std::string id;  // hex, the first part of the token
+  std::string label;
+  Scope scope = Scope::read_only;
+  std::string created_by;
+  WallTime created{};
+  std::optional<WallTime> expires, last_used, revoked;
+};
+struct TokenRequest {
+  Scope scope = Scope::read_only;
+  std::string label;
+  std::optional<std::uint32_t> days;  // its life; none: until it is revoked
+};
+struct NewToken {
+  TokenView view;
+  std::string token;  // the secret: shown this once
+};
+inline constexpr std::size_t kTokenLabelBytesMax = 128;
+inline constexpr std::uint32_t kTokenDaysMax = 3650;
 
 /// One line of the loss ledger (rule D5).
 struct LossView {
@@ -249,7 +297,8 @@ struct AlertView {
   std::optional<WallTime> closed;
 };
 
-inline constexpr std::size_t kAlertsShownMax = 1000;  // newest
+inline constexpr std::size_t kAlertLimitDefault = 1000;
+inline constexpr std::size_t kAlertLimitMax = 1000;
 
 struct TraceStarted {
   std::string id;  // 32 hex digits
@@ -298,8 +347,8 @@ class Service {
   virtual Answer<Approved> approve_pending(const Caller&, std::string_view node) = 0;
   virtual Answer<PendingView> reject_pending(const Caller&, std::string_view node) = 0;
 
-  /// Every node that is not pending, rejected or removed, by name; only of `role` when given.
-  virtual Answer<std::vector<NodeSummary>> inventory(std::optional<Role> role) = 0;
+  /// Nodes that are not pending, rejected or removed.
+  virtual Answer<std::vector<NodeSummary>> inventory(const NodeQuery& query) = 0;
   virtual Answer<NodeDetail> node(std::string_view node) = 0;
   /// Servers first, then every approved node, in no order.
   virtual Answer<std::vector<TopologyNode>> topology() = 0;
@@ -322,7 +371,14 @@ class Service {
   virtual Answer<GroupView> group() = 0;
   virtual Answer<std::string> group_file() = 0;  // what `postern group export` writes
   virtual Answer<std::vector<ServerView>> servers() = 0;
-  virtual Answer<std::vector<AuditView>> audit(std::size_t limit) = 0;  // newest first
+  /// Newest first; with `before`, only rows below it.
+  virtual Answer<std::vector<AuditView>> audit(std::size_t limit,
+                                               std::optional<std::int64_t> before) = 0;
+
+  virtual Answer<NewToken> create_token(const Caller&, const TokenRequest&) = 0;
+  virtual Answer<std::vector<TokenView>> tokens() = 0;  // newest first, also those that are over
+  /// Takes effect with the next request. kProblemNotFound also when it is revoked already.
+  virtual Answer<TokenView> revoke_token(const Caller&, std::string_view id) = 0;
 };
 
 }  // namespace postern::api

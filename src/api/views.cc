@@ -1,5 +1,7 @@
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cctype>
 #include <charconv>
 
 #include "api/exchange.h"
@@ -28,50 +30,83 @@ Answer<Reply> show(Exchange& exchange, std::optional<Role> role) {
   return reply;
 }
 
-}  // namespace
-
-Answer<Reply> list_gateways(Exchange& exchange) {
-  return reply_of(exchange.service.inventory(Role::gateway));
-}
-Answer<Reply> list_agents(Exchange& exchange) {
-  return reply_of(exchange.service.inventory(Role::agent));
-}
-Answer<Reply> show_gateway(Exchange& exchange) { return show(exchange, Role::gateway); }
-Answer<Reply> show_agent(Exchange& exchange) { return show(exchange, Role::agent); }
-Answer<Reply> show_node(Exchange& exchange) { return show(exchange, std::nullopt); }
-
-Answer<Reply> list_nodes(Exchange& exchange) {
-  std::optional<Role> role;
+/// The page that is asked for, and one more node when there is one.
+Answer<std::pair<Page, std::vector<NodeSummary>>> nodes_of(Exchange& exchange,
+                                                           std::optional<Role> role) {
+  auto page = page_of(exchange, kNodesLimitDefault, kNodesLimitMax);
+  if (!page) return std::unexpected(page.error());
+  const auto connected = flag_of(exchange, "connected");
+  if (!connected) return std::unexpected(connected.error());
+  NodeQuery query{role, *connected, "", page->after, page->limit + 1};
+  if (const auto found = exchange.query.find("name"); found != exchange.query.end())
+    std::ranges::transform(found->second, std::back_inserter(query.name),
+                           [](unsigned char c) { return std::tolower(c); });
   if (const auto found = exchange.query.find("role"); found != exchange.query.end()) {
-    role = role_from(found->second);
-    if (!role)
+    query.role = role_from(found->second);
+    if (!query.role)
       return refuse(
           kProblemInvalid,
           fmt::format("role is '{}', it must be agent, gateway or server", found->second));
   }
-  return reply_of(exchange.service.inventory(role));
+  auto nodes = exchange.service.inventory(query);
+  if (!nodes) return std::unexpected(nodes.error());
+  return std::pair(std::move(*page), std::move(*nodes));
+}
+
+Answer<Reply> list(Exchange& exchange, std::optional<Role> role) {
+  auto nodes = nodes_of(exchange, role);
+  if (!nodes) return std::unexpected(nodes.error());
+  Reply reply;
+  reply.json = page_to_json(std::move(nodes->second), nodes->first,
+                            [](const NodeSummary& node) { return place_of(node); });
+  return reply;
+}
+
+}  // namespace
+
+Answer<Reply> list_gateways(Exchange& exchange) { return list(exchange, Role::gateway); }
+Answer<Reply> list_agents(Exchange& exchange) { return list(exchange, Role::agent); }
+Answer<Reply> show_gateway(Exchange& exchange) { return show(exchange, Role::gateway); }
+Answer<Reply> show_agent(Exchange& exchange) { return show(exchange, Role::agent); }
+Answer<Reply> show_node(Exchange& exchange) { return show(exchange, std::nullopt); }
+
+Answer<Reply> list_nodes(Exchange& exchange) { return list(exchange, std::nullopt); }
+
+Answer<Reply> list_certificates(Exchange& exchange) {
+  auto nodes = nodes_of(exchange, std::nullopt);
+  if (!nodes) return std::unexpected(nodes.error());
+  auto& [page, found] = *nodes;
+  const bool more = found.size() > page.limit;
+  if (more) found.resize(page.limit);
+  boost::json::array items;
+  for (const NodeSummary& node : found) items.push_back(certificate_to_json(node));
+  Reply reply;
+  reply.json = {{"items", std::move(items)},
+                {"next", more ? boost::json::value(next_page(place_of(found.back()))) : nullptr}};
+  return reply;
 }
 
 Answer<Reply> show_topology(Exchange& exchange) { return reply_of(exchange.service.topology()); }
 
 Answer<Reply> list_servers(Exchange& exchange) { return reply_of(exchange.service.servers()); }
 
-Answer<std::size_t> limit_of(const Exchange& exchange, std::size_t otherwise, std::size_t max) {
-  const auto found = exchange.query.find("limit");
-  if (found == exchange.query.end()) return otherwise;
-  const std::string& text = found->second;
-  std::size_t limit = 0;
-  const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), limit);
-  if (failed != std::errc() || end != text.data() + text.size() || limit == 0 || limit > max)
-    return refuse(kProblemInvalid,
-                  fmt::format("limit is '{}', it must be a number from 1 to {}", text, max));
-  return limit;
-}
-
 Answer<Reply> list_audit(Exchange& exchange) {
-  const auto limit = limit_of(exchange, kAuditLimitDefault, kAuditLimitMax);
-  if (!limit) return std::unexpected(limit.error());
-  return reply_of(exchange.service.audit(*limit));
+  const auto page = page_of(exchange, kAuditLimitDefault, kAuditLimitMax);
+  if (!page) return std::unexpected(page.error());
+  std::optional<std::int64_t> before;
+  if (!page->after.empty()) {
+    std::int64_t row = 0;
+    const char* end = page->after.data() + page->after.size();
+    if (std::from_chars(page->after.data(), end, row).ptr != end)
+      return refuse(kProblemInvalid, "this cursor belongs to another list");
+    before = row;
+  }
+  auto entries = exchange.service.audit(page->limit + 1, before);
+  if (!entries) return std::unexpected(entries.error());
+  Reply reply;
+  reply.json = page_to_json(std::move(*entries), *page,
+                            [](const AuditView& entry) { return std::to_string(entry.row); });
+  return reply;
 }
 
 }  // namespace postern::api

@@ -62,7 +62,7 @@ class Tool : public testing::Test {
 
   TemporaryFolder folder_;
   api::FakeService service_;
-  api::Caller caller_{0, 0, "root", true};
+  api::Caller caller_{0, 0, "root", api::Scope::administrate};
   std::optional<Error> unreachable_;
   std::string socket_;  // that was asked last
   std::map<std::string, std::string> environment_;
@@ -212,7 +212,7 @@ TEST_F(Tool, TheServerComesFromTheOptionThenTheEnvironmentThenTheUsualPlace) {
 }
 
 TEST_F(Tool, ARefusalIsSaidInTheServersWords) {
-  caller_.administrator = false;
+  caller_.scope = api::Scope::read_only;
   caller_.name = "ada";
   EXPECT_EQ(postern({"agent", "approve", "web1.dmz.example"}), 1);
   EXPECT_THAT(err(), HasSubstr("postern agent approve: ada may read but not change things"));
@@ -554,7 +554,7 @@ TEST_F(Tool, EachFailureOfTheApprovalToolHasItsOwnStatusAndMessage) {
   }
   EXPECT_TRUE(service_.audit_log.empty()) << "none of them changed anything";
 
-  caller_.administrator = false;
+  caller_.scope = api::Scope::read_only;
   EXPECT_EQ(run({kTool, kServer, kGateway, "/Action=Create"}), kExitNoRight);
   EXPECT_THAT(err(), HasSubstr("postern-admin"));
   unreachable_ = Error{Errc::denied, "Permission denied"};

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -18,8 +19,9 @@ inline constexpr std::size_t kHttpResponseBytesMax = 64u << 20;  // that our cli
 inline constexpr Duration kHttpRequestTimeMax = std::chrono::seconds(10);  // first byte to last
 inline constexpr Duration kHttpIdleTimeMax = std::chrono::seconds(10);     // between requests
 inline constexpr Duration kHttpAnswerTimeMax =
-    std::chrono::seconds(60);                          // for the product, and to send
-inline constexpr std::size_t kHttpRequestsMax = 1000;  // on one connection
+    std::chrono::seconds(60);                                  // for the product, and to send
+inline constexpr std::size_t kHttpRequestsMax = 1000;          // on one connection
+inline constexpr std::size_t kHttpStreamBehindMax = 1u << 20;  // bytes a slow client may lag
 
 /// Who is on the other side of a Unix socket, by the kernel's word.
 struct UnixPeer {
@@ -42,11 +44,22 @@ struct HttpRequest {
   std::optional<std::string_view> header(std::string_view lower_case_name) const;
 };
 
+/// A response that goes on: what is pushed is sent as it comes, until one side ends it. On the core
+/// loop; letting go of it ends the response.
+class HttpStream {
+ public:
+  virtual ~HttpStream() = default;
+  /// False, now and from now on: the client is gone, or kHttpStreamBehindMax bytes behind and cut.
+  virtual bool push(std::string text) = 0;
+};
+
 struct HttpResponse {
   unsigned status = 200;
   std::string content_type = "text/plain; charset=utf-8";
   std::string body;
   HttpHeaders headers;  // further ones; Content-Length and Connection are net's
+  /// Set: `body` is only the beginning. Called once, on the core loop.
+  std::function<void(std::shared_ptr<HttpStream>)> go_on = nullptr;
 };
 
 /// Answers one request. May be called later, on the core loop; only the first call counts, and none

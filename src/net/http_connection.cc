@@ -1,6 +1,7 @@
 #include "net/http_connection.h"
 
 #include <algorithm>
+#include <atomic>
 #include <boost/asio/buffer.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/status.hpp>
@@ -40,7 +41,7 @@ std::string http_text(const HttpResponse& response, bool keep_alive, bool head) 
   if (!bodiless) {
     if (!response.content_type.empty() && safe_in_header(response.content_type))
       text += fmt::format("Content-Type: {}\r\n", response.content_type);
-    text += fmt::format("Content-Length: {}\r\n", response.body.size());
+    if (!response.go_on) text += fmt::format("Content-Length: {}\r\n", response.body.size());
   }
   for (const auto& [name, value] : response.headers)
     if (safe_in_header(name) && safe_in_header(value))
@@ -49,6 +50,40 @@ std::string http_text(const HttpResponse& response, bool keep_alive, bool head) 
   if (!head && !bodiless) text += response.body;
   return text;
 }
+
+/// What its two ends share; they are on different loops.
+struct HttpConnection::Behind {
+  std::atomic<std::size_t> bytes = 0;  // pushed and not in the kernel's hands
+  std::atomic<bool> over = false;
+};
+
+/// The product's end of a response that goes on.
+class HttpConnection::Streaming final : public HttpStream {
+ public:
+  Streaming(Loop& loop, std::weak_ptr<HttpConnection> connection, std::shared_ptr<Behind> behind)
+      : loop_(loop), connection_(std::move(connection)), behind_(std::move(behind)) {}
+  ~Streaming() override {
+    loop_.post([weak = connection_] {
+      if (auto alive = weak.lock()) alive->end();
+    });
+  }
+  bool push(std::string text) override {
+    if (behind_->over) return false;
+    if (behind_->bytes.fetch_add(text.size()) + text.size() > kHttpStreamBehindMax) {
+      behind_->over = true;
+      return false;
+    }
+    loop_.post([weak = connection_, text = std::move(text)]() mutable {
+      if (auto alive = weak.lock()) alive->go_on(std::move(text));
+    });
+    return true;
+  }
+
+ private:
+  Loop& loop_;
+  const std::weak_ptr<HttpConnection> connection_;
+  const std::shared_ptr<Behind> behind_;
+};
 
 class HttpConnection::Parser {
  public:
@@ -90,6 +125,7 @@ void HttpConnection::start() {
 
 void HttpConnection::end() {
   if (!stream_) return;
+  if (behind_) behind_->over = true;
   timer_.cancel();
   origin_.loop.unwatch(stream_->descriptor());
   stream_.reset();
@@ -104,14 +140,19 @@ void HttpConnection::set_timer(Duration limit) {
 }
 
 void HttpConnection::on_ready(bool readable, bool writable) {
-  if (writable && stream_ && !out_.empty()) write_some();
+  if (writable && stream_ && !out_.empty()) {
+    const std::size_t before = out_.size();
+    write_some();
+    if (stream_ && behind_) behind_->bytes -= before - out_.size();
+  }
   if (readable && stream_) read_some();
 }
 
 void HttpConnection::read_some() {
   // While a request is being answered nothing is read: the next one waits in the kernel, and so
   // does the client's hang-up.
-  while (stream_ && (state_ == State::reading || state_ == State::lingering)) {
+  while (stream_ &&
+         (state_ == State::reading || state_ == State::lingering || state_ == State::streaming)) {
     const IoOutcome outcome = stream_->read(origin_.loop.scratch());
     if (outcome.kind == IoOutcome::Kind::want_read || outcome.kind == IoOutcome::Kind::want_write)
       break;
@@ -119,7 +160,7 @@ void HttpConnection::read_some() {
       end();
       return;
     }
-    if (state_ == State::lingering) continue;
+    if (state_ != State::reading) continue;  // whatever it says now, nobody listens
     if (in_.empty() && !parser_) set_timer(kHttpRequestTimeMax);
     in_ += as_text(origin_.loop.scratch().first(outcome.bytes));
     parse();
@@ -194,7 +235,29 @@ void HttpConnection::hand_over() {
 
 void HttpConnection::answer(HttpResponse response) {
   state_ = State::writing;
+  if (response.go_on && !head_) {
+    keep_alive_ = false;
+    behind_ = std::make_shared<Behind>();
+    state_ = State::streaming;
+  }
   queue(http_text(response, keep_alive_, head_));
+  if (stream_ && state_ == State::streaming) begin_stream(std::move(response.go_on));
+}
+
+/// From here on only the client's hang-up is read.
+void HttpConnection::begin_stream(std::function<void(std::shared_ptr<HttpStream>)> go_on) {
+  auto product = std::make_shared<Streaming>(origin_.loop, weak_from_this(), behind_);
+  origin_.core.post([go_on = std::move(go_on), product = std::move(product)]() mutable {
+    go_on(std::move(product));
+  });
+  read_some();
+}
+
+void HttpConnection::go_on(std::string text) {
+  if (!stream_) return;
+  const std::size_t before = out_.size() + text.size();
+  queue(std::move(text));
+  if (stream_) behind_->bytes -= before - out_.size();
 }
 
 void HttpConnection::queue(std::string text) {
@@ -203,6 +266,7 @@ void HttpConnection::queue(std::string text) {
 }
 
 void HttpConnection::write_some() {
+  const bool reads = state_ == State::reading || state_ == State::streaming;
   std::size_t written = 0;
   while (written < out_.size()) {
     const IoOutcome outcome = stream_->write(as_bytes(std::string_view(out_).substr(written)));
@@ -212,7 +276,9 @@ void HttpConnection::write_some() {
     }
     if (outcome.kind == IoOutcome::Kind::want_read || outcome.kind == IoOutcome::Kind::want_write) {
       out_.erase(0, written);
-      origin_.loop.rewatch(stream_->descriptor(), state_ == State::reading, true);
+      origin_.loop.rewatch(stream_->descriptor(), reads, true);
+      if (state_ == State::streaming && (written > 0 || !timer_.running()))
+        set_timer(kHttpAnswerTimeMax);  // for the client to take something
       return;
     }
     end();
@@ -220,7 +286,8 @@ void HttpConnection::write_some() {
   }
   std::string().swap(out_);
   if (state_ == State::writing) return answered();
-  origin_.loop.rewatch(stream_->descriptor(), state_ == State::reading, false);
+  if (state_ == State::streaming) timer_.cancel();
+  origin_.loop.rewatch(stream_->descriptor(), reads, false);
 }
 
 void HttpConnection::answered() {

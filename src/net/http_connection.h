@@ -33,8 +33,10 @@ class HttpConnection final : public Loop::Watcher,
   void on_ready(bool readable, bool writable) override;
 
  private:
-  enum class State { reading, answering, writing, lingering };
+  enum class State { reading, answering, writing, streaming, lingering };
   class Parser;  // keeps Beast out of this header
+  class Streaming;
+  struct Behind;
 
   void read_some();
   void parse();
@@ -44,6 +46,8 @@ class HttpConnection final : public Loop::Watcher,
   void queue(std::string text);
   void write_some();
   void answered();
+  void begin_stream(std::function<void(std::shared_ptr<HttpStream>)> go_on);
+  void go_on(std::string text);
   void linger();
   void set_timer(Duration limit);
 
@@ -54,6 +58,7 @@ class HttpConnection final : public Loop::Watcher,
   std::string in_, out_;
   bool keep_alive_ = true, head_ = false;
   std::size_t requests_ = 0;
+  std::shared_ptr<Behind> behind_;  // while streaming
   Loop::Timer timer_;
 };
 

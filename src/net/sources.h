@@ -7,6 +7,7 @@
 #include <unordered_map>
 
 #include "base/clock.h"
+#include "base/token_buckets.h"
 
 namespace postern {
 
@@ -21,58 +22,29 @@ class Sources {
     Duration trusted_for;
     std::size_t trusted_max;
   };
-  explicit Sources(Limits limits) : limits_(limits) {}
+  explicit Sources(Limits limits)
+      : limits_(limits), buckets_({limits.rate, limits.burst, limits.sources_max}) {}
 
   bool admit(const std::string& source, TimePoint now) {
     if (const auto known = trusted_.find(source); known != trusted_.end()) {
       if (now - known->second < limits_.trusted_for) return true;
       trusted_.erase(known);
     }
-    if (!buckets_.contains(source)) make_room(now);
-    Bucket& bucket = buckets_.try_emplace(source, Bucket{limits_.burst, now}).first->second;
-    bucket.tokens = std::min(
-        limits_.burst,
-        bucket.tokens + std::chrono::duration<double>(now - bucket.at).count() * limits_.rate);
-    bucket.at = now;
-    if (bucket.tokens < 1) return false;
-    bucket.tokens -= 1;
-    return true;
+    return buckets_.take(source, now) == Duration::zero();
   }
 
   void trust(const std::string& source, TimePoint now) {
     if (trusted_.size() >= limits_.trusted_max && !trusted_.contains(source))
-      drop_oldest(trusted_, [](TimePoint at) { return at; });
+      trusted_.erase(
+          std::ranges::min_element(trusted_, {}, [](const auto& entry) { return entry.second; }));
     trusted_[source] = now;
   }
 
-  std::size_t remembered() const { return buckets_.size(); }
+  std::size_t remembered() const { return buckets_.remembered(); }
 
  private:
-  struct Bucket {
-    double tokens;
-    TimePoint at;
-  };
-
-  void make_room(TimePoint now) {
-    if (buckets_.size() < limits_.sources_max) return;
-    // A bucket that is full again says no more than none does.
-    const Duration full_after = std::chrono::duration_cast<Duration>(
-        std::chrono::duration<double>(limits_.burst / limits_.rate));
-    std::erase_if(buckets_, [&](const auto& entry) { return now - entry.second.at >= full_after; });
-    if (buckets_.size() >= limits_.sources_max)
-      drop_oldest(buckets_, [](const Bucket& b) { return b.at; });
-  }
-
-  template <typename Table, typename When>
-  static void drop_oldest(Table& table, When when) {
-    const auto oldest = std::min_element(
-        table.begin(), table.end(),
-        [&](const auto& a, const auto& b) { return when(a.second) < when(b.second); });
-    if (oldest != table.end()) table.erase(oldest);
-  }
-
   Limits limits_;
-  std::unordered_map<std::string, Bucket> buckets_;
+  TokenBuckets buckets_;
   std::unordered_map<std::string, TimePoint> trusted_;
 };
 

@@ -249,14 +249,23 @@ Answer<api::PendingView> ServerService::reject_pending(const api::Caller& caller
   return pending_view(*rejected);
 }
 
-Answer<std::vector<api::NodeSummary>> ServerService::inventory(std::optional<api::Role> role) {
+Answer<std::vector<api::NodeSummary>> ServerService::inventory(const api::NodeQuery& query) {
   auto nodes = store_.nodes();
   if (!nodes) return failed(nodes.error());
+  // First all filters and the order; what is not shown is not looked up.
+  std::vector<std::pair<std::string, const store::Node*>> found;
+  for (const store::Node& node : *nodes) {
+    if (node.standing != Standing::approved || (query.role && node.role != role_of(*query.role)) ||
+        (query.connected && connected(node) != *query.connected) ||
+        (!query.name.empty() && !api::matches_pattern(query.name, node.name)))
+      continue;
+    std::string place = api::place_of(node.name, node.id ? node.id->hex() : "");
+    if (place > query.after) found.emplace_back(std::move(place), &node);
+  }
+  std::sort(found.begin(), found.end());
+  if (found.size() > query.limit) found.resize(query.limit);
   std::vector<api::NodeSummary> list;
-  for (const store::Node& node : *nodes)
-    if (node.standing == Standing::approved && (!role || node.role == role_of(*role)))
-      list.push_back(summary(node));
-  std::sort(list.begin(), list.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
+  for (const auto& [place, node] : found) list.push_back(summary(*node));
   return list;
 }
 
@@ -379,12 +388,13 @@ Answer<std::vector<api::ServerView>> ServerService::servers() {
   return std::vector{view};
 }
 
-Answer<std::vector<api::AuditView>> ServerService::audit(std::size_t limit) {
-  auto entries = store_.audit_log(limit);
+Answer<std::vector<api::AuditView>> ServerService::audit(std::size_t limit,
+                                                         std::optional<std::int64_t> before) {
+  auto entries = store_.audit_log(limit, before);
   if (!entries) return failed(entries.error());
   std::vector<api::AuditView> views;
   for (const store::AuditEntry& entry : *entries)
-    views.push_back({entry.time, entry.who, entry.what, entry.subject, entry.detail});
+    views.push_back({entry.time, entry.who, entry.what, entry.subject, entry.detail, entry.row});
   return views;
 }
 

@@ -12,6 +12,8 @@ namespace postern {
 
 inline constexpr std::size_t kTracesAskedMax = 1000;   // remembered; the oldest are forgotten
 inline constexpr std::chrono::seconds kTraceEvery{1};  // of one node: it seals no more than that
+/// How exact the time of a token's last use is: noting it is a commit.
+inline constexpr std::chrono::minutes kTokenUseNotedEvery{1};
 
 /// Something to be asked of a node far down: the server sends it as a request (channel.md#W53).
 struct Question {
@@ -52,7 +54,7 @@ class ServerService final : public api::Service {
   api::Answer<std::vector<api::PendingView>> pending() override;
   api::Answer<api::Approved> approve_pending(const api::Caller&, std::string_view node) override;
   api::Answer<api::PendingView> reject_pending(const api::Caller&, std::string_view node) override;
-  api::Answer<std::vector<api::NodeSummary>> inventory(std::optional<api::Role> role) override;
+  api::Answer<std::vector<api::NodeSummary>> inventory(const api::NodeQuery& query) override;
   api::Answer<api::NodeDetail> node(std::string_view node) override;
   api::Answer<std::vector<api::TopologyNode>> topology() override;
   api::Answer<std::vector<api::LossView>> losses(const api::LossQuery&) override;
@@ -66,7 +68,14 @@ class ServerService final : public api::Service {
   api::Answer<api::GroupView> group() override;
   api::Answer<std::string> group_file() override;
   api::Answer<std::vector<api::ServerView>> servers() override;
-  api::Answer<std::vector<api::AuditView>> audit(std::size_t limit) override;
+  api::Answer<std::vector<api::AuditView>> audit(std::size_t limit,
+                                                 std::optional<std::int64_t> before) override;
+  api::Answer<api::NewToken> create_token(const api::Caller&, const api::TokenRequest&) override;
+  api::Answer<std::vector<api::TokenView>> tokens() override;
+  api::Answer<api::TokenView> revoke_token(const api::Caller&, std::string_view id) override;
+
+  /// Who asks with this token; kProblemUnauthenticated with the reason when nobody does.
+  api::Answer<api::Caller> caller_of_token(std::string_view token);
 
   /// Asked since the last call: to be sent down.
   std::vector<Question> take_questions() { return std::exchange(questions_, {}); }

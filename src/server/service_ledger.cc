@@ -149,7 +149,7 @@ api::AlertView ServerService::alert_view(const store::Alert& alert, Names& names
 }
 
 Answer<std::vector<api::AlertView>> ServerService::alerts(bool open_only) {
-  auto alerts = store_.alerts(open_only, api::kAlertsShownMax);
+  auto alerts = store_.alerts(open_only, kAlertsSearched);
   if (!alerts) return failed(alerts.error());
   Names names;
   std::vector<api::AlertView> views;

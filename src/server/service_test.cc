@@ -17,7 +17,7 @@ using testing_support::LogLines;
 using testing_support::TestGroup;
 using testing_support::TestNode;
 
-const api::Caller kAdmin{0, 0, "root", true};
+const api::Caller kAdmin{0, 0, "root", api::Scope::administrate};
 
 class ServiceTest : public testing::Test {
  protected:

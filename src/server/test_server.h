@@ -81,7 +81,7 @@ class TestServer {
     request.body = body;
     request.headers = {{"content-type", "application/json"}};
     std::optional<HttpResponse> answer;
-    server_->api(std::move(request), {0, 0, "tester", true},
+    server_->api(std::move(request), {0, 0, "tester", api::Scope::administrate},
                  [&](HttpResponse response) { answer = std::move(response); });
     EXPECT_FALSE(answer) << "never inside the call";
     settle_down();

@@ -201,6 +201,19 @@ Result<std::vector<std::string>> addresses(const YAML::Node& value) {
   return list;
 }
 
+Result<std::vector<AddressRange>> address_ranges(const YAML::Node& value) {
+  if (!value.IsSequence()) return fail(Errc::invalid, "it must be a list of ADDRESS[/BITS]");
+  std::vector<AddressRange> list;
+  for (const YAML::Node& entry : value) {
+    auto written = text(entry);
+    if (!written) return std::unexpected(written.error());
+    auto one = AddressRange::parse(*written);
+    if (!one) return std::unexpected(one.error());
+    list.push_back(std::move(*one));
+  }
+  return list;
+}
+
 Result<Section> root_of(std::string_view text, const std::string& file) {
   try {
     YAML::Node node = YAML::Load(std::string(text));
@@ -251,6 +264,10 @@ Result<Endpoint> parse_endpoint(std::string_view written) {
     result.port = static_cast<std::uint16_t>(value);
   }
   return result;
+}
+
+std::vector<AddressRange> ServerSettings::loopback() {
+  return {AddressRange::parse("127.0.0.0/8").value(), AddressRange::parse("::1").value()};
 }
 
 std::string to_string(const Endpoint& endpoint) {
@@ -310,6 +327,7 @@ Result<ServerSettings> parse_server_settings(std::string_view text_of_file,
         [&] { return root->field("listen", s.listen, endpoint); },
         [&] { return root->field("store", s.store, store_url); },
         [&] { return root->field("api_socket", s.api_socket, absolute_path); },
+        [&] { return root->field("api_from", s.api_from, address_ranges); },
         [&] { return root->field("agents", s.agents, policy); },
         [&] { return root->field("interval", s.interval, interval); },
         [&] { return root->field("addresses", s.addresses, addresses); },

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/address_range.h"
 #include "base/clock.h"
 #include "base/disk.h"
 #include "base/log.h"
@@ -44,6 +45,7 @@ struct NodeSettings {
 };
 
 struct ServerSettings {
+  static std::vector<AddressRange> loopback();  // 127.0.0.0/8 and ::1
   enum class AgentPolicy { pending, auto_approve, reject };
   std::string group;
   std::string name;
@@ -51,6 +53,8 @@ struct ServerSettings {
   Endpoint listen{"0.0.0.0", kPort};
   std::string store;                 // "sqlite:PATH"; default STATE_DIR/store.sqlite
   std::filesystem::path api_socket;  // default STATE_DIR/api.sock
+  /// Who may use the API over the one port, with a token (rule C6).
+  std::vector<AddressRange> api_from = loopback();
   AgentPolicy agents = AgentPolicy::pending;
   Duration interval = std::chrono::seconds(60);
   Duration archive_age = std::chrono::hours(24 * 7);

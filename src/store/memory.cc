@@ -114,6 +114,8 @@ struct MemoryStore::Memory {
   std::int64_t next_row = 1;
   Documents documents;
   std::deque<AuditEntry> audit;
+  std::int64_t next_audit_row = 1;
+  std::deque<ApiToken> tokens;  // oldest first
   std::uint32_t generation = 1;
   std::map<std::string, std::string, std::less<>> settings;
 
@@ -146,6 +148,7 @@ struct MemoryStore::Memory {
   bool see(const Seen& seen);
   void write_audit(const AuditEntry& entry) {
     audit.push_back(entry);
+    audit.back().row = next_audit_row++;
     keep_newest(audit, kAuditEntriesMax);
   }
 };
@@ -583,8 +586,61 @@ Result<> MemoryStore::audit(const AuditEntry& entry) {
   return {};
 }
 
-Result<std::vector<AuditEntry>> MemoryStore::audit_log(std::size_t limit) {
-  return newest_first(memory_->audit, limit);
+Result<std::vector<AuditEntry>> MemoryStore::audit_log(std::size_t limit,
+                                                       std::optional<std::int64_t> before) {
+  std::vector<AuditEntry> entries;
+  for (auto at = memory_->audit.rbegin(); at != memory_->audit.rend() && entries.size() < limit;
+       ++at)
+    if (!before || at->row < *before) entries.push_back(*at);
+  return entries;
+}
+
+Result<> MemoryStore::add_api_token(const ApiToken& token, const AuditEntry& audit) {
+  if (auto may = ask("saving an API token"); !may) return may;
+  auto& tokens = memory_->tokens;
+  const auto is_over = [&](const ApiToken& one) {
+    return one.revoked || (one.expires && *one.expires <= token.created);
+  };
+  const auto over = static_cast<std::size_t>(std::ranges::count_if(tokens, is_over));
+  if (auto may = may_add_token(tokens.size() - over); !may) return may;
+  if (find_token(token.id) != nullptr)
+    return fail(Errc::invalid, "there is an API token {} already", token.id);
+  if (over > kApiTokensOverMax) tokens.erase(std::ranges::find_if(tokens, is_over));
+  tokens.push_back(token);
+  memory_->write_audit(audit);
+  return {};
+}
+
+ApiToken* MemoryStore::find_token(std::string_view id) {
+  const auto found =
+      std::ranges::find_if(memory_->tokens, [&](const ApiToken& one) { return one.id == id; });
+  return found == memory_->tokens.end() ? nullptr : &*found;
+}
+
+Result<bool> MemoryStore::revoke_api_token(std::string_view id, WallTime now,
+                                           const AuditEntry& audit) {
+  if (auto may = ask("revoking an API token"); !may) return std::unexpected(may.error());
+  ApiToken* token = find_token(id);
+  if (token == nullptr || token->revoked) return false;
+  token->revoked = now;
+  memory_->write_audit(audit);
+  return true;
+}
+
+Result<> MemoryStore::api_token_used(std::string_view id, WallTime now) {
+  if (auto may = ask("noting an API token's use"); !may) return may;
+  if (ApiToken* token = find_token(id)) token->last_used = now;
+  return {};
+}
+
+Result<std::optional<ApiToken>> MemoryStore::api_token(std::string_view id) {
+  if (auto may = ask("reading an API token"); !may) return std::unexpected(may.error());
+  const ApiToken* token = find_token(id);
+  return token == nullptr ? std::nullopt : std::optional(*token);
+}
+
+Result<std::vector<ApiToken>> MemoryStore::api_tokens() {
+  return std::vector<ApiToken>(memory_->tokens.rbegin(), memory_->tokens.rend());
 }
 
 Result<std::uint32_t> MemoryStore::generation() {

@@ -68,7 +68,14 @@ class MemoryStore final : public Store {
   Result<> save_document(const StoredDocument& document) override;
   Result<std::vector<StoredDocument>> documents(std::uint32_t type) override;
   Result<> audit(const AuditEntry& entry) override;
-  Result<std::vector<AuditEntry>> audit_log(std::size_t limit) override;
+  Result<std::vector<AuditEntry>> audit_log(std::size_t limit,
+                                            std::optional<std::int64_t> before) override;
+  Result<> add_api_token(const ApiToken& token, const AuditEntry& audit) override;
+  Result<bool> revoke_api_token(std::string_view id, WallTime now,
+                                const AuditEntry& audit) override;
+  Result<> api_token_used(std::string_view id, WallTime now) override;
+  Result<std::optional<ApiToken>> api_token(std::string_view id) override;
+  Result<std::vector<ApiToken>> api_tokens() override;
   Result<std::uint32_t> generation() override;
   Result<std::uint32_t> raise_generation(std::uint32_t at_least) override;
   Result<std::optional<std::string>> setting(std::string_view key) override;
@@ -78,6 +85,7 @@ class MemoryStore final : public Store {
   struct Memory;
   explicit MemoryStore(std::shared_ptr<Memory> memory);
   Result<> ask(std::string_view doing) const;
+  ApiToken* find_token(std::string_view id);
 
   // Shared by all views, so that the memory outlives each server that has a view.
   std::shared_ptr<Memory> memory_;

@@ -232,4 +232,13 @@ std::vector<Loss> LossList::take() {
   return std::move(losses_);
 }
 
+Result<> may_add_token(std::size_t in_use) {
+  if (in_use < kApiTokensMax) return {};
+  return fail(
+      Errc::exhausted,
+      "{} API tokens are in use, as many as there may be; revoke one that is not needed any "
+      "more (postern api-token list)",
+      in_use);
+}
+
 }  // namespace postern::store

@@ -72,6 +72,9 @@ bool is_same_notice(const Loss& a, const Loss& b);
 Alert raise_first(const Alert& alert, std::int64_t id);
 void raise_again(Alert& known, const Alert& alert);
 
+/// `exhausted` when as many tokens of the API as there may be are in use.
+Result<> may_add_token(std::size_t in_use);
+
 /// The line of a batch that is refused for good.
 Loss refused_loss(const Apply& batch);
 

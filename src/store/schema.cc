@@ -236,6 +236,20 @@ CREATE TABLE trace (
 ALTER TABLE archive ADD COLUMN first_sealed BLOB;  -- sealed again: the hash it had first
 CREATE INDEX archive_sealed_again ON archive (first_sealed) WHERE first_sealed IS NOT NULL;
 )sql",
+    R"sql(
+CREATE TABLE api_token (
+  row INTEGER PRIMARY KEY AUTOINCREMENT,
+  id TEXT NOT NULL UNIQUE,
+  secret_sha256 BLOB NOT NULL,
+  label TEXT NOT NULL,
+  scope INTEGER NOT NULL,
+  created_by TEXT NOT NULL,
+  created INTEGER NOT NULL,
+  expires INTEGER,
+  last_used INTEGER,
+  revoked INTEGER
+);
+)sql",
 };
 
 std::int64_t number(Database& database, std::string_view sql) {

@@ -17,8 +17,8 @@ wire::StreamKey stream_in(Query& row, int from);
 
 /// Store on one SQLite file. Everything that counts is in the file: no cache outlives a call.
 /// sqlite_apply.cc holds what batches do, sqlite_losses.cc holes, losses, alerts and traces,
-/// sqlite_registry.cc nodes, documents and the rest. What all stores decide alike is in rules.h and
-/// stream_ledger.h.
+/// sqlite_registry.cc nodes, documents and the rest, sqlite_tokens.cc the API's tokens. What all
+/// stores decide alike is in rules.h and stream_ledger.h.
 class SqliteStore final : public Store {
  public:
   explicit SqliteStore(std::unique_ptr<Database> database) : database_(std::move(database)) {}
@@ -58,7 +58,14 @@ class SqliteStore final : public Store {
   Result<> save_document(const StoredDocument& document) override;
   Result<std::vector<StoredDocument>> documents(std::uint32_t type) override;
   Result<> audit(const AuditEntry& entry) override;
-  Result<std::vector<AuditEntry>> audit_log(std::size_t limit) override;
+  Result<std::vector<AuditEntry>> audit_log(std::size_t limit,
+                                            std::optional<std::int64_t> before) override;
+  Result<> add_api_token(const ApiToken& token, const AuditEntry& audit) override;
+  Result<bool> revoke_api_token(std::string_view id, WallTime now,
+                                const AuditEntry& audit) override;
+  Result<> api_token_used(std::string_view id, WallTime now) override;
+  Result<std::optional<ApiToken>> api_token(std::string_view id) override;
+  Result<std::vector<ApiToken>> api_tokens() override;
   Result<std::uint32_t> generation() override;
   Result<std::uint32_t> raise_generation(std::uint32_t at_least) override;
   Result<std::optional<std::string>> setting(std::string_view key) override;

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <charconv>
+#include <limits>
 
 #include "store/rules.h"
 #include "store/sqlite.h"
@@ -282,15 +283,18 @@ void SqliteStore::write_audit(const AuditEntry& entry) {
                  database_->last_row() - static_cast<std::int64_t>(kAuditEntriesMax));
 }
 
-Result<std::vector<AuditEntry>> SqliteStore::audit_log(std::size_t limit) {
+Result<std::vector<AuditEntry>> SqliteStore::audit_log(std::size_t limit,
+                                                       std::optional<std::int64_t> before) {
   return database_->guarded("reading the audit log", [&]() -> Result<std::vector<AuditEntry>> {
     Query query(database_->prepare(
-        "SELECT time, who, what, subject, detail FROM audit ORDER BY id DESC LIMIT ?"));
-    query.bind(static_cast<std::int64_t>(std::min(limit, kAuditEntriesMax)));
+        "SELECT time, who, what, subject, detail, id FROM audit WHERE id < ? ORDER BY id DESC "
+        "LIMIT ?"));
+    query.bind(before.value_or(std::numeric_limits<std::int64_t>::max()),
+               static_cast<std::int64_t>(std::min(limit, kAuditEntriesMax)));
     std::vector<AuditEntry> entries;
     while (query.step())
-      entries.push_back(
-          {query.time(0), query.text(1), query.text(2), query.text(3), query.text(4)});
+      entries.push_back({query.time(0), query.text(1), query.text(2), query.text(3), query.text(4),
+                         query.integer(5)});
     return entries;
   });
 }

@@ -106,7 +106,7 @@ TEST(Sqlite, BringsAFileOfTheFirstSchemaToTheNewestAndFindsItsHoles) {
           "DROP INDEX stream_with_holes; ALTER TABLE stream DROP COLUMN has_holes;"
           " ALTER TABLE stream DROP COLUMN sealed_hash; ALTER TABLE gap DROP COLUMN noted;"
           " DROP TABLE refused; DROP TABLE released; DROP TABLE notice; DROP TABLE alert;"
-          " DROP TABLE trace; DROP INDEX archive_sealed_again;"
+          " DROP TABLE trace; DROP TABLE api_token; DROP INDEX archive_sealed_again;"
           " ALTER TABLE archive DROP COLUMN first_sealed; PRAGMA user_version = 1");
   auto store = open_sqlite(folder.file("store.db"));
   ASSERT_TRUE(store) << store.error().message;

@@ -177,10 +177,28 @@ inline constexpr std::size_t kReleasesPerStreamMax = 1024;  // newest
 inline constexpr std::size_t kRefusedMax = 10'000;          // of the ledger, newest
 inline constexpr std::size_t kClosedAlertsMax = 10'000;     // newest
 inline constexpr std::size_t kTracesMax = 1000;             // newest
+inline constexpr std::size_t kApiTokensMax = 1000;          // not revoked and not expired
+inline constexpr std::size_t kApiTokensOverMax = 1000;      // revoked or expired, newest
 
 struct AuditEntry {
   WallTime time{};
   std::string who, what, subject, detail;
+  std::int64_t row = 0;  // rises with each entry; the store's own, ignored when writing
+};
+
+/// What may be asked of the API with a token, lowest first; see api/service.h.
+enum class Scope : std::uint8_t { read_only = 1, operate = 2, administrate = 3 };
+
+/// A token of the API. Its secret is never kept, only the digest of it.
+struct ApiToken {
+  std::string id;  // lower-case hex; names it in lists and logs, and is part of the token
+  Digest secret_sha256{};
+  std::string label;  // what it is for, in its maker's words
+  Scope scope = Scope::read_only;
+  std::string created_by;
+  WallTime created{};
+  std::optional<WallTime> expires, last_used, revoked;
+  bool operator==(const ApiToken&) const = default;
 };
 
 struct ArchivedBatch {
@@ -328,7 +346,19 @@ class Store {
       std::uint32_t type) = 0;  // newest of each audience
 
   virtual Result<> audit(const AuditEntry& entry) = 0;
-  virtual Result<std::vector<AuditEntry>> audit_log(std::size_t limit) = 0;  // newest first
+  /// Newest first; with `before`, only entries whose row is lower.
+  virtual Result<std::vector<AuditEntry>> audit_log(
+      std::size_t limit, std::optional<std::int64_t> before = std::nullopt) = 0;
+
+  /// Adds a token, with its audit entry, in one transaction. `exhausted` when kApiTokensMax are in
+  /// use at `created`; the oldest of those that are over go beyond kApiTokensOverMax.
+  virtual Result<> add_api_token(const ApiToken& token, const AuditEntry& audit) = 0;
+  /// Likewise; false when there is none of this id, or it is revoked already.
+  virtual Result<bool> revoke_api_token(std::string_view id, WallTime now,
+                                        const AuditEntry& audit) = 0;
+  virtual Result<> api_token_used(std::string_view id, WallTime now) = 0;
+  virtual Result<std::optional<ApiToken>> api_token(std::string_view id) = 0;
+  virtual Result<std::vector<ApiToken>> api_tokens() = 0;  // newest first, also those that are over
 
   /// Rises each time the store was restored or lost commits (rule D10); 1 at first.
   virtual Result<std::uint32_t> generation() = 0;

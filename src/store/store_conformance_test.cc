@@ -612,7 +612,53 @@ TEST_P(StoreConformance, SettingsGenerationAndAuditLast) {
   EXPECT_EQ(store_->setting("group.name").value(), "away");
   EXPECT_EQ(store_->generation().value(), 1u);
   ASSERT_EQ(store_->audit_log(10).value().size(), 2u);
-  EXPECT_EQ(store_->audit_log(1).value()[0].detail, "second") << "newest first";
+  const auto newest = store_->audit_log(1).value();
+  EXPECT_EQ(newest[0].detail, "second") << "newest first";
+  const auto older = store_->audit_log(10, newest[0].row).value();
+  ASSERT_EQ(older.size(), 1u) << "from where the last page ended";
+  EXPECT_EQ(older[0].detail, "first");
+}
+
+namespace {
+ApiToken a_token(const char* id, std::int64_t created) {
+  ApiToken token;
+  token.id = id;
+  token.secret_sha256.fill(static_cast<std::byte>(created));
+  token.label = "for the wall";
+  token.scope = Scope::operate;
+  token.created_by = "root";
+  token.created = wall_from_ms(created);
+  return token;
+}
+const AuditEntry kTokenAudit{wall_from_ms(1), "root", "API token", "", ""};
+}  // namespace
+
+TEST_P(StoreConformance, TokensOfTheApiComeBackAsTheyWereAndAreRevokedOnce) {
+  ApiToken second = a_token("bb", 2);
+  second.expires = wall_from_ms(99);
+  ASSERT_TRUE(store_->add_api_token(a_token("aa", 1), kTokenAudit));
+  ASSERT_TRUE(store_->add_api_token(second, kTokenAudit));
+  EXPECT_EQ(store_->add_api_token(second, kTokenAudit).error().code, Errc::invalid);
+  EXPECT_EQ(store_->audit_log(10).value().size(), 2u) << "no entry for what did not happen";
+  reopen();
+  EXPECT_EQ(store_->api_token("aa").value(), a_token("aa", 1));
+  EXPECT_EQ(store_->api_token("cc").value(), std::nullopt);
+  EXPECT_EQ(store_->api_tokens().value(), (std::vector{second, a_token("aa", 1)}));
+  ASSERT_TRUE(store_->api_token_used("aa", wall_from_ms(5)));
+  EXPECT_TRUE(store_->revoke_api_token("aa", wall_from_ms(7), kTokenAudit).value());
+  EXPECT_FALSE(store_->revoke_api_token("aa", wall_from_ms(8), kTokenAudit).value());
+  EXPECT_FALSE(store_->revoke_api_token("cc", wall_from_ms(8), kTokenAudit).value());
+  EXPECT_EQ(store_->audit_log(10).value().size(), 3u);
+  EXPECT_EQ(store_->api_token("aa").value()->revoked, wall_from_ms(7)) << "when it was, first";
+  EXPECT_EQ(store_->api_token("aa").value()->last_used, wall_from_ms(5));
+}
+
+TEST_P(StoreConformance, TokensOfTheApiHaveALimitAndThoseThatAreOverMakeRoom) {
+  for (std::size_t i = 0; i < kApiTokensMax; ++i)
+    ASSERT_TRUE(store_->add_api_token(a_token(fmt::format("{:04x}", i).c_str(), 1), kTokenAudit));
+  EXPECT_EQ(store_->add_api_token(a_token("ffff", 2), kTokenAudit).error().code, Errc::exhausted);
+  ASSERT_TRUE(store_->revoke_api_token("0000", wall_from_ms(2), kTokenAudit).value());
+  EXPECT_TRUE(store_->add_api_token(a_token("ffff", 2), kTokenAudit));
 }
 
 namespace {
