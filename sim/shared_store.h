@@ -92,9 +92,24 @@ class SharedStore final : public store::Store {
     return store_.documents(type);
   }
   Result<> audit(const store::AuditEntry& entry) override { return store_.audit(entry); }
-  Result<std::vector<store::AuditEntry>> audit_log(std::size_t limit) override {
-    return store_.audit_log(limit);
+  Result<std::vector<store::AuditEntry>> audit_log(std::size_t limit,
+                                                   std::optional<std::int64_t> before) override {
+    return store_.audit_log(limit, before);
   }
+  Result<> add_api_token(const store::ApiToken& token, const store::AuditEntry& audit) override {
+    return store_.add_api_token(token, audit);
+  }
+  Result<bool> revoke_api_token(std::string_view id, WallTime now,
+                                const store::AuditEntry& audit) override {
+    return store_.revoke_api_token(id, now, audit);
+  }
+  Result<> api_token_used(std::string_view id, WallTime now) override {
+    return store_.api_token_used(id, now);
+  }
+  Result<std::optional<store::ApiToken>> api_token(std::string_view id) override {
+    return store_.api_token(id);
+  }
+  Result<std::vector<store::ApiToken>> api_tokens() override { return store_.api_tokens(); }
   Result<std::uint32_t> generation() override { return store_.generation(); }
   Result<std::uint32_t> raise_generation(std::uint32_t at_least) override {
     oracle_.count("a new generation");

@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include "node/node.h"
+#include "node/status.h"
 
 namespace postern {
 
@@ -19,6 +20,9 @@ class Agent final : node::Node::Listener {
   }
   void reload(const NodeSettings& settings) { node_->reload(settings); }
   void stop(const std::string& why) { node_->stop(why); }
+  node::Status status() {
+    return {[this] { return node_->not_ready(); }, [this] { return node_->own_health(); }};
+  }
 
  private:
   Agent() = default;

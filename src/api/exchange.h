@@ -27,7 +27,8 @@ struct Reply {
   boost::json::value json;
   std::string text;  // sent instead of `json` when text_type is set
   std::string text_type;
-  std::string location;  // of what was created
+  std::string location;                                    // of what was created
+  std::function<void(std::shared_ptr<HttpStream>)> go_on;  // the text is only the beginning
 };
 
 using Handler = Answer<Reply> (*)(Exchange&);
@@ -120,6 +121,8 @@ Answer<Reply> show_trace(Exchange& exchange);
 Answer<Reply> show_group(Exchange& exchange);
 Answer<Reply> export_group(Exchange& exchange);
 Answer<Reply> sign_certificate(Exchange& exchange);
+// changes.cc
+Answer<Reply> listen_to_changes(Exchange& exchange);
 // tokens.cc
 Answer<Reply> list_tokens(Exchange& exchange);
 Answer<Reply> create_token(Exchange& exchange);

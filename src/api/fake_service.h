@@ -22,6 +22,7 @@ class FakeService final : public Service {
   std::vector<AuditView> audit_log;  // newest first
   std::vector<LossView> loss_list;
   LossQuery last_query;
+  ChangeQuery last_changes;
   std::vector<AlertView> alert_list;
   std::vector<TokenView> token_list;  // newest first
   std::vector<TraceView> traces;      // answers to come, the last one stays
@@ -192,6 +193,13 @@ class FakeService final : public Service {
     if (before) std::erase_if(list, [&](const AuditView& one) { return one.row >= *before; });
     if (list.size() > limit) list.resize(limit);
     return answer(list);
+  }
+
+  Answer<std::function<void(std::shared_ptr<HttpStream>)>> changes(
+      const ChangeQuery& query) override {
+    last_changes = query;
+    return answer(std::function<void(std::shared_ptr<HttpStream>)>(
+        [](const std::shared_ptr<HttpStream>& stream) { stream->push("event: reset\n\n"); }));
   }
 
   Answer<NewToken> create_token(const Caller& caller, const TokenRequest& request) override {

@@ -70,7 +70,7 @@ Answer<Reply> list_losses(Exchange& exchange) {
   }
   const auto page = page_of(exchange, kLossLimitDefault, kLossLimitMax);
   if (!page) return std::unexpected(page.error());
-  query.limit = kLossLimitMax;
+  query.limit = page->after.empty() ? page->limit + 1 : kLossLimitMax;
   auto losses = exchange.service.losses(query);
   if (!losses) return std::unexpected(losses.error());
   if (auto cut = begin_behind(*losses, page->after); !cut) return std::unexpected(cut.error());

@@ -85,6 +85,7 @@ constexpr Route kRoutes[] = {
     {"GET", "/api/v1/certificates", list_certificates, Scope::read_only, false,
      "connected, cursor, limit, name, role"},
     {"POST", "/api/v1/certificates", sign_certificate, Scope::administrate, true},
+    {"GET", "/api/v1/changes", listen_to_changes, Scope::read_only, false, "kinds"},
     {"GET", "/api/v1/tokens", list_tokens, Scope::administrate},
     {"POST", "/api/v1/tokens", create_token, Scope::administrate, true},
     {"DELETE", "/api/v1/tokens/{id}", revoke_token, Scope::administrate},
@@ -253,12 +254,17 @@ HttpResponse response_of(const Reply& reply) {
   response.content_type = reply.text_type.empty() ? "application/json" : reply.text_type;
   response.body = reply.text_type.empty() ? boost::json::serialize(reply.json) : reply.text;
   if (!reply.location.empty()) response.headers.emplace_back("Location", reply.location);
+  if (reply.go_on) {
+    response.headers.emplace_back("Cache-Control", "no-store");
+    response.go_on = reply.go_on;
+  }
   return response;
 }
 
 /// With its tag; 304 when the client has the same already.
 HttpResponse tagged(HttpResponse response, const HttpRequest& request) {
-  if (response.status != 200 || (request.method != "GET" && request.method != "HEAD"))
+  if (response.status != 200 || response.go_on ||
+      (request.method != "GET" && request.method != "HEAD"))
     return response;
   const std::string tag = entity_tag(response.body);
   response.headers.emplace_back("ETag", tag);

@@ -8,6 +8,7 @@
 
 #include "api/caller.h"
 #include "api/fake_service.h"
+#include "api/token.h"
 
 namespace postern::api {
 namespace {
@@ -325,7 +326,7 @@ TEST_F(Router, TheLossLedgerSaysWhatWhoseWhenHowMuchAndWhy) {
             R"("noted":"2027-01-15T08:00:00.000Z","first_time":"2027-01-15T08:00:00.000Z",)"
             R"("last_time":"2027-01-15T08:00:00.000Z","records":500,"bytes":4096,)"
             R"("reason":"shed for space","where":null})");
-  EXPECT_EQ(service_.last_query.limit, kLossLimitDefault);
+  EXPECT_EQ(service_.last_query.limit, kLossLimitDefault + 1);
 }
 
 TEST_F(Router, TheLossLedgerIsAskedByNodeTimeAndNumber) {
@@ -333,7 +334,7 @@ TEST_F(Router, TheLossLedgerIsAskedByNodeTimeAndNumber) {
   EXPECT_EQ(service_.last_query.node, "web1.dmz.example");
   EXPECT_EQ(service_.last_query.since,
             service_.now - std::chrono::hours(1) + std::chrono::milliseconds(500));
-  EXPECT_EQ(service_.last_query.limit, 7u);
+  EXPECT_EQ(service_.last_query.limit, 8u);
   ask("GET", "/api/v1/losses?node=00112233445566778899AABBCCDDEEFF");
   EXPECT_EQ(service_.last_query.node, "00112233445566778899aabbccddeeff");
 }
@@ -379,6 +380,152 @@ TEST_F(Router, ATraceIsAskedForAndItsAnswerFetchedByItsId) {
   EXPECT_EQ(trace.at("state").as_string(), "arrived");
   EXPECT_EQ(trace.at("total_ms").as_int64(), 12);
   EXPECT_EQ(trace.at("hops").at(0).at("wait_ms").as_int64(), -3);
+}
+
+TEST_F(Router, AListComesInPagesThatJoinWithoutHoleOrRepetition) {
+  for (int i = 0; i < 7; ++i)
+    service_.nodes.push_back(FakeService::agent_node(fmt::format("a{}.dmz.example", i).c_str()));
+  std::vector<std::string> names;
+  std::string cursor;
+  for (int page = 0; page < 4; ++page) {
+    const auto list = object(ask("GET", "/api/v1/nodes?limit=3" + cursor));
+    for (const auto& item : list.at("items").as_array())
+      names.emplace_back(item.at("name").as_string());
+    if (list.at("next").is_null()) break;
+    cursor = "&cursor=" + std::string(list.at("next").as_string());
+  }
+  EXPECT_THAT(names, testing::ElementsAre("a0.dmz.example", "a1.dmz.example", "a2.dmz.example",
+                                          "a3.dmz.example", "a4.dmz.example", "a5.dmz.example",
+                                          "a6.dmz.example", "ms1.home.example"));
+  EXPECT_EQ(ask("GET", "/api/v1/nodes?cursor=xyz").status, 400u);
+  EXPECT_EQ(ask("GET", "/api/v1/nodes?cursor=").status, 400u);
+}
+
+TEST_F(Router, PagesOfTheAuditListFollowItsRows) {
+  for (const char* name : {"a1.dmz.example", "a2.dmz.example", "a3.dmz.example"})
+    ask("POST", "/api/v1/agents", fmt::format(R"({{"name":"{}"}})", name));
+  const auto first = object(ask("GET", "/api/v1/audit?limit=2"));
+  EXPECT_EQ(first.at("items").at(0).at("subject").as_string(), "a3.dmz.example");
+  const auto next = std::string(first.at("next").as_string());
+  ask("POST", "/api/v1/agents", R"({"name":"a4.dmz.example"})");
+  const auto second = object(ask("GET", "/api/v1/audit?limit=2&cursor=" + next));
+  ASSERT_EQ(second.at("items").as_array().size(), 1u) << "what came since is not in between";
+  EXPECT_EQ(second.at("items").at(0).at("subject").as_string(), "a1.dmz.example");
+  EXPECT_TRUE(second.at("next").is_null());
+  EXPECT_EQ(ask("GET", "/api/v1/audit?cursor=616263").status, 400u) << "a place in another list";
+}
+
+TEST_F(Router, NodesAreFoundByPatternAndConnection) {
+  service_.nodes.push_back(FakeService::agent_node("web1.dmz.example"));
+  const auto names = [&](const char* target) {
+    return object(ask("GET", target)).at("items").as_array().size();
+  };
+  EXPECT_EQ(names("/api/v1/nodes?name=WEB*"), 1u);
+  EXPECT_EQ(names("/api/v1/nodes?name=*.example"), 2u);
+  EXPECT_EQ(names("/api/v1/nodes?name=web"), 0u) << "the whole name";
+  EXPECT_EQ(names("/api/v1/nodes?connected=true"), 1u);
+  EXPECT_EQ(names("/api/v1/agents?connected=true"), 0u);
+  EXPECT_EQ(ask("GET", "/api/v1/nodes?connected=yes").status, 400u);
+}
+
+TEST_F(Router, WhoHasItAlreadyIsToldSoInsteadOfSentItAgain) {
+  const auto first = ask("GET", "/api/v1/nodes");
+  const std::string tag = header(first, "ETag");
+  ASSERT_FALSE(tag.empty());
+  HttpRequest again;
+  again.target = "/api/v1/nodes";
+  again.headers = {{"if-none-match", "\"other\", W/" + tag}};
+  EXPECT_EQ(handle(again, kReader, service_).status, 304u);
+  EXPECT_TRUE(handle(again, kReader, service_).body.empty());
+  service_.nodes.push_back(FakeService::agent_node("a1.dmz.example"));
+  EXPECT_EQ(handle(again, kReader, service_).status, 200u);
+}
+
+TEST_F(Router, WhoDecidesDecidesOnWhatTheySaw) {
+  PendingView waiting;
+  waiting.name = "a1.dmz.example";
+  waiting.certificate_sha256 = "aa";
+  service_.waiting = {waiting};
+  const std::string tag = header(ask("GET", "/api/v1/pending/a1.dmz.example"), "ETag");
+  HttpRequest approve;
+  approve.method = "POST";
+  approve.target = "/api/v1/pending/a1.dmz.example/approve";
+  approve.headers = {{"if-match", tag}};
+  service_.waiting[0].certificate_sha256 = "bb";  // somebody else under this name
+  EXPECT_EQ(handle(approve, kAdministrator, service_).status, 412u);
+  EXPECT_TRUE(service_.audit_log.empty());
+  service_.waiting[0].certificate_sha256 = "aa";
+  EXPECT_EQ(handle(approve, kAdministrator, service_).status, 201u);
+  approve.target = "/api/v1/nodes/a1.dmz.example/trace";
+  EXPECT_EQ(handle(approve, kAdministrator, service_).status, 400u)
+      << "a precondition that is not looked at would be a false promise";
+}
+
+TEST_F(Router, EachOperationNeedsItsScope) {
+  AlertView alert;
+  alert.id = 1;
+  service_.alert_list = {alert};
+  const Caller on_call{0, 0, "token 1", Scope::operate};
+  EXPECT_EQ(ask("POST", "/api/v1/alerts/1/close", {}, kReader).status, 403u);
+  EXPECT_EQ(ask("POST", "/api/v1/alerts/1/close", {}, on_call).status, 200u);
+  EXPECT_EQ(ask("POST", "/api/v1/agents", R"({"name":"a1.dmz.example"})", on_call).status, 403u);
+  EXPECT_EQ(ask("GET", "/api/v1/tokens", {}, on_call).status, 403u);
+  EXPECT_EQ(ask("POST", "/api/v1/tokens", R"({"role":"operator"})", on_call).status, 403u)
+      << "nobody makes themselves more than they are";
+}
+
+TEST_F(Router, ATokenIsShownOnceAndRevoked) {
+  const auto made = ask("POST", "/api/v1/tokens", R"({"role":"operator","label":"wall","days":7})");
+  EXPECT_EQ(made.status, 201u);
+  const std::string id(object(made).at("id").as_string());
+  EXPECT_THAT(std::string(object(made).at("token").as_string()), HasSubstr(id));
+  const auto list = ask("GET", "/api/v1/tokens");
+  EXPECT_EQ(object(list).at("items").at(0).at("role").as_string(), "operator");
+  EXPECT_THAT(list.body, testing::Not(HasSubstr("postern_")));
+  EXPECT_EQ(ask("DELETE", "/api/v1/tokens/" + id).status, 200u);
+  EXPECT_EQ(ask("DELETE", "/api/v1/tokens/" + id).status, 404u);
+  for (const char* body :
+       {R"({"role":"king"})", R"({"label":"x"})", R"({"role":"operator","days":0})"})
+    EXPECT_EQ(ask("POST", "/api/v1/tokens", body).status, 422u) << body;
+}
+
+TEST_F(Router, WhoListensToChangesSaysWhichAndFromWhere) {
+  HttpRequest request;
+  request.target = "/api/v1/changes?kinds=node,alert";
+  request.headers = {{"last-event-id", "7-1"}};
+  const auto response = handle(request, kReader, service_);
+  EXPECT_EQ(response.content_type, "text/event-stream");
+  EXPECT_TRUE(response.go_on);
+  EXPECT_THAT(service_.last_changes.kinds, testing::ElementsAre("alert", "node"));
+  EXPECT_EQ(service_.last_changes.last_id, "7-1");
+  const auto wrong = ask("GET", "/api/v1/changes?kinds=node,weather");
+  EXPECT_EQ(wrong.status, 400u);
+  EXPECT_THAT(detail(wrong), HasSubstr("'weather'"));
+}
+
+TEST(Pattern, AStarStandsForAnyCharacters) {
+  EXPECT_TRUE(matches_pattern("*", ""));
+  EXPECT_TRUE(matches_pattern("a*c", "abbc"));
+  EXPECT_TRUE(matches_pattern("*ab*", "aab"));
+  EXPECT_TRUE(matches_pattern("a**", "a"));
+  EXPECT_FALSE(matches_pattern("a*c", "abcd"));
+  EXPECT_FALSE(matches_pattern("", "a"));
+  EXPECT_FALSE(matches_pattern("abc*", "ab"));
+}
+
+TEST(Token, ItsTextSaysItsIdAndTheDigestOfItsSecret) {
+  const Bytes secret(kTokenSecretBytes, std::byte{7});
+  const std::string text = token_text("00112233aabb", secret);
+  const auto parsed = parse_token(text);
+  ASSERT_TRUE(parsed);
+  EXPECT_EQ(parsed->id, "00112233aabb");
+  EXPECT_EQ(parsed->secret_sha256, sha256(secret));
+  for (std::size_t size = 0; size < text.size(); ++size)
+    EXPECT_FALSE(parse_token(text.substr(0, size))) << size;
+  EXPECT_FALSE(parse_token(text + "0"));
+  EXPECT_EQ(bearer_token("bearer abc"), "abc");
+  EXPECT_EQ(bearer_token("Basic abc"), "");
+  EXPECT_EQ(bearer_token("Bearer "), "");
 }
 
 TEST(LocalCaller, RootIsAdministratorAndAnUnknownUserIsNot) {

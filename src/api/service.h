@@ -3,12 +3,14 @@
 #include <cstdint>
 #include <expected>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/clock.h"
 #include "base/result.h"
+#include "net/http.h"
 
 /// What the management server can be asked, as plain values. The router (api/router.h) turns HTTP
 /// into these calls and back; the management server implements them.
@@ -325,6 +327,14 @@ struct TraceView {
 inline constexpr std::size_t kAuditLimitDefault = 100;
 inline constexpr std::size_t kAuditLimitMax = 1000;
 
+/// Which changes a client wants to hear of, as they happen.
+struct ChangeQuery {
+  std::set<std::string> kinds;  // of kChangeKinds; empty: all but values
+  std::string last_id;          // the last event it heard, "" for none
+};
+inline constexpr std::string_view kChangeKinds[] = {"node", "pending", "alert",
+                                                    "loss", "values",  "token"};
+
 /// Blocking; called by one thread at a time. What a changing call returned for is durable and in
 /// the audit list under caller.name. The router has checked the caller's right to change things,
 /// and that names are lower-case FQDNs; `node` below is a name or a node id of 32 hex digits.
@@ -357,6 +367,11 @@ class Service {
   virtual Answer<std::vector<LossView>> losses(const LossQuery&) = 0;
   virtual Answer<std::vector<AlertView>> alerts(bool open_only) = 0;  // newest first
   virtual Answer<AlertView> alert(std::int64_t id) = 0;
+  /// What takes over the response: it pushes Server-Sent Events. kProblemExhausted when too many
+  /// listen already.
+  virtual Answer<std::function<void(std::shared_ptr<HttpStream>)>> changes(
+      const ChangeQuery& query) = 0;
+
   /// Closing a closed one changes nothing.
   virtual Answer<AlertView> close_alert(const Caller&, std::int64_t id) = 0;
 

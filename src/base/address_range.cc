@@ -29,7 +29,10 @@ bool bit(const Address& address, unsigned at) {
 
 /// The address in "192.0.2.1:40312", "[2001:db8::1]:40312" and the like.
 std::string without_port(std::string_view text) {
-  if (text.starts_with('[')) return std::string(text.substr(1, text.find(']') - 1));
+  if (text.starts_with('[')) {
+    const auto end = text.find(']');
+    return std::string(end == text.npos ? "" : text.substr(1, end - 1));
+  }
   const auto colon = text.find(':');
   const bool v4_with_port = colon != text.npos && text.find(':', colon + 1) == text.npos;
   return std::string(v4_with_port ? text.substr(0, colon) : text);

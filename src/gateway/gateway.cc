@@ -1,6 +1,7 @@
 #include "gateway/gateway.h"
 
 #include "base/invariant.h"
+#include "model/measures.h"
 #include "node/admission.h"
 #include "node/signed.h"
 
@@ -43,7 +44,10 @@ Result<std::unique_ptr<Gateway>> Gateway::open(node::Surroundings around, NodeSe
 }
 
 Gateway::Gateway(node::Surroundings around)
-    : around_(around), core_(around.loops.core()), log_(around.log) {}
+    : around_(around),
+      core_(around.loops.core()),
+      log_(around.log),
+      started_(around.clock.wall()) {}
 Gateway::~Gateway() {
   *alive_ = false;
   children_.reset();
@@ -601,23 +605,25 @@ void Gateway::on_document(const wire::pb::Signed& document, const wire::pb::Docu
 }
 
 std::vector<Measurement> Gateway::own_health() {
-  const WallTime now = around_.clock.wall();
-  const PortCounters port = children_ ? children_->counters() : PortCounters{};
-  const auto measure = [&](const char* name, const char* unit, std::uint64_t value) {
-    Measurement m;
-    m.name = name;
-    m.unit = unit;
-    m.value = static_cast<std::int64_t>(value);
-    m.time = now;
-    return m;
-  };
-  return {measure("postern.gateway.children", "{node}", children_ ? children_->size() : 0),
-          measure("postern.gateway.batches.stored", "{batch}", batches_taken_),
-          measure("postern.gateway.batches.not_stored", "{batch}", batches_refused_),
-          measure("postern.gateway.equivocations", "{batch}", equivocations_),
-          measure("postern.port.accepted", "{connection}", port.accepted),
-          measure("postern.port.refused", "{connection}", children_ ? children_->refused() : 0),
-          measure("postern.port.garbage", "{connection}", port.garbage + port.not_tls)};
+  Measures m(around_.clock.wall(), started_);
+  m.gauge("postern.gateway.children", "{node}", children_ ? children_->size() : 0,
+          "Agents and gateways that are attached.");
+  m.counter("postern.gateway.batches.stored", "{batch}", batches_taken_,
+            "Batches of children that were stored.");
+  m.counter("postern.gateway.batches.not_stored", "{batch}", batches_refused_,
+            "Batches of children that were answered otherwise.");
+  m.counter("postern.gateway.equivocations", "{batch}", equivocations_,
+            "Batches that contradict one that is held.");
+  m.append(node::port_health(children_.get(), around_.clock.wall(), started_));
+  return m.take();
+}
+
+void Gateway::on_http(HttpRequest request, Respond respond) {
+  respond(node::status_page(request, request.loopback, status()));
+}
+
+node::Status Gateway::status() {
+  return {[this] { return node_->not_ready(); }, [this] { return node_->own_health(); }};
 }
 
 }  // namespace postern

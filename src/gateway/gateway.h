@@ -6,6 +6,7 @@
 
 #include "node/children.h"
 #include "node/node.h"
+#include "node/status.h"
 #include "relay/intake.h"
 #include "relay/ways.h"
 
@@ -25,6 +26,7 @@ class Gateway final : node::Node::Listener, node::Children::Owner {
 
   void reload(const NodeSettings& settings);
   void stop(const std::string& why);
+  node::Status status();
 
  private:
   explicit Gateway(node::Surroundings around);
@@ -54,9 +56,7 @@ class Gateway final : node::Node::Listener, node::Children::Owner {
                 SharedBytes message) override;
   void on_offer(node::Child& child, const std::vector<wire::Coverage>& offers) override;
   void on_child_message(node::Child& child, const wire::Message& message) override;
-  std::string not_ready() override {
-    return node_->uplink().attached() ? "" : "no parent is attached";
-  }
+  void on_http(HttpRequest request, Respond respond) override;
 
   void on_head(node::Child& child, const wire::Message& message);
   void on_presence(node::Child& child, wire::pb::Presence presence);
@@ -100,6 +100,7 @@ class Gateway final : node::Node::Listener, node::Children::Owner {
   std::set<NodeId> awaiting_head_;  // children that attached and have not sent a head yet
   bool flush_posted_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // shared with late posts
+  const WallTime started_;
   std::uint64_t batches_taken_ = 0, batches_refused_ = 0, heads_dropped_ = 0;
   std::uint64_t equivocations_ = 0;
 };

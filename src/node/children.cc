@@ -412,24 +412,8 @@ void Children::note_refusal(const std::string& address, const std::string& name,
                  reason, to_rfc3339(notice.time));
 }
 
-/// Strangers get one word of life; whether it delivers is this machine's own business (rule C6).
 void Children::on_http(HttpRequest request, Respond respond) {
-  HttpResponse response;
-  if (request.method != "GET") {
-    response.status = 405;
-    response.headers.emplace_back("Allow", "GET");
-    response.body = "only GET\n";
-  } else if (request.target == "/livez") {
-    response.body = "alive\n";
-  } else if (request.target == "/readyz" && request.loopback) {
-    const std::string reason = owner_.not_ready();
-    response.status = reason.empty() ? 200 : 503;
-    response.body = (reason.empty() ? "ready" : reason) + "\n";
-  } else {
-    response.status = 404;
-    response.body = "not here\n";
-  }
-  respond(std::move(response));
+  owner_.on_http(std::move(request), std::move(respond));
 }
 
 void Children::attached(Session& session) {

@@ -88,8 +88,8 @@ class Children final : public PortHandler {
     virtual void on_offer(Child& child, const std::vector<wire::Coverage>& offers) = 0;
     /// head, request, reply, notice, presence, settled (W34), document (W35).
     virtual void on_child_message(Child& child, const wire::Message& message) = 0;
-    /// Why this node delivers nothing now, for /readyz; empty when it delivers.
-    virtual std::string not_ready() = 0;
+    /// A request over the one port: of a stranger, or of this machine.
+    virtual void on_http(HttpRequest request, Respond respond) = 0;
   };
 
   Children(Loops& loops, const Log& log, const Self& self, Owner& owner,

@@ -48,13 +48,12 @@ class FakeOwner final : public Children::Owner {
   void on_child_message(Child&, const wire::Message& message) override {
     messages.push_back(message.type);
   }
-  std::string not_ready() override { return unready; }
+  void on_http(HttpRequest, Respond respond) override { respond({}); }
 
   std::optional<Decision> decision = Decision(Admitted{});
   std::vector<std::function<void(Decision)>> undecided;
   std::vector<Candidate> candidates;
   std::vector<wire::pb::Hop> hops;
-  std::string unready;
   std::vector<std::uint64_t> arrived, gone, batches;
   std::vector<wire::Coverage> offers;
   std::vector<wire::Type> messages;
@@ -116,27 +115,6 @@ class ChildrenTest : public ::testing::Test {
   Children children_{loops_, lines_.log, gateway_.self, owner_};
   std::uint64_t last_id_ = 0;
 };
-
-// ---- HTTP
-
-TEST_F(ChildrenTest, StrangersHearThatItLivesAndOnlyLoopbackWhetherItDelivers) {
-  const auto status = [&](const char* method, const char* target, bool loopback) {
-    HttpRequest request;
-    request.method = method;
-    request.target = target;
-    request.loopback = loopback;
-    unsigned seen = 0;
-    children_.on_http(request, [&](HttpResponse response) { seen = response.status; });
-    return seen;
-  };
-  EXPECT_EQ(status("GET", "/livez", false), 200u);
-  EXPECT_EQ(status("GET", "/readyz", false), 404u);
-  EXPECT_EQ(status("GET", "/readyz", true), 200u);
-  owner_.unready = "no parent is attached";
-  EXPECT_EQ(status("GET", "/readyz", true), 503u);
-  EXPECT_EQ(status("POST", "/livez", false), 405u);
-  EXPECT_EQ(status("GET", "/api/v1/nodes", true), 404u);
-}
 
 // ---- Hello
 

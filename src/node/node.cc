@@ -3,19 +3,11 @@
 #include <algorithm>
 
 #include "base/quantity.h"
+#include "model/measures.h"
 #include "node/signed.h"
 
 namespace postern::node {
 namespace {
-
-Measurement gauge(const char* name, const char* unit, std::int64_t value, WallTime now) {
-  Measurement measurement;
-  measurement.name = name;
-  measurement.unit = unit;
-  measurement.value = value;
-  measurement.time = now;
-  return measurement;
-}
 
 /// A gap record has to speak of what is in it, and an own batch may need one.
 relay::Held held_of(const spool::Entry& entry) {
@@ -98,6 +90,7 @@ Node::Node(Surroundings around, NodeSettings settings, Identity identity, Listen
                });
              }),
       relay_(identity_.self.id, around.relay_limits),
+      started_(around.clock.wall()),
       uplink_(around.loops, around.network, around.log, around.random, identity_.self, relay_,
               *this) {}
 
@@ -264,31 +257,45 @@ wire::Message Node::head() {
   return wire::make_message(wire::Type::head, wire::write_stamped({}, as_bytes(bytes)));
 }
 
+std::string Node::not_ready() const {
+  if (disk_ails_) return "the spool takes no batches; the log says why";
+  if (!uplink_.attached()) return "no parent is attached; the log says why";
+  return "";
+}
+
 std::vector<Measurement> Node::own_health() {
-  const WallTime now = around_.clock.wall();
   const spool::Usage usage = spool_->usage();
   const auto& counts = relay_.counts();
-  std::vector<Measurement> all = listener_.own_health();
-  all.push_back(gauge("postern.spool.usage", "By", static_cast<std::int64_t>(usage.bytes), now));
-  all.push_back(
-      gauge("postern.spool.limit", "By", static_cast<std::int64_t>(usage.bytes_max), now));
-  all.push_back(
-      gauge("postern.spool.batches", "{batch}", static_cast<std::int64_t>(counts.held), now));
-  all.push_back(gauge("postern.spool.quarantined", "{segment}",
-                      static_cast<std::int64_t>(usage.quarantined), now));
-  all.push_back(gauge("postern.relay.mismatches", "{interval}",
-                      static_cast<std::int64_t>(counts.mismatches), now));
-  const auto add = [&](const char* name, const char* unit, std::uint64_t value) {
-    all.push_back(gauge(name, unit, static_cast<std::int64_t>(value), now));
-  };
-  add("postern.spool.tails", "By", counts.tail_bytes);
-  add("postern.relay.released", "{batch}", counts.released);
-  add("postern.relay.shed", "{batch}", counts.shed);
   const Origin::Counts own = origin_->counts();
-  add("postern.samples.dropped", "{sample}", own.samples_dropped);
-  add("postern.origin.sealed_again", "{batch}", own.sealed_again);
-  add("postern.origin.evidence_refused", "{message}", own.evidence_refused);
-  return all;
+  Measures m(around_.clock.wall(), started_);
+  m.append(listener_.own_health());
+  m.gauge("postern.parent.attached", "1", uplink_.attached() ? 1 : 0,
+          "1 while a parent is attached.");
+  m.gauge("postern.ready", "1", not_ready().empty() ? 1 : 0,
+          "1 while this node delivers, as /readyz says.");
+  m.gauge("postern.certificate.not_after", "s",
+          to_ms(tls_->credential()->chain.front().not_after()) / 1000,
+          "When the certificate in use ends, in seconds since 1970.");
+  m.gauge("postern.spool.usage", "By", usage.bytes, "Bytes of the spool's files.");
+  m.gauge("postern.spool.limit", "By", usage.bytes_max, "What the spool may take.");
+  m.gauge("postern.spool.batches", "{batch}", counts.held,
+          "Batches in the spool that are not settled.");
+  m.gauge("postern.spool.quarantined", "{segment}", usage.quarantined,
+          "Damaged segments that were put aside.");
+  m.gauge("postern.spool.tails", "By", counts.tail_bytes,
+          "Settled batches that are kept a while for a rewind.");
+  m.counter("postern.relay.mismatches", "{interval}", counts.mismatches,
+            "What a parent said of batches that are not ours.");
+  m.counter("postern.relay.released", "{batch}", counts.released,
+            "Batches given up to make room because the parent had stored them.");
+  m.counter("postern.relay.shed", "{batch}", counts.shed, "Batches that were lost to make room.");
+  m.counter("postern.samples.dropped", "{sample}", own.samples_dropped,
+            "Rounds of measurements that the disk did not take.");
+  m.counter("postern.origin.sealed_again", "{batch}", own.sealed_again,
+            "Own batches that were sealed again in a new epoch.");
+  m.counter("postern.origin.evidence_refused", "{message}", own.evidence_refused,
+            "Evidence against us that proved nothing.");
+  return m.take();
 }
 
 }  // namespace postern::node

@@ -100,6 +100,10 @@ class Node final : Uplink::Owner, Origin::Holdings {
   ~Node() override;
 
   void start();  // dials and measures
+  /// Why it delivers nothing now; empty when it delivers.
+  std::string not_ready() const;
+  /// What it says of itself.
+  std::vector<Measurement> own_health();
   /// Takes over what may change at run time: parents, interval, certificate, anchors. Says what
   /// needs a restart.
   void reload(const NodeSettings& settings);
@@ -129,7 +133,6 @@ class Node final : Uplink::Owner, Origin::Holdings {
 
   void beat();
   wire::Message head();
-  std::vector<Measurement> own_health();
 
   // node_own.cc: what we make
   void on_sample(Sampler::Sample sample);
@@ -193,6 +196,7 @@ class Node final : Uplink::Owner, Origin::Holdings {
   std::shared_ptr<const TlsContext> tls_;
   std::unique_ptr<spool::SpoolThread> spool_;
   std::optional<Origin> origin_;
+  const WallTime started_;
   Uplink uplink_;
   std::unique_ptr<Sampler> sampler_;
 

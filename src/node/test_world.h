@@ -100,7 +100,7 @@ class TestParent final : public node::Children::Owner {
     messages.push_back(message);
     changed_();
   }
-  std::string not_ready() override { return ""; }
+  void on_http(HttpRequest, Respond respond) override { respond({}); }
 
   struct Batch {
     wire::BatchHeader header;

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "node/program.h"
+#include "node/status.h"
 
 namespace postern {
 
@@ -53,13 +54,20 @@ int node_main(int argc, char** argv, const NodeMain& what) {
         auto opened = Product::open(around, *settings);
         if (!opened) return std::unexpected(opened.error());
         std::shared_ptr<Product> product = std::move(*opened);
+        auto status = node::listen_for_status(around, settings->state_dir, product->status());
+        if (!status) around.log.warning("no status over HTTP: {}", status.error().message);
         const auto reload = [&log = around.log, load, product = product.get()] {
           if (auto again = load())
             product->reload(*again);
           else
             log.error("nothing is reloaded: {}", again.error().message);
         };
-        return node::Running{product, reload, [product = product.get()](const std::string& why) {
+        struct Both {
+          std::shared_ptr<Product> product;
+          std::unique_ptr<UnixHttpServer> status;  // ends first
+        };
+        auto both = std::make_shared<Both>(product, status ? std::move(*status) : nullptr);
+        return node::Running{both, reload, [product = product.get()](const std::string& why) {
                                product->stop(why);
                              }};
       });

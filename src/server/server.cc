@@ -2,6 +2,7 @@
 
 #include "api/caller.h"
 #include "base/quantity.h"
+#include "node/status.h"
 
 namespace postern {
 namespace {
@@ -44,6 +45,8 @@ Server::Server(node::Surroundings around, ServerSettings settings, node::Identit
       trust_(around.log, identity_.root, settings_.state_dir / "documents",
              [](std::filesystem::path, Bytes) {}),
       ticks_(identity_.self.group_id),
+      changes_(around.random.u64()),
+      started_(around.clock.wall()),
       store_(std::move(store)) {}
 
 Server::~Server() {
@@ -122,10 +125,18 @@ Result<> Server::start() {
                              settings_.interval};
   service_.emplace(*store_, *registry_, folder_, around_.clock, around_.random, std::move(about),
                    &holes_);
+  service_->set_listen(
+      [this, alive = alive_](const api::ChangeQuery& query, std::shared_ptr<HttpStream> stream) {
+        if (*alive) listen_to_changes(std::move(stream), query);
+      });
   if (!settings_.api_socket.empty()) {
     auto local = UnixHttpServer::listen(
         core_, log_, settings_.api_socket, [this](HttpRequest request, Respond respond) {
           const UnixPeer peer = request.unix_peer.value_or(UnixPeer{65534, 65534, 0});
+          if (!request.target.starts_with("/api/"))
+            return respond(node::status_page(
+                request, true, {[this] { return not_ready(); }, [this] { return own_health(); }}));
+          if (peer.uid != 0 && over_rate(fmt::format("uid {}", peer.uid), respond)) return;
           // On the store thread, because it asks the user database.
           answer(
               std::move(request), [peer] { return api::local_caller(peer.uid, peer.gid); },
@@ -142,30 +153,7 @@ Result<> Server::start() {
   look_timer_ = core_.after(kLookInterval, [this] { look(); });
   trim_timer_ = core_.after(kTrimInterval, [this] { trim(); });
   sampler_ = around_.samplers.start(
-      core_, log_, identity_.self, settings_.interval,
-      [this] {
-        const WallTime time = around_.clock.wall();
-        const auto measure = [&](const char* name, const char* unit, std::uint64_t value) {
-          Measurement m;
-          m.name = name;
-          m.unit = unit;
-          m.value = static_cast<std::int64_t>(value);
-          m.time = time;
-          return m;
-        };
-        return std::vector<Measurement>{
-            measure("postern.server.children", "{node}", children_->size()),
-            measure("postern.server.batches.applied", "{batch}", applied_),
-            measure("postern.server.batches.duplicate", "{batch}", duplicates_),
-            measure("postern.server.refused", "{connection}", children_->refused()),
-            measure("postern.server.batches.waiting", "{batch}", arrived_.size()),
-            measure("postern.server.generation", "1", generation_),
-            measure("postern.server.losses.open", "{hole}", health_.losses_open),
-            measure("postern.server.alerts.open", "{alert}", health_.alerts_open),
-            measure("postern.server.equivocations", "{batch}", health_.equivocations),
-            measure("postern.server.sightings.ignored", "{message}", sightings_ignored_),
-            measure("postern.server.sightings.dropped", "{message}", sightings_.dropped())};
-      },
+      core_, log_, identity_.self, settings_.interval, [this] { return own_health(); },
       [this](node::Sampler::Sample sample) { on_sample(std::move(sample)); });
   return {};
 }
@@ -194,6 +182,7 @@ void Server::reload(const ServerSettings& settings) {
   }
   settings_.archive_age = settings.archive_age;
   settings_.archive_bytes_max = settings.archive_bytes_max;
+  settings_.api_from = settings.api_from;
   if (settings.agents != settings_.agents) {
     settings_.agents = settings.agents;
     store_thread_->post([this, policy = settings.agents] { registry_->set_policy(policy); });

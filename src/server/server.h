@@ -6,11 +6,13 @@
 #include <vector>
 
 #include "api/service.h"
+#include "base/token_buckets.h"
 #include "base/worker.h"
 #include "net/unix_http.h"
 #include "node/children.h"
 #include "node/node.h"
 #include "relay/ways.h"
+#include "server/changes.h"
 #include "server/hole_watch.h"
 #include "server/ingest.h"
 #include "server/numbers.h"
@@ -33,6 +35,11 @@ inline constexpr std::size_t kShownDocumentsMax = 64;  // and as many notices
 inline constexpr std::size_t kShownSettledMax = 256;
 inline constexpr std::size_t kConfirmsMax = 64;         // questions of one child under way (W55)
 inline constexpr std::size_t kAlertsCountedMax = 1000;  // open ones, for our own health
+inline constexpr double kApiRate = 50;  // requests a second of one user, token or address
+inline constexpr double kApiBurst = 200;
+inline constexpr std::size_t kApiSourcesMax = 4096;
+inline constexpr std::chrono::milliseconds kChangesEvery{250};  // what is noted is told together
+inline constexpr std::chrono::seconds kListenersToldEvery{15};  // that we live
 inline constexpr Duration kTickInterval = std::chrono::seconds(30);
 inline constexpr Duration kLookInterval =
     std::chrono::seconds(5);  // for holes, and for what other servers decided
@@ -71,10 +78,20 @@ class Server final : node::Children::Owner {
                 SharedBytes message) override;
   void on_offer(node::Child& child, const std::vector<wire::Coverage>& offers) override;
   void on_child_message(node::Child& child, const wire::Message& message) override;
-  std::string not_ready() override { return ""; }
 
+  // server_http.cc: who asks, and the answer
+  void on_http(HttpRequest request, Respond respond) override;
+  using WhoAsks = std::function<api::Answer<api::Caller>()>;
   /// `caller` is asked on the store thread.
-  void answer(HttpRequest request, std::function<api::Caller()> caller, Respond respond);
+  void answer(HttpRequest request, WhoAsks caller, Respond respond);
+  /// By this token, on the store thread.
+  WhoAsks token_of(const HttpRequest& request);
+  bool over_rate(const std::string& who, const Respond& respond);
+  std::string not_ready() const;
+  std::vector<Measurement> own_health();
+  void listen_to_changes(std::shared_ptr<HttpStream> stream, const api::ChangeQuery& query);
+  void tell_listeners();
+  void changed(std::string kind, std::string subject);
 
   void on_head(node::Child& child, const wire::Message& message);
   void on_presence(node::Child& child, const wire::Message& message);
@@ -174,7 +191,11 @@ class Server final : node::Children::Owner {
   // no later one is there, and no number is missing (rule D1).
   std::deque<SharedBytes> own_;
   bool own_under_way_ = false;
-  Loop::Timer tick_timer_, trim_timer_, own_timer_, look_timer_;
+  Loop::Timer tick_timer_, trim_timer_, own_timer_, look_timer_, changes_timer_, listeners_timer_;
+  Changes changes_;
+  TokenBuckets api_rate_{{kApiRate, kApiBurst, kApiSourcesMax}};
+  bool store_answers_ = true;
+  const WallTime started_;
   bool looking_ = false;
 
   // The store thread's alone:

@@ -56,9 +56,13 @@ void Server::apply_next() {
 }
 
 void Server::on_ingested(Ingested ingested) {
+  store_answers_ = ingested.generation != 0;
   for (const Verdict& verdict : ingested.verdicts) {
     arrived_bytes_ -= std::min(arrived_bytes_, verdict.message_bytes);
-    if (verdict.kind == Verdict::Kind::applied) ++applied_;
+    if (verdict.kind == Verdict::Kind::applied) {
+      ++applied_;
+      changed("values", verdict.stream.node.hex());
+    }
     if (verdict.kind == Verdict::Kind::duplicate) ++duplicates_;
     if (verdict.own) on_own(verdict);
     node::Child* child = verdict.channel == 0 ? nullptr : children_->by_channel(verdict.channel);

@@ -38,11 +38,12 @@ void Server::admit(const node::Candidate& candidate, std::function<void(Decision
   store_thread_->post([this, alive = alive_, candidate, decided = std::move(decided)]() mutable {
     std::vector<wire::pb::Signed> documents;
     Decision decision = decide(candidate, {identity_.self.name}, documents);
-    core_.post([this, alive, decision = std::move(decision), decided = std::move(decided),
-                documents = std::move(documents)]() mutable {
+    core_.post([this, alive, name = candidate.who.name, decision = std::move(decision),
+                decided = std::move(decided), documents = std::move(documents)]() mutable {
       if (!*alive) return;
       --admissions_;
       spread(std::move(documents));
+      if (!decision) changed("pending", name);
       if (decision) decision->documents = trust_.for_children();
       decided(std::move(decision));
     });
@@ -123,11 +124,12 @@ void Server::on_request(node::Child& child, const wire::Message& message) {
                        path = std::move(path), channel = child.channel_id(), reply_with]() mutable {
     std::vector<wire::pb::Signed> documents;
     Decision decision = decide(candidate, path, documents);
-    core_.post([this, alive, decision = std::move(decision), documents = std::move(documents),
-                channel, reply_with]() mutable {
+    core_.post([this, alive, name = candidate.who.name, decision = std::move(decision),
+                documents = std::move(documents), channel, reply_with]() mutable {
       if (!*alive) return;
       --admissions_;
       answered(channel, &Asked::admissions);
+      if (!decision) changed("pending", name);
       spread(std::move(documents));
       reply_with(std::move(decision));
     });
@@ -188,6 +190,8 @@ void Server::note_next() {
   std::vector<Sighting> now = sightings_.take();
   noting_ = !now.empty();
   if (!noting_) return;
+  for (const Sighting& sighting : now)
+    if (sighting.seen.connected) changed("node", sighting.seen.id.hex());
   store_thread_->post([this, alive = alive_, now = std::move(now)] {
     auto noted = note_sightings(now, *store_, *registry_, identity_.self, log_);
     if (!noted) log_.warning("{} sightings are not noted: {}", now.size(), noted.error().message);

@@ -11,32 +11,6 @@ using node::Refusal;
 
 }  // namespace
 
-void Server::api(HttpRequest request, const api::Caller& caller, Respond respond) {
-  answer(
-      std::move(request), [caller] { return caller; }, std::move(respond));
-}
-
-void Server::answer(HttpRequest request, std::function<api::Caller()> caller, Respond respond) {
-  store_thread_->post([this, alive = alive_, request = std::move(request),
-                       caller = std::move(caller), respond = std::move(respond)]() mutable {
-    HttpResponse response = api::handle(request, caller(), *service_);
-    auto documents = registry_->take_documents();
-    auto closed = closed_streams();
-    auto questions = service_->take_questions();
-    core_.post([this, alive, response = std::move(response), respond = std::move(respond),
-                documents = std::move(documents), closed = std::move(closed),
-                questions = std::move(questions)]() mutable {
-      if (!*alive) return;
-      for (const Question& question : questions)
-        send_down(question.target, question.kind, question.body);
-      // First what was decided, then the word that it was: "removed" is true when it is said.
-      spread(std::move(documents));
-      on_ingested(std::move(closed));
-      respond(std::move(response));
-    });
-  });
-}
-
 /// Whoever keeps batches of a removed node may let them go now (rule D5); and what the store could
 /// not tell before is told.
 Ingested Server::closed_streams() {

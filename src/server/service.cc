@@ -179,6 +179,7 @@ Answer<api::Approved> ServerService::approve_gateway(const api::Caller& caller,
   if (!approved && approved.error().code == Errc::denied)
     return std::unexpected(problem(api::kProblemConflict, approved.error().message));
   if (!approved) return failed(approved.error());
+  changes_.emplace_back("node", approval.name);
   return api::Approved{summary(approved->node), approved->already};
 }
 
@@ -190,6 +191,7 @@ Answer<api::Approved> ServerService::approve_agent(const api::Caller& caller,
   if (!approved && approved.error().code == Errc::denied)
     return std::unexpected(problem(api::kProblemConflict, approved.error().message));
   if (!approved) return failed(approved.error());
+  changes_.emplace_back("node", approval.name);
   return api::Approved{summary(approved->node), approved->already};
 }
 
@@ -205,10 +207,12 @@ Answer<api::NodeSummary> ServerService::remove_node(const api::Caller& caller, a
                                   "it never connected"};
     if (auto gone = store_.erase_node(node->row, audit); !gone) return failed(gone.error());
     node->standing = Standing::removed;
+    changes_.emplace_back("node", node->name);
     return summary(*node);
   }
   auto removed = registry_.remove(*node, caller.name);
   if (!removed) return failed(removed.error());
+  changes_.emplace_back("node", node->name);
   return summary(*removed);
 }
 
@@ -231,6 +235,8 @@ Answer<api::Approved> ServerService::approve_pending(const api::Caller& caller,
     return approve_gateway(caller, {node->name, parents, api::Direction::child_dials, ""});
   auto approved = registry_.approve_pending(*node, parents, caller.name);
   if (!approved) return failed(approved.error());
+  changes_.emplace_back("pending", node->name);
+  changes_.emplace_back("node", node->name);
   return api::Approved{summary(approved->node), false};
 }
 
@@ -242,10 +248,12 @@ Answer<api::PendingView> ServerService::reject_pending(const api::Caller& caller
     const store::AuditEntry audit{clock_.wall(), caller.name, "rejected", node->name,
                                   "it never connected"};
     if (auto gone = store_.erase_node(node->row, audit); !gone) return failed(gone.error());
+    changes_.emplace_back("pending", node->name);
     return pending_view(*node);
   }
   auto rejected = registry_.reject(*node, caller.name);
   if (!rejected) return failed(rejected.error());
+  changes_.emplace_back("pending", node->name);
   return pending_view(*rejected);
 }
 

@@ -77,6 +77,16 @@ class ServerService final : public api::Service {
   /// Who asks with this token; kProblemUnauthenticated with the reason when nobody does.
   api::Answer<api::Caller> caller_of_token(std::string_view token);
 
+  api::Answer<std::function<void(std::shared_ptr<HttpStream>)>> changes(
+      const api::ChangeQuery& query) override;
+  /// Where changes() gets its answer from.
+  using Listen = std::function<void(const api::ChangeQuery&, std::shared_ptr<HttpStream>)>;
+  void set_listen(Listen listen) { listen_ = std::move(listen); }
+  /// What these calls have changed since the last time it was asked: kind and subject.
+  std::vector<std::pair<std::string, std::string>> take_changes() {
+    return std::exchange(changes_, {});
+  }
+
   /// Asked since the last call: to be sent down.
   std::vector<Question> take_questions() { return std::exchange(questions_, {}); }
 
@@ -103,6 +113,8 @@ class ServerService final : public api::Service {
   About about_;
   const HoleWatch* holes_;
   std::vector<Question> questions_;
+  Listen listen_;
+  std::vector<std::pair<std::string, std::string>> changes_;
   struct Asked {
     std::string id;  // hex
     NodeId node;

@@ -1,4 +1,4 @@
-// The tokens of the API.
+// The tokens of the API, and who listens.
 
 #include "api/json.h"
 #include "api/token.h"
@@ -50,6 +50,7 @@ Answer<api::NewToken> ServerService::create_token(const api::Caller& caller,
                                 fmt::format("{}{}{}", api::to_string(request.scope),
                                             request.label.empty() ? "" : ": ", request.label)};
   if (auto added = store_.add_api_token(token, audit); !added) return failed(added.error());
+  changes_.emplace_back("token", token.id);
   return api::NewToken{view_of(token), api::token_text(token.id, secret)};
 }
 
@@ -75,7 +76,18 @@ Answer<api::TokenView> ServerService::revoke_token(const api::Caller& caller, st
                : fmt::format("there is no token {}; its id is what stands between the two "
                              "underscores of the token",
                              id)));
+  changes_.emplace_back("token", std::string(id));
   return view_of(**token);
+}
+
+Answer<std::function<void(std::shared_ptr<HttpStream>)>> ServerService::changes(
+    const api::ChangeQuery& query) {
+  if (!listen_)
+    return std::unexpected(
+        problem(api::kProblemNotAvailable, "changes are not told by this server"));
+  return [listen = listen_, query](std::shared_ptr<HttpStream> stream) {
+    listen(query, std::move(stream));
+  };
 }
 
 Answer<api::Caller> ServerService::caller_of_token(std::string_view text) {
