@@ -120,6 +120,7 @@ Answer<Reply> show_trace(Exchange& exchange);
 // group.cc
 Answer<Reply> show_group(Exchange& exchange);
 Answer<Reply> export_group(Exchange& exchange);
+Answer<Reply> show_description(Exchange& exchange);
 Answer<Reply> sign_certificate(Exchange& exchange);
 // changes.cc
 Answer<Reply> listen_to_changes(Exchange& exchange);

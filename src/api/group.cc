@@ -1,5 +1,6 @@
 #include "api/exchange.h"
 #include "api/json.h"
+#include "api/openapi.h"
 #include "api/router.h"
 
 namespace postern::api {
@@ -23,6 +24,13 @@ Answer<Reply> export_group(Exchange& exchange) {
   Reply reply;
   reply.text = std::move(*file);
   reply.text_type = "text/plain; charset=utf-8";
+  return reply;
+}
+
+Answer<Reply> show_description(Exchange&) {
+  Reply reply;
+  reply.text = kOpenApi;
+  reply.text_type = "application/yaml";
   return reply;
 }
 

@@ -10,6 +10,9 @@
 namespace postern::cli {
 
 inline constexpr const char* kServerVariable = "POSTERN_SERVER";
+inline constexpr const char* kTokenFileVariable = "POSTERN_TOKEN_FILE";
+inline constexpr const char* kGroupFileVariable = "POSTERN_GROUP_FILE";
+inline constexpr std::size_t kTokenFileBytesMax = 1024;
 
 /// Why the management server did not do what was asked.
 struct Failure {
@@ -21,9 +24,11 @@ struct Failure {
 /// The management server's REST API, one request at a time.
 class Client {
  public:
-  /// `invalid` when the address (--server, else POSTERN_SERVER) is none that this version can use.
+  /// `invalid` when the address (--server, else POSTERN_SERVER) is none, or when the token or the
+  /// group file that it takes to ask there cannot be read.
   static Result<Client> open(const Options& options, World& world);
 
+  /// A list comes whole: all its pages, joined.
   std::expected<boost::json::value, Failure> get(const std::string& target);
   std::expected<std::string, Failure> get_text(const std::string& target);
   std::expected<boost::json::value, Failure> post(const std::string& target,
@@ -32,9 +37,12 @@ class Client {
   std::expected<boost::json::value, Failure> remove(const std::string& target);
 
  private:
-  Client(std::string path, World& world) : path_(std::move(path)), world_(world) {}
-  std::expected<std::string, Failure> ask(const HttpRequest& request);
-  std::string path_;
+  Client(ServerAddress address, std::string token, World& world)
+      : address_(std::move(address)), token_(std::move(token)), world_(world) {}
+  static Result<Client> open_https(std::string_view address, const Options& options, World& world);
+  std::expected<std::string, Failure> ask(HttpRequest request);
+  ServerAddress address_;
+  std::string token_;  // "" on the Unix socket
   World& world_;
 };
 

@@ -221,6 +221,29 @@ void add_group_verbs(CLI::App& app, Options& options) {
   add_verb(*group, options, "show", "name, servers and fingerprints", "postern group show");
 }
 
+void add_token_verbs(CLI::App& app, Options& options) {
+  CLI::App* group = add_group(app, "api-token", "who may ask the API over HTTPS, and what");
+  CLI::App* create = add_verb(*group, options, "create", "make a token; it is shown this once",
+                              "postern api-token create --role read-only --label grafana --out t");
+  create->add_option("--role", options.scope, "what it may do")
+      ->type_name("administrator|operator|read-only")
+      ->check(CLI::IsMember({"administrator", "operator", "read-only"}).description(""))
+      ->required();
+  create->add_option("--label", options.label, "what it is for")->type_name("TEXT");
+  create->add_option("--days", options.days, "its life; default: until it is revoked")
+      ->type_name("N")
+      ->check(CLI::Range(1u, 3650u).description(""));
+  create
+      ->add_option("--out", options.out_file,
+                   "a file that only you can read; default: standard output")
+      ->type_name("FILE");
+  add_verb(*group, options, "list", "all tokens, newest first, without their secrets",
+           "postern api-token list");
+  CLI::App* revoke = add_verb(*group, options, "revoke", "end a token with its next request",
+                              "postern api-token revoke 0011aabbccdd");
+  revoke->add_option("ID", options.token_id, "the id in the list")->type_name("")->required();
+}
+
 void add_spool_verbs(CLI::App& app, Options& options) {
   CLI::App* group = add_group(
       app, "spool", "the batches that wait on this machine's disk; reads only, also while it runs");
@@ -276,7 +299,14 @@ CommandLine parse_command_line(const std::vector<std::string>& arguments) {
       ->check(CLI::IsMember({"table", "json", "yaml"}).description(""));
   app.add_option("--server", line.options.server,
                  "where the management server listens; default $POSTERN_SERVER, else the local one")
-      ->type_name("unix:PATH");
+      ->type_name("unix:PATH|https://NAME[:PORT]");
+  app.add_option("--token-file", line.options.token_file,
+                 "file with the API token for https; default $POSTERN_TOKEN_FILE")
+      ->type_name("FILE");
+  app.add_option("--group-file", line.options.group_file,
+                 "what `postern group export` wrote, for https; default $POSTERN_GROUP_FILE, else "
+                 "/etc/postern/group.postern")
+      ->type_name("FILE");
   add_gateway_verbs(app, line.options);
   add_agent_verbs(app, line.options);
   add_pending_verbs(app, line.options);
@@ -286,6 +316,7 @@ CommandLine parse_command_line(const std::vector<std::string>& arguments) {
   add_trace_verb(app, line.options);
   add_certificate_verbs(app, line.options);
   add_group_verbs(app, line.options);
+  add_token_verbs(app, line.options);
   add_spool_verbs(app, line.options);
 
   try {

@@ -14,6 +14,7 @@ struct Options {
   std::string verb;  // "gateway approve"
   Format output = Format::table;
   std::optional<std::string> server;  // --server
+  std::optional<std::string> token_file, group_file;
 
   std::string name;
   std::vector<std::string> parents, failover;
@@ -26,6 +27,10 @@ struct Options {
   bool all = false;                  // alert list --all
   std::int64_t id = 0;               // of an alert
   std::string timeout = "30s";       // trace --timeout
+
+  std::string scope;  // api-token create --role
+  std::string label;
+  std::string token_id;
 
   std::vector<std::string> alternative_names;
   std::string key_kind = "ec";

@@ -65,6 +65,8 @@ class Tool : public testing::Test {
   api::Caller caller_{0, 0, "root", api::Scope::administrate};
   std::optional<Error> unreachable_;
   std::string socket_;  // that was asked last
+  ServerAddress asked_;
+  std::string authorization_;
   std::map<std::string, std::string> environment_;
   int drawings_ = 1;
   FakeClock clock_;
@@ -80,8 +82,10 @@ class Tool : public testing::Test {
         if (found == environment_.end()) return std::nullopt;
         return found->second;
       },
-      .send = [this](const std::string& path, const HttpRequest& request) -> Result<HttpResponse> {
-        socket_ = path;
+      .send = [this](const ServerAddress& to, const HttpRequest& request) -> Result<HttpResponse> {
+        socket_ = to.unix_path;
+        asked_ = to;
+        authorization_ = std::string(request.header("authorization").value_or(""));
         if (unreachable_) return std::unexpected(*unreachable_);
         return api::handle(request, caller_, service_);
       },
@@ -209,6 +213,61 @@ TEST_F(Tool, TheServerComesFromTheOptionThenTheEnvironmentThenTheUsualPlace) {
   EXPECT_EQ(socket_, "/run/environment.sock");
   postern({"--server", "unix:/run/option.sock", "inventory"});
   EXPECT_EQ(socket_, "/run/option.sock");
+}
+
+TEST_F(Tool, AListIsPrintedWholeHoweverManyPagesItHas) {
+  for (int i = 0; i < 1500; ++i)
+    service_.nodes.push_back(
+        api::FakeService::agent_node(fmt::format("a{:04}.dmz.example", i).c_str()));
+  EXPECT_EQ(postern({"agent", "list"}), 0);
+  EXPECT_THAT(out(), HasSubstr("a0000.dmz.example"));
+  EXPECT_THAT(out(), HasSubstr("a1499.dmz.example"));
+}
+
+TEST_F(Tool, ATokenIsMadeIntoAFileThatOnlyItsOwnerReads) {
+  EXPECT_EQ(postern({"api-token", "create", "--role", "operator", "--label", "wall", "--out",
+                     file("token")}),
+            0);
+  EXPECT_THAT(out(), testing::Not(HasSubstr("postern_"))) << "the secret is in the file only";
+  EXPECT_THAT(content(file("token")), testing::StartsWith("postern_"));
+  EXPECT_EQ(fs::status(file("token")).permissions(),
+            fs::perms::owner_read | fs::perms::owner_write);
+  EXPECT_EQ(postern({"api-token", "list"}), 0);
+  EXPECT_THAT(out(), HasSubstr("wall"));
+  EXPECT_EQ(postern({"api-token", "revoke", "000000000001"}), 0);
+  EXPECT_EQ(postern({"api-token", "revoke", "000000000001"}), 1);
+  EXPECT_EQ(postern({"api-token", "create", "--role", "king"}), 2);
+}
+
+TEST_F(Tool, OverHttpsItShowsItsTokenAndBelievesWhomTheGroupFileNames) {
+  EXPECT_EQ(postern({"--server", "https://ms1.home.example", "inventory"}), 2);
+  EXPECT_THAT(err(), HasSubstr("--token-file"));
+  ASSERT_TRUE(disk_.write_file(file("token"), as_bytes("postern_1_2\n"), 0600));
+  EXPECT_EQ(
+      postern({"--server", "https://ms1.home.example", "--token-file", file("token"), "inventory"}),
+      2);
+  EXPECT_THAT(err(), HasSubstr("postern group export"));
+  SeededRandom random(1);
+  auto authority = CertificateAuthority::create("corp", clock_.wall(), random);
+  ASSERT_TRUE(authority);
+  const GroupFile group{"corp",
+                        {{"ms1.home.example", "192.0.2.1:443"}},
+                        PrivateKey::generate().public_key(),
+                        *Anchors::from_certificates({authority->certificate()})};
+  ASSERT_TRUE(disk_.write_file(file("group"), as_bytes(encode_group_file(group)), 0600));
+  environment_["POSTERN_GROUP_FILE"] = file("group");
+  EXPECT_EQ(postern({"--server", "https://ms1.home.example:443/", "--token-file", file("token"),
+                     "inventory"}),
+            0)
+      << err();
+  EXPECT_EQ(asked_.text(), "https://ms1.home.example:443");
+  EXPECT_EQ(asked_.dial, "192.0.2.1") << "where names cannot be resolved";
+  EXPECT_EQ(authorization_, "Bearer postern_1_2");
+  unreachable_ = Error{Errc::denied, "its certificate is for another name"};
+  EXPECT_EQ(
+      postern({"--server", "https://ms1.home.example", "--token-file", file("token"), "inventory"}),
+      1);
+  EXPECT_THAT(err(), HasSubstr("nothing was sent"));
 }
 
 TEST_F(Tool, ARefusalIsSaidInTheServersWords) {

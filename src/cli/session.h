@@ -75,6 +75,10 @@ int request_certificate(Session& session);
 int sign_certificate(Session& session);
 int import_certificate(Session& session);
 int show_certificate(Session& session);
+// tokens.cc
+int create_token(Session& session);
+int list_tokens(Session& session);
+int revoke_token(Session& session);
 // spool.cc
 int list_spool(Session& session);
 int verify_spool(Session& session);

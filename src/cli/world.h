@@ -10,9 +10,20 @@
 #include "base/clock.h"
 #include "base/disk.h"
 #include "base/result.h"
+#include "identity/check.h"
 #include "net/http.h"
 
 namespace postern::cli {
+
+/// Where the management server's API is reached.
+struct ServerAddress {
+  std::string unix_path;  // set: on this machine, and the kernel says who we are
+  std::string host;       // else over TLS; stands in its certificate
+  std::string dial;       // `host`, or the address that the group file has for it
+  std::uint16_t port = 0;
+  std::optional<Anchors> anchors;
+  std::string text() const;  // "unix:PATH", "https://HOST:PORT"
+};
 
 /// Everything outside that a command touches; main() passes the real things, tests pass fakes.
 struct World {
@@ -21,8 +32,8 @@ struct World {
   const Clock& clock;
   Disk& disk;
   std::function<std::optional<std::string>(const std::string& name)> environment;
-  /// One request over the Unix socket at `path`. `denied` when we may not open it.
-  std::function<Result<HttpResponse>(const std::string& path, const HttpRequest&)> send;
+  /// One request. `denied` when we may not open the socket, or do not believe the other side.
+  std::function<Result<HttpResponse>(const ServerAddress&, const HttpRequest&)> send;
   /// Waits between two drawings of --watch; false when it is time to end.
   std::function<bool(std::chrono::seconds)> pause;
   bool terminal = false;                  // `out` is one: it may be cleared

@@ -1,5 +1,6 @@
 #include "net/http_client.h"
 
+#include <netdb.h>
 #include <poll.h>
 #include <sys/socket.h>
 
@@ -7,6 +8,7 @@
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/string_body.hpp>
 #include <cerrno>
+#include <memory>
 
 #include "net/socket.h"
 #include "net/stream.h"
@@ -58,9 +60,9 @@ Result<Descriptor> connect_unix(const std::filesystem::path& path, TimePoint unt
   return descriptor;
 }
 
-std::string text_of(const HttpRequest& request) {
-  std::string text = fmt::format("{} {} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n",
-                                 request.method, request.target);
+std::string text_of(const HttpRequest& request, const std::string& host) {
+  std::string text = fmt::format("{} {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n",
+                                 request.method, request.target, host);
   if (!request.body.empty() || request.method == "POST" || request.method == "PUT" ||
       request.method == "PATCH")
     text += fmt::format("Content-Length: {}\r\n", request.body.size());
@@ -68,21 +70,14 @@ std::string text_of(const HttpRequest& request) {
   return text + "\r\n" + request.body;
 }
 
-}  // namespace
-
-Result<HttpResponse> http_over_unix(const std::filesystem::path& path, const HttpRequest& request,
-                                    Duration timeout) {
-  const TimePoint until = SystemClock().now() + timeout;
-  auto connected = connect_unix(path, until);
-  if (!connected) return std::unexpected(connected.error());
-  PlainStream stream(std::move(*connected));
-
-  const std::string text = text_of(request);
+/// Sends the request and reads the answer; `whom` for messages.
+Result<HttpResponse> exchange(Stream& stream, const std::string& text, bool is_head,
+                              const std::string& whom, TimePoint until) {
   for (std::size_t sent = 0; sent < text.size();) {
     const IoOutcome outcome = stream.write(as_bytes(std::string_view(text).substr(sent)));
     sent += outcome.bytes;
     if (outcome.kind == IoOutcome::Kind::want_write) {
-      if (auto ready = wait(stream.descriptor(), POLLOUT, until, path.native()); !ready)
+      if (auto ready = wait(stream.descriptor(), POLLOUT, until, whom); !ready)
         return std::unexpected(ready.error());
     } else if (outcome.kind != IoOutcome::Kind::done) {
       break;  // it may have answered before it hung up
@@ -92,14 +87,14 @@ Result<HttpResponse> http_over_unix(const std::filesystem::path& path, const Htt
   beast_http::response_parser<beast_http::string_body> parser;
   parser.body_limit(kHttpResponseBytesMax);
   parser.eager(true);
-  if (request.method == "HEAD") parser.skip(true);
+  if (is_head) parser.skip(true);
   std::string buffer;
   Bytes piece(64u << 10);
   while (!parser.is_done()) {
     const IoOutcome outcome = stream.read(piece);
     boost::beast::error_code error;
     if (outcome.kind == IoOutcome::Kind::want_read) {
-      if (auto ready = wait(stream.descriptor(), POLLIN, until, path.native()); !ready)
+      if (auto ready = wait(stream.descriptor(), POLLIN, until, whom); !ready)
         return std::unexpected(ready.error());
       continue;
     }
@@ -117,8 +112,7 @@ Result<HttpResponse> http_over_unix(const std::filesystem::path& path, const Htt
       if (!error && !parser.is_done()) error = beast_http::error::partial_message;
     }
     if (error)
-      return fail(Errc::unavailable, "{} sent no proper answer: {}", path.native(),
-                  error.message());
+      return fail(Errc::unavailable, "{} sent no proper answer: {}", whom, error.message());
   }
 
   auto message = parser.release();
@@ -129,6 +123,84 @@ Result<HttpResponse> http_over_unix(const std::filesystem::path& path, const Htt
     response.headers.emplace_back(std::string(field.name_string()), std::string(field.value()));
   response.body = std::move(message.body());
   return response;
+}
+
+/// The first address that takes the connection.
+Result<Descriptor> connect_tcp(const std::string& host, std::uint16_t port, TimePoint until) {
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* found = nullptr;
+  const int failed = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found);
+  if (failed != 0)
+    return fail(Errc::unavailable, "the name {} is not found: {}", host, ::gai_strerror(failed));
+  const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> all(found, ::freeaddrinfo);
+  std::string why = "it has no address";
+  for (const addrinfo* one = all.get(); one != nullptr; one = one->ai_next) {
+    Descriptor descriptor(::socket(one->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    if (!descriptor) return fail(Errc::exhausted, "a socket: {}", errno_text(errno));
+    int error = 0;
+    socklen_t size = sizeof error;
+    if (::connect(descriptor.number(), one->ai_addr, one->ai_addrlen) != 0) {
+      if (errno != EINPROGRESS) {
+        why = errno_text(errno);
+        continue;
+      }
+      if (auto ready = wait(descriptor.number(), POLLOUT, until, host); !ready)
+        return std::unexpected(ready.error());
+      ::getsockopt(descriptor.number(), SOL_SOCKET, SO_ERROR, &error, &size);
+    }
+    if (error == 0) return descriptor;
+    why = errno_text(error);
+  }
+  return fail(Errc::unavailable, "connecting to {} port {}: {}", host, port, why);
+}
+
+Result<> shake_hands(TlsStream& stream, const std::string& whom, TimePoint until) {
+  for (;;) {
+    const IoOutcome outcome = stream.handshake();
+    if (outcome.kind == IoOutcome::Kind::done) return {};
+    const bool reads = outcome.kind == IoOutcome::Kind::want_read;
+    if (!reads && outcome.kind != IoOutcome::Kind::want_write)
+      return fail(Errc::unavailable, "the TLS handshake with {} failed: {}", whom, outcome.words);
+    if (auto ready = wait(stream.descriptor(), reads ? POLLIN : POLLOUT, until, whom); !ready)
+      return ready;
+  }
+}
+
+}  // namespace
+
+Result<HttpResponse> http_over_unix(const std::filesystem::path& path, const HttpRequest& request,
+                                    Duration timeout) {
+  const TimePoint until = SystemClock().now() + timeout;
+  auto connected = connect_unix(path, until);
+  if (!connected) return std::unexpected(connected.error());
+  PlainStream stream(std::move(*connected));
+  return exchange(stream, text_of(request, "localhost"), request.method == "HEAD", path.native(),
+                  until);
+}
+
+Result<HttpResponse> http_over_tls(const std::string& name, const std::string& dial,
+                                   std::uint16_t port, const Anchors& anchors,
+                                   const HttpRequest& request, Duration timeout) {
+  const TimePoint until = SystemClock().now() + timeout;
+  TlsContext::Options options;
+  options.now = [] { return SystemClock().wall(); };
+  options.dials_http = true;
+  auto context = TlsContext::create(std::nullopt, anchors, std::move(options));
+  if (!context) return std::unexpected(context.error());
+  auto connected = connect_tcp(dial, port, until);
+  if (!connected) return std::unexpected(connected.error());
+  auto stream = TlsStream::dialling(std::move(*connected), **context, name);
+  const std::string whom = fmt::format("{}:{}", name, port);
+  if (auto shaken = shake_hands(*stream, whom, until); !shaken)
+    return std::unexpected(shaken.error());
+  // Before a single byte of ours, which has the token in it.
+  auto chain = stream->chain();
+  if (!chain) return std::unexpected(chain.error());
+  if (const auto wrong = (*context)->objection(*chain, name))
+    return fail(Errc::denied, "{} is not believed: {} ({})", whom, wrong->words,
+                to_string(wrong->reason));
+  return exchange(*stream, text_of(request, whom), request.method == "HEAD", whom, until);
 }
 
 }  // namespace postern

@@ -63,8 +63,13 @@ class HttpConnection::Streaming final : public HttpStream {
   Streaming(Loop& loop, std::weak_ptr<HttpConnection> connection, std::shared_ptr<Behind> behind)
       : loop_(loop), connection_(std::move(connection)), behind_(std::move(behind)) {}
   ~Streaming() override {
-    loop_.post([weak = connection_] {
-      if (auto alive = weak.lock()) alive->end();
+    loop_.post([weak = connection_, over = behind_->over.load()] {
+      auto alive = weak.lock();
+      if (!alive) return;
+      if (over)
+        alive->end();  // cut: what waits is not to be had any more
+      else
+        alive->finish();
     });
   }
   bool push(std::string text) override {
@@ -253,6 +258,12 @@ void HttpConnection::begin_stream(std::function<void(std::shared_ptr<HttpStream>
   read_some();
 }
 
+/// Everything that was pushed goes out first.
+void HttpConnection::finish() {
+  finishing_ = true;
+  if (stream_ && out_.empty()) linger();
+}
+
 void HttpConnection::go_on(std::string text) {
   if (!stream_) return;
   const std::size_t before = out_.size() + text.size();
@@ -287,6 +298,7 @@ void HttpConnection::write_some() {
   std::string().swap(out_);
   if (state_ == State::writing) return answered();
   if (state_ == State::streaming) timer_.cancel();
+  if (finishing_) return linger();
   origin_.loop.rewatch(stream_->descriptor(), reads, false);
 }
 

@@ -48,6 +48,7 @@ class HttpConnection final : public Loop::Watcher,
   void answered();
   void begin_stream(std::function<void(std::shared_ptr<HttpStream>)> go_on);
   void go_on(std::string text);
+  void finish();
   void linger();
   void set_timer(Duration limit);
 
@@ -59,6 +60,7 @@ class HttpConnection final : public Loop::Watcher,
   bool keep_alive_ = true, head_ = false;
   std::size_t requests_ = 0;
   std::shared_ptr<Behind> behind_;  // while streaming
+  bool finishing_ = false;          // the producer has let go
   Loop::Timer timer_;
 };
 

@@ -14,6 +14,7 @@ namespace {
 
 // As ALPN writes them: each with its length in front.
 constexpr std::string_view kOfferChannel = "\x09postern/1";
+constexpr std::string_view kOfferHttp = "\x08http/1.1";
 
 /// The first of ours in the client's list (W2); empty when there is none.
 std::string_view pick_protocol(ByteView list) {
@@ -122,9 +123,9 @@ Result<std::shared_ptr<const TlsContext>> TlsContext::create(
       new TlsContext(std::move(credential), std::move(anchors), std::move(options)));
   made->client_ = common_context(TLS_client_method());
   SSL_CTX_set_verify(made->client_, SSL_VERIFY_PEER, nullptr);
-  SSL_CTX_set_alpn_protos(made->client_,
-                          reinterpret_cast<const unsigned char*>(kOfferChannel.data()),
-                          static_cast<unsigned>(kOfferChannel.size()));
+  const std::string_view offer = made->options_.dials_http ? kOfferHttp : kOfferChannel;
+  SSL_CTX_set_alpn_protos(made->client_, reinterpret_cast<const unsigned char*>(offer.data()),
+                          static_cast<unsigned>(offer.size()));
   if (made->credential_) {
     made->server_ = common_context(TLS_server_method());
     SSL_CTX_set_client_hello_cb(made->server_, on_client_hello, nullptr);

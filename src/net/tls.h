@@ -31,6 +31,8 @@ class TlsContext {
     /// Now, for validity: the wall clock or the newest tick, whichever is later (rule T6). Called
     /// on any loop's thread.
     std::function<WallTime()> now;
+    /// Dials for HTTP, where nobody asks for our certificate.
+    bool dials_http = false;
     bool require_client_auth = true;  // false for public CAs, which leave clientAuth out (rule T1)
     /// Takes every peer for verified. Exists so that a test can show that the check after the
     /// handshake, and nothing else, is what refuses a wrong certificate.

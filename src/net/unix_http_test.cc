@@ -82,6 +82,68 @@ TEST_F(UnixHttpTest, AnswersAndKnowsWhoAsked) {
   for (const auto& [name, value] : response->headers) EXPECT_NE(name, "X-Evil") << value;
 }
 
+TEST_F(UnixHttpTest, AResponseThatGoesOnIsSentAsItComesAndEndsWhenItsProducerLetsGo) {
+  std::shared_ptr<HttpStream> stream;
+  server_ = std::move(
+      *UnixHttpServer::listen(core_, log_, path_, [&](const HttpRequest&, const Respond& respond) {
+        HttpResponse response;
+        response.body = "first,";
+        response.go_on = [&](std::shared_ptr<HttpStream> made) {
+          stream = std::move(made);
+          EXPECT_TRUE(stream->push(std::string(300'000, 'x')));  // more than a socket takes at once
+          core_.post([&] {
+            EXPECT_TRUE(stream->push(",last"));
+            stream.reset();
+          });
+        };
+        respond(std::move(response));
+      }));
+  const auto response = ask({});
+  ASSERT_TRUE(response.has_value()) << response.error().message;
+  EXPECT_TRUE(response->body == "first," + std::string(300'000, 'x') + ",last")
+      << response->body.size();
+}
+
+TEST_F(UnixHttpTest, AProducerLearnsThatItsClientIsTooSlowOrGone) {
+  std::shared_ptr<HttpStream> stream;
+  server_ = std::move(
+      *UnixHttpServer::listen(core_, log_, path_, [&](const HttpRequest&, const Respond& respond) {
+        HttpResponse response;
+        response.go_on = [&](std::shared_ptr<HttpStream> made) {
+          stream = std::move(made);
+          core_.stop();
+        };
+        respond(std::move(response));
+      }));
+  const auto address = unix_address(path_);
+  const auto connect = [&] {
+    Descriptor client(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    EXPECT_EQ(
+        ::connect(client.number(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address),
+        0);
+    constexpr std::string_view kAsk = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+    EXPECT_EQ(::write(client.number(), kAsk.data(), kAsk.size()), ssize_t{kAsk.size()});
+    core_.run();
+    return client;
+  };
+  {
+    const Descriptor slow = connect();
+    std::size_t pushed = 0;
+    while (stream->push(std::string(100'000, 'x'))) pushed += 100'000;
+    EXPECT_LE(pushed, kHttpStreamBehindMax);
+    EXPECT_FALSE(stream->push("x")) << "from now on";
+  }
+  { const Descriptor gone = connect(); }
+  std::function<void()> look = [&] {
+    if (stream->push("x"))
+      core_.post(look);
+    else
+      core_.stop();
+  };
+  core_.post(look);
+  core_.run();  // ends: the hang-up is noticed
+}
+
 TEST_F(UnixHttpTest, IsOpenToOwnerAndGroupOnly) {
   listen();
   struct stat found {};

@@ -23,8 +23,10 @@ int main(int count, char** arguments) {
         return value;
       },
       .send =
-          [](const std::string& path, const postern::HttpRequest& request) {
-            return postern::http_over_unix(path, request);
+          [](const postern::cli::ServerAddress& to, const postern::HttpRequest& request) {
+            return to.anchors
+                       ? postern::http_over_tls(to.host, to.dial, to.port, *to.anchors, request)
+                       : postern::http_over_unix(to.unix_path, request);
           },
       .pause =
           [](std::chrono::seconds time) {
