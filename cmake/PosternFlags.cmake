@@ -21,3 +21,9 @@ if(POSTERN_SANITIZE)
                       -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${POSTERN_SANITIZE})
 endif()
+
+# What the libraries are compiled with so that libFuzzer sees where an input leads. The unit tests
+# run on the same objects: nothing is compiled twice for fuzz/.
+if(POSTERN_FUZZ)
+  set(POSTERN_FUZZ_OPTIONS -fsanitize=fuzzer-no-link)
+endif()
