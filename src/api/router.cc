@@ -8,6 +8,7 @@
 #include "api/json.h"
 #include "base/bytes.h"
 #include "base/node_id.h"
+#include "base/utf8.h"
 #include "identity/certificate.h"
 #include "identity/key.h"
 
@@ -174,6 +175,12 @@ Answer<void> read_query(Exchange& exchange, std::string_view query, std::string_
   return {};
 }
 
+/// Peers and files have put words into our answers that need not be UTF-8, as JSON must be.
+std::string text_of(const boost::json::value& json) {
+  std::string text = boost::json::serialize(json);
+  return is_utf8(text) ? text : to_utf8(text);
+}
+
 /// A strong entity tag (RFC 9110, 8.8.3): equal bytes, equal tag.
 std::string entity_tag(const std::string& body) {
   return '"' + to_hex(ByteView(sha256(as_bytes(body))).first(kTagBytes)) + '"';
@@ -200,7 +207,7 @@ Answer<void> check_precondition(const Route& route, Exchange& exchange) {
     return refuse(kProblemInvalid, "If-Match is not understood by this operation");
   const auto now = route.subject(exchange);
   if (!now) return std::unexpected(now.error());
-  if (has_tag(*wanted, entity_tag(boost::json::serialize(now->json)), false)) return {};
+  if (has_tag(*wanted, entity_tag(text_of(now->json)), false)) return {};
   return refuse(kProblemPrecondition,
                 "it has changed since you looked at it; look again, then decide");
 }
@@ -253,7 +260,7 @@ HttpResponse response_of(const Reply& reply) {
   HttpResponse response;
   response.status = static_cast<unsigned>(reply.status);
   response.content_type = reply.text_type.empty() ? "application/json" : reply.text_type;
-  response.body = reply.text_type.empty() ? boost::json::serialize(reply.json) : reply.text;
+  response.body = reply.text_type.empty() ? text_of(reply.json) : reply.text;
   if (!reply.location.empty()) response.headers.emplace_back("Location", reply.location);
   if (reply.go_on) {
     response.headers.emplace_back("Cache-Control", "no-store");
@@ -282,7 +289,7 @@ HttpResponse response_of(const ApiError& error) {
   HttpResponse response;
   response.status = static_cast<unsigned>(error.status);
   response.content_type = "application/problem+json";
-  response.body = boost::json::serialize(to_json(error));
+  response.body = text_of(to_json(error));
   if (error.type == kProblemUnauthenticated)
     response.headers.emplace_back("WWW-Authenticate", "Bearer realm=\"postern\"");
   return response;

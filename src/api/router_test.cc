@@ -154,6 +154,17 @@ TEST_F(Router, MalformedAddressesAreRefused) {
   EXPECT_EQ(ask("GET", "/api/v1/nodes/" + std::string(kTargetBytesMax, 'a')).status, 400u);
 }
 
+TEST_F(Router, AnAnswerIsUtf8WhateverItQuotes) {
+  LossView loss;
+  loss.reason = "lost by \xff\xfe";  // a hop's words
+  service_.loss_list = {loss};
+  json::error_code failed;
+  json::parse(ask("GET", "/api/v1/losses").body, failed);
+  EXPECT_FALSE(failed);
+  json::parse(ask("GET", "/api/v1/\xff").body, failed);
+  EXPECT_FALSE(failed);
+}
+
 TEST_F(Router, ANodeIsFoundByNameInAnyCaseAndById) {
   service_.nodes[0].id = "00112233445566778899aabbccddeeff";
   EXPECT_EQ(ask("GET", "/api/v1/nodes/MS1.home.example").status, 200u);

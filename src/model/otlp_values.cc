@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "base/utf8.h"
 #include "model/compression.h"
-#include "model/utf8.h"
 
 namespace postern {
 namespace {

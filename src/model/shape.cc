@@ -5,8 +5,8 @@
 
 #include <cstdint>
 
+#include "base/utf8.h"
 #include "model/payload.h"
-#include "model/utf8.h"
 
 namespace postern {
 namespace {

@@ -15,7 +15,8 @@ Result<std::uint64_t> read_head_number(Disk& disk, const std::filesystem::path& 
   if (!there) return std::unexpected(there.error());
   if (!*there) return 0;
   auto bytes = disk.read_file(state / kFile, 64);
-  if (!bytes) return std::unexpected(bytes.error());
+  if (!bytes && bytes.error().code != Errc::invalid) return std::unexpected(bytes.error());
+  if (!bytes) return 0;  // not what we wrote
   Reader in(*bytes);
   const std::uint64_t number = in.u64();
   const std::uint32_t crc = in.u32();

@@ -74,6 +74,11 @@ std::expected<Neighbour, Refusal> verify(const Message& m, bool dialled, const D
                    m.incarnation()};
 }
 
+/// How words name a peer that has proved nothing yet.
+std::string claimed_name(const std::string& name) {
+  return normal_fqdn(name) == name ? name : "the peer";
+}
+
 }  // namespace
 
 const char* to_string(Role role) {
@@ -111,8 +116,9 @@ Result<std::pair<std::uint64_t, std::uint64_t>> next_incarnation(Disk& disk,
   if (!there) return std::unexpected(there.error());
   if (*there) {
     auto bytes = disk.read_file(file, 64);
-    if (!bytes) return std::unexpected(bytes.error());
-    Reader in(*bytes);
+    if (!bytes && bytes.error().code != Errc::invalid) return std::unexpected(bytes.error());
+    if (!bytes) there = false;  // not what we wrote: begun anew
+    Reader in(bytes.value_or(Bytes()));
     predecessor = in.u64();
   }
   std::uint64_t incarnation = 0;
@@ -141,7 +147,8 @@ std::expected<Neighbour, Refusal> verify_hello(const wire::pb::Hello& hello, con
         wire::Refusal::version,
         fmt::format(
             "{} speaks versions {} to {} of the channel, this node {} to {}; update the older one",
-            hello.name(), hello.version_min(), hello.version_max(), kVersionMin, kVersionMax),
+            claimed_name(hello.name()), hello.version_min(), hello.version_max(), kVersionMin,
+            kVersionMax),
         std::chrono::minutes(5)});
   return verify(hello, true, tls_key, exporter, self);
 }
@@ -150,11 +157,11 @@ std::expected<Neighbour, Refusal> verify_welcome(const wire::pb::Welcome& welcom
                                                  const Digest& tls_key, const Exporter& exporter,
                                                  const Self& self) {
   if (welcome.version() < kVersionMin || welcome.version() > kVersionMax)
-    return std::unexpected(
-        Refusal{wire::Refusal::version,
-                fmt::format("{} chose version {} of the channel, this node speaks {} to {}",
-                            welcome.name(), welcome.version(), kVersionMin, kVersionMax),
-                std::chrono::minutes(5)});
+    return std::unexpected(Refusal{
+        wire::Refusal::version,
+        fmt::format("{} chose version {} of the channel, this node speaks {} to {}",
+                    claimed_name(welcome.name()), welcome.version(), kVersionMin, kVersionMax),
+        std::chrono::minutes(5)});
   return verify(welcome, false, tls_key, exporter, self);
 }
 

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/fake_disk.h"
+#include "node/head_numbers.h"
 #include "node/test_group.h"
 
 namespace postern::node {
@@ -148,11 +149,34 @@ TEST_F(SelfTest, AVersionThatWeDoNotSpeakIsRefused) {
   EXPECT_EQ(judge(w), wire::Refusal::version);
 }
 
+TEST_F(SelfTest, AStrangersNameStandsInOurWordsOnlyWhenItIsOne) {
+  wire::pb::Hello hello;
+  hello.set_version_min(kVersionMax + 1);
+  hello.set_version_max(kVersionMax + 1);
+  hello.set_name("a\nforged line " + std::string(5000, 'x'));
+  const auto refused = verify_hello(hello, {}, {}, parent_.self);
+  ASSERT_FALSE(refused);
+  EXPECT_TRUE(refused.error().words.starts_with("the peer speaks versions"))
+      << refused.error().words;
+}
+
 TEST_F(SelfTest, ANameIsALowerCaseFqdn) {
   const TestNode loud = group_.node(Role::agent, "AGENT1.site.example");
   auto who = verify_hello(loud.hello(exporter_), loud.tls_key(), exporter_, parent_.self);
   ASSERT_FALSE(who);
   EXPECT_EQ(who.error().reason, wire::Refusal::wrong_name);
+}
+
+TEST(StateFiles, OneThatIsNotWhatWeWroteIsBegunAnew) {
+  FakeDisk disk;
+  SeededRandom random(1);
+  ASSERT_TRUE(disk.make_directories("/state"));
+  disk.set_contents("/state/incarnation", Bytes(5000, std::byte{1}));
+  disk.set_contents("/state/head-number", Bytes(5000, std::byte{1}));
+  const auto first = next_incarnation(disk, "/state", random);
+  ASSERT_TRUE(first);
+  EXPECT_EQ(next_incarnation(disk, "/state", random)->second, first->first);
+  EXPECT_EQ(read_head_number(disk, "/state").value(), 0u);
 }
 
 TEST_F(SelfTest, AnIncarnationIsWrittenDownBeforeAnybodyHearsOfIt) {

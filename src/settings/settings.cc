@@ -241,6 +241,9 @@ Result<Endpoint> parse_endpoint(std::string_view written) {
     if (end == std::string_view::npos)
       return fail(Errc::invalid, "'{}' has no closing bracket", written);
     result.host = written.substr(1, end - 1);
+    if (result.host.find(':') == std::string::npos)
+      return fail(Errc::invalid, "'{}': brackets are for IPv6 addresses, like [2001:db8::1]:5723",
+                  written);
     port = written.substr(end + 1);
     if (!port.empty() && port[0] != ':')
       return fail(Errc::invalid, "'{}' is not HOST[:PORT]", written);

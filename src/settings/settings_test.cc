@@ -74,7 +74,8 @@ TEST(Endpoints, AreReadWithAndWithoutPort) {
   EXPECT_EQ(parse_endpoint("host.example"), (Endpoint{"host.example", 5723}));
   EXPECT_EQ(parse_endpoint("[2001:db8::1]:99"), (Endpoint{"2001:db8::1", 99}));
   EXPECT_EQ(to_string(Endpoint{"2001:db8::1", 99}), "[2001:db8::1]:99");
-  for (const char* bad : {"", ":5723", "host:", "host:port", "host:70000", "2001:db8::1", "[::1"})
+  for (const char* bad : {"", ":5723", "host:", "host:port", "host:70000", "2001:db8::1", "[::1",
+                          "[host.example]:5723"})
     EXPECT_FALSE(parse_endpoint(bad)) << bad;
 }
 

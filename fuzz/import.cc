@@ -1,0 +1,63 @@
+// `postern cert import`: a folder with any files in it, by name and content.
+
+#include "identity/import.h"
+
+#include "base/fake_disk.h"
+#include "fuzz/target.h"
+#include "identity/group_file.h"
+#include "identity/test_certificates.h"
+
+namespace postern::fuzz {
+namespace {
+
+constexpr const char* kNames[] = {"a.pem", "b.der", "c.key", "group.postern", "d.p12", "e.txt"};
+constexpr std::size_t kFilesMax = 4;
+
+}  // namespace
+
+void one_input(ByteView bytes) {
+  FakeDisk disk;
+  claim(disk.make_directories("store").has_value() && disk.make_directories("state").has_value(),
+        "folders");
+  Input in(bytes);
+  for (std::size_t i = 0; i < kFilesMax && !in.empty(); ++i) {
+    const char* name = kNames[in.u8() % std::size(kNames)];
+    disk.set_contents(std::filesystem::path("store") / name, to_bytes(in.piece()));
+  }
+  ImportRequest request;
+  request.subject_name = "gw1.site.example";
+  request.store_folder = "store";
+  request.state_folder = "state";
+  request.now = wall_from_ms(1'800'000'000'000);
+  const auto examined = examine_certificate(disk, request);
+  claim(disk.list("state")->empty(), "examining changes nothing");
+  const auto imported = import_certificate(disk, request);
+  if (!imported) {
+    claim(!imported.error().message.empty(), "a refusal has words");
+    claim(!disk.exists("state/tls/key.pem").value_or(true), "and nothing is installed");
+    return;
+  }
+  claim(examined && examined->passed() && imported->passed(),
+        "only what meets every requirement is installed");
+}
+
+std::vector<Bytes> seeds() {
+  using namespace testing_support;
+  const Issued root = make(authority_recipe("Root"));
+  const Issued leaf = make({}, &root);
+  const GroupFile group{"corp",
+                        {{"ms1.home.example", "192.0.2.1:5723"}},
+                        PrivateKey::generate().public_key(),
+                        Anchors::from_certificates({root.certificate}).value()};
+  Writer good, der, half;
+  good.u8(0);
+  put_piece(good, as_bytes(leaf.certificate.pem() + private_key_pem(leaf.key.get())));
+  half.bytes(good.written());
+  good.u8(3);
+  put_piece(good, as_bytes(encode_group_file(group)));
+  der.u8(1);
+  put_piece(der, leaf.certificate.der());
+  return {good.take(), half.take(), der.take()};
+}
+
+}  // namespace postern::fuzz
