@@ -18,7 +18,8 @@ constexpr std::size_t kDamageMax = 16;  // changes in one input
 /// The files of a spool with three segments, indexes and settled words, and what it promised.
 struct Model {
   std::map<std::filesystem::path, Bytes> files;
-  std::map<std::uint64_t, Bytes> batches;  // by sequence
+  std::map<std::uint64_t, Bytes> batches;             // by sequence
+  std::map<std::uint64_t, std::uint64_t> segment_of;  // likewise
 };
 
 Model make_model() {
@@ -33,6 +34,10 @@ Model make_model() {
     fixture.spool->note_settled(spool::stream(), spool::settled_message(fmt::format("s{}", n)));
     while (fixture.spool->untidy()) fixture.spool->tidy();
   }
+  fixture.spool.reset();
+  claim(fixture.open() && fixture.entries.size() == kBatches, "it opens");
+  for (const spool::Entry& entry : fixture.entries)
+    model.segment_of[entry.sequence] = entry.location.segment;
   fixture.spool.reset();
   for (const std::string& name : fixture.files())
     model.files[spool::kFolder / name] = fixture.disk.contents(spool::kFolder / name);
@@ -66,10 +71,16 @@ std::map<std::filesystem::path, Bytes> damaged(Input& in) {
   return files;
 }
 
-/// Under its name, or put aside under a longer one; what is derived may go.
-bool is_kept(const std::string& name, const std::vector<std::string>& files) {
-  return name.ends_with(".index") ||
-         std::ranges::any_of(files, [&](const std::string& now) { return now.starts_with(name); });
+/// Whatever became of the others: a segment that is as it was serves all it has.
+void check_whole_segments(const std::map<std::filesystem::path, Bytes>& files,
+                          std::span<const spool::Entry> entries) {
+  for (const auto& [sequence, segment] : model().segment_of) {
+    const auto path = spool::kFolder / fmt::format("{:016x}.log", segment);
+    const auto file = files.find(path);
+    if (file == files.end() || file->second != model().files.at(path)) continue;
+    claim(std::ranges::count(entries, sequence, &spool::Entry::sequence) == 1,
+          "damage costs nothing in a segment that has none (S23)");
+  }
 }
 
 void check_entries(spool::Spool& opened, std::span<const spool::Entry> entries) {
@@ -99,12 +110,10 @@ void one_input(ByteView bytes) {
     (void)inspected->list();
     (void)inspected->verify();
   }
-  const auto before = fixture.files();
   const bool opened = fixture.open();
   claim(opened || fixture.error.code == Errc::invalid, "only an unknown version keeps it shut");
   if (!opened) return;
-  for (const std::string& name : before)
-    claim(is_kept(name, fixture.files()), "no file is deleted at a start (rule D9)");
+  check_whole_segments(files, fixture.entries);
   if (files == model().files)
     claim(fixture.entries.size() == kBatches, "what is undamaged is all there");
   check_entries(*fixture.spool, fixture.entries);

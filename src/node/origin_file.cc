@@ -30,7 +30,7 @@ void read_disputed(Reader& in, EpochFile& file) {
     for (std::uint16_t i = 0; i < count && !in.failed(); ++i) {
       const std::uint64_t first = in.u64();
       const std::uint64_t last = in.u64();
-      if (first <= last) done.add({first, last});
+      if (first >= 1 && first <= last) done.add({first, last});
     }
   }
   file.disputed.push_back(std::move(disputed));

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/utf8.h"
 #include "identity/certificate.h"
 #include "node/signed.h"
 
@@ -24,14 +25,28 @@ Refusal bad_proof(const std::string& name, const char* what) {
           std::chrono::minutes(5)};
 }
 
+/// How words name a peer that has proved nothing yet.
+std::string claimed_name(const std::string& name) {
+  return normal_fqdn(name) == name ? name : "the peer";
+}
+
+/// Of a group's name, as a peer claims it, what may stand in our words.
+std::string claimed_group(const std::string& group) {
+  constexpr std::size_t kShownMax = 64;
+  std::string shown = to_utf8(group.substr(0, kShownMax));
+  for (char& c : shown)
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+  return shown;
+}
+
 template <typename Message>
 std::expected<Neighbour, Refusal> verify(const Message& m, bool dialled, const Digest& tls_key,
                                          const Exporter& exporter, const Self& self) {
   if (m.group() != self.group)
     return std::unexpected(
         Refusal{wire::Refusal::wrong_group,
-                fmt::format("{} belongs to the management group '{}', this is '{}'", m.name(),
-                            m.group(), self.group),
+                fmt::format("{} belongs to the management group '{}', this is '{}'",
+                            claimed_name(m.name()), claimed_group(m.group()), self.group),
                 std::chrono::minutes(5)});
   // One node, one spelling: certificates match in either case, registries and parent lists do not.
   if (const auto name = normal_fqdn(m.name()); !name || *name != m.name())
@@ -74,11 +89,6 @@ std::expected<Neighbour, Refusal> verify(const Message& m, bool dialled, const D
                    m.incarnation()};
 }
 
-/// How words name a peer that has proved nothing yet.
-std::string claimed_name(const std::string& name) {
-  return normal_fqdn(name) == name ? name : "the peer";
-}
-
 }  // namespace
 
 const char* to_string(Role role) {
@@ -118,8 +128,7 @@ Result<std::pair<std::uint64_t, std::uint64_t>> next_incarnation(Disk& disk,
     auto bytes = disk.read_file(file, 64);
     if (!bytes && bytes.error().code != Errc::invalid) return std::unexpected(bytes.error());
     if (!bytes) there = false;  // not what we wrote: begun anew
-    Reader in(bytes.value_or(Bytes()));
-    predecessor = in.u64();
+    if (bytes) predecessor = Reader(*bytes).u64();
   }
   std::uint64_t incarnation = 0;
   while (incarnation == 0 || incarnation == predecessor) incarnation = random.u64();
