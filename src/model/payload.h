@@ -5,6 +5,7 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "model/log_event.h"
 #include "model/measurement.h"
 
 namespace postern {
@@ -39,12 +40,18 @@ Result<Payload> encode_metrics(const Resource& resource, std::span<const Measure
 Result<Payload> encode_entity_states(const Resource& resource, std::span<const EntityState> states,
                                      WallTime time);
 
+/// OTLP ExportLogsServiceRequest: each event one log record, its body a text. Errors as
+/// encode_metrics.
+Result<Payload> encode_logs(const Resource& resource, std::span<const LogEvent> events);
+
 /// Cuts a list into runs, in order, each of which fits into one payload together with `resource`;
 /// a record too large by itself is a run of its own, which encode_* then refuses.
 std::vector<std::span<const Measurement>> split_for_payload(
     const Resource& resource, std::span<const Measurement> measurements);
 std::vector<std::span<const EntityState>> split_for_payload(const Resource& resource,
                                                             std::span<const EntityState> states);
+std::vector<std::span<const LogEvent>> split_for_payload(const Resource& resource,
+                                                         std::span<const LogEvent> events);
 
 struct DecodedMetrics {
   Resource resource;
@@ -61,10 +68,17 @@ struct DecodedEntityStates {
   std::uint32_t not_shown = 0;  // records that are no entity states, attributes of unknown kinds
 };
 
+struct DecodedLogs {
+  Resource resource;
+  std::vector<LogEvent> events;
+  std::uint32_t not_shown = 0;  // bodies that are no text, attributes of unknown kinds
+};
+
 /// Reads what a peer sent. `raw_bytes` is what the batch header declares: the result must be
 /// exactly that long. Every fault of the input is `invalid`, with words for the ledger. Allocates
 /// `raw_bytes` and what at most kPayloadMessagesMax messages need, never more.
 Result<DecodedMetrics> decode_metrics(ByteView compressed, std::uint32_t raw_bytes);
 Result<DecodedEntityStates> decode_entity_states(ByteView compressed, std::uint32_t raw_bytes);
+Result<DecodedLogs> decode_logs(ByteView compressed, std::uint32_t raw_bytes);
 
 }  // namespace postern

@@ -18,6 +18,12 @@ std::size_t encoded_bytes_max(const EntityState& state) {
          encoded_bytes_max(state.attributes);
 }
 
+std::size_t encoded_bytes_max(const LogEvent& event) {
+  return kRecordOverheadBytes +
+         3 * (event.body.size() + event.severity_text.size() + event.event_name.size()) +
+         encoded_bytes_max(event.attributes);
+}
+
 template <typename Record>
 std::vector<std::span<const Record>> split(const Resource& resource,
                                            std::span<const Record> records) {
@@ -47,6 +53,11 @@ std::vector<std::span<const Measurement>> split_for_payload(
 std::vector<std::span<const EntityState>> split_for_payload(const Resource& resource,
                                                             std::span<const EntityState> states) {
   return split(resource, states);
+}
+
+std::vector<std::span<const LogEvent>> split_for_payload(const Resource& resource,
+                                                         std::span<const LogEvent> events) {
+  return split(resource, events);
 }
 
 }  // namespace postern

@@ -159,10 +159,13 @@ void Node::start() {
   sampler_ = around_.samplers.start(
       core_, log_, identity_.self, settings_.interval, [this] { return own_health(); },
       [this](Sampler::Sample sample) { on_sample(std::move(sample)); });
+  if (around_.events != nullptr)
+    events_ = around_.events->start(core_, log_, identity_.self, settings_, *this);
   beat_timer_ = core_.after(settings_.interval, [this] { beat(); });
 }
 
 void Node::stop(const std::string& why) {
+  events_.reset();
   sampler_.reset();
   beat_timer_.cancel();
   uplink_.stop(why);
@@ -171,9 +174,10 @@ void Node::stop(const std::string& why) {
 void Node::reload(const NodeSettings& settings) {
   if (settings.group != settings_.group || settings.name != settings_.name ||
       settings.state_dir != settings_.state_dir || settings.listen != settings_.listen ||
-      settings.spool_bytes_max != settings_.spool_bytes_max)
+      settings.spool_bytes_max != settings_.spool_bytes_max || settings.events != settings_.events)
     log_.warning(
-        "group, name, state_dir, listen and spool.bytes_max change at the next restart only");
+        "group, name, state_dir, listen, spool.bytes_max and events change at the next restart "
+        "only");
   StateFolder folder(around_.disk, settings_.state_dir);
   auto credential = folder.tls();
   auto anchors = folder.anchors();

@@ -13,6 +13,7 @@
 #include "identity/state_folder.h"
 #include "net/loop.h"
 #include "net/network.h"
+#include "node/event_feed.h"
 #include "node/head_numbers.h"
 #include "node/origin.h"
 #include "node/sampler.h"
@@ -45,6 +46,7 @@ struct Surroundings {
   relay::Relay::Limits relay_limits{};
   relay::CreditBook::Limits credit_limits{};
   std::uint64_t spool_segment_bytes = spool::Options{}.segment_bytes;
+  EventFeeds* events = nullptr;  // null: nothing that is logged is read
 };
 
 /// Who we are and whom we trust, as read from a state folder at the start.
@@ -62,7 +64,7 @@ Result<Identity> open_identity(const Surroundings& around, const std::filesystem
 /// The engine of an agent and of a gateway: seals what it observes, keeps it and what its children
 /// sent on disk, hands it on, and forgets it when the management server has settled it. Belongs to
 /// the core loop.
-class Node final : Uplink::Owner, Origin::Holdings {
+class Node final : Uplink::Owner, Origin::Holdings, EventFeed::Door {
  public:
   /// What a gateway does besides.
   class Listener {
@@ -157,6 +159,12 @@ class Node final : Uplink::Owner, Origin::Holdings {
                                         Origin::Range range) const override;
   std::optional<Digest> hash(const wire::StreamKey& stream, std::uint64_t sequence) const override;
 
+  // EventFeed::Door
+  bool takes_events() const override { return !full_ && !disk_ails_; }
+  std::optional<events::BatchNumber> reserve_event() override;
+  void seal_event(const Payload& payload) override;
+  bool was_sealed(const events::BatchNumber& batch) const override;
+
   // node_space.cc: room on the disk
   void look_at_space();
   void make_room(std::uint64_t bytes);
@@ -199,6 +207,7 @@ class Node final : Uplink::Owner, Origin::Holdings {
   const WallTime started_;
   Uplink uplink_;
   std::unique_ptr<Sampler> sampler_;
+  std::unique_ptr<EventFeed> events_;
 
   std::array<Loop::Timer, 3> write_retries_, read_retries_;  // by lane
   Loop::Timer file_retry_, space_timer_;

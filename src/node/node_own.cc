@@ -37,6 +37,24 @@ void Node::on_sample(Sampler::Sample sample) {
   drive();
 }
 
+std::optional<events::BatchNumber> Node::reserve_event() {
+  const auto reserved = origin_->reserve_event();
+  if (!reserved) return std::nullopt;
+  const wire::Epoch& epoch = reserved->stream.epoch;
+  return events::BatchNumber{epoch.ordinal, epoch.random, reserved->sequence};
+}
+
+void Node::seal_event(const Payload& payload) {
+  origin_->seal_reserved(wire::PayloadKind::logs, payload, around_.clock.wall());
+  drive();
+}
+
+bool Node::was_sealed(const events::BatchNumber& batch) const {
+  const auto last = relay_.last_of(
+      {identity_.self.id, {batch.epoch_ordinal, batch.epoch_random}, wire::Lane::event});
+  return last && last->first >= batch.sequence;
+}
+
 void Node::drive() {
   origin_->step(around_.clock.wall());
   if (!file_retry_.running())
@@ -88,6 +106,7 @@ void Node::write_own(wire::Lane lane) {
         relay::Held held = held_from(origin_->written(lane));
         held.location = *stored;
         relay_.added(std::move(held));
+        if (events_ && lane == wire::Lane::event) events_->on_durable();
         drive();
         look_at_space();
         uplink_.pump();

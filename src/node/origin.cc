@@ -299,7 +299,7 @@ void Origin::file_failed() { writing_revision_ = std::nullopt; }
 void Origin::step(WallTime now) {
   if (file_is_due()) return;
   if (change_) {
-    if (idle()) change_epoch();
+    if (idle() && !event_reserved_) change_epoch();
     return;
   }
   if (opening_) {
@@ -326,6 +326,7 @@ void Origin::make_plans() {
   // An epoch without its opening on disk is given up at a restart, and its plans with it.
   if (lanes_[0].durable.sequence == 0) return;
   for (const wire::Lane lane : wire::kLanes) {
+    if (lane == wire::Lane::event && event_reserved_) continue;
     LaneState& state = of(lane);
     EpochFile::Plan& current = plan(lane);
     if (state.copies_on_disk < current.copies.size()) continue;
@@ -366,6 +367,7 @@ std::vector<EpochFile::Copy> Origin::find_copies(wire::Lane lane) const {
 void Origin::seal_lane(wire::Lane lane, WallTime now) {
   LaneState& state = of(lane);
   if (state.look || state.copied < plan(lane).copies.size()) return;
+  if (lane == wire::Lane::event && event_reserved_) return;
   if (lane == wire::Lane::state) seal_records(now);
   while (!state.waiting.empty()) {
     const Observation& next = state.waiting.front();
@@ -405,6 +407,23 @@ bool Origin::on_sample(std::vector<Observation> sample, WallTime now) {
     of(observation.lane).waiting.push_back(std::move(observation));
   step(now);
   return true;
+}
+
+std::optional<Origin::Reserved> Origin::reserve_event() {
+  const LaneState& lane = of(wire::Lane::event);
+  const bool changing = file_is_due() || change_ || opening_ || file_.epoch != epoch() ||
+                        of(wire::Lane::state).durable.sequence == 0;
+  if (changing || event_reserved_ || !lane.sealed.empty() || !lane.waiting.empty() || lane.look ||
+      !plan(wire::Lane::event).copies.empty() || waiting() >= limits_.sealed_max)
+    return std::nullopt;
+  event_reserved_ = true;
+  return Reserved{stream(wire::Lane::event), outbox_->position(wire::Lane::event).sequence + 1};
+}
+
+void Origin::seal_reserved(wire::PayloadKind kind, const Payload& payload, WallTime now) {
+  invariant(event_reserved_, "the number was reserved");
+  event_reserved_ = false;
+  push(outbox_->seal(wire::Lane::event, kind, payload, now), std::nullopt, false);
 }
 
 bool Origin::on_trace(const ProbeId& id, TimePoint now) {

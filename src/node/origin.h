@@ -92,6 +92,18 @@ class Origin {
   /// All of them or none. False: there was no room, they are dropped and counted.
   bool on_sample(std::vector<Observation> sample, WallTime now);
 
+  /// The next number of the event lane, kept for seal_reserved(): for whoever must write down what
+  /// will be in it first (events.md#E5). Until then the lane seals nothing and the epoch does not
+  /// change, so a batch of that number is on disk if and only if it is the one it was kept for.
+  /// Nothing while something else of the lane waits, the epoch changes or there is no room.
+  struct Reserved {
+    wire::StreamKey stream;
+    std::uint64_t sequence = 0;
+    bool operator==(const Reserved&) const = default;
+  };
+  std::optional<Reserved> reserve_event();
+  void seal_reserved(wire::PayloadKind kind, const Payload& payload, WallTime now);
+
   /// These batches of ours do not exist any more, or will not (rule D7): a gap record is due. Of
   /// neighbours with one reason there is one record as long as it is not sealed, and of a range
   /// there is one until it is settled. False: too many wait, keep the copies; counted.
@@ -256,6 +268,7 @@ class Origin {
   std::array<LaneState, 3> lanes_;
   std::deque<wire::GapRecord> gaps_;  // not sealed yet
   std::deque<wire::ReleaseRecord> releases_;
+  bool event_reserved_ = false;
   std::optional<ProbeId> probe_;
   std::optional<TimePoint> probed_at_;
   std::map<wire::StreamKey, NumberSet> gone_;  // a gap record is made or due, not settled yet

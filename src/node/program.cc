@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <csignal>
 
+#include "node/host_events.h"
 #include "node/host_sampler.h"
 
 namespace postern::node {
@@ -47,7 +48,10 @@ int run_program(Level level, std::size_t threads,
   SocketNetwork network(loops, log);
   ThreadWorkers workers;
   HostSamplers samplers(workers);
-  auto opened = open(Surroundings{loops, log, clock, random, disk, network, workers, samplers});
+  HostEventFeeds events(disk, workers);
+  Surroundings around{loops, log, clock, random, disk, network, workers, samplers};
+  around.events = &events;
+  auto opened = open(around);
   if (!opened) {
     log.error("{}", opened.error().message);
     return 1;

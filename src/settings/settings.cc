@@ -6,6 +6,7 @@
 #include <charconv>
 #include <functional>
 #include <map>
+#include <regex>
 #include <set>
 
 #include "base/quantity.h"
@@ -21,6 +22,29 @@ constexpr std::uint64_t kSpoolBytesMax = 1ull << 50;
 /// A mapping of the file that is read key by key: whatever is left over at the end is unknown.
 class Section {
  public:
+  bool is_word(const char* key, const char* word) {
+    known_.insert(key);
+    return node_[key] && node_[key].IsScalar() && node_[key].Scalar() == word;
+  }
+  bool has(const char* key) const { return node_[key].IsDefined(); }
+  /// The entries of a list, each a section of its own.
+  Result<std::vector<Section>> list(const char* key, std::size_t count_max) {
+    known_.insert(key);
+    const YAML::Node value = node_[key];
+    std::vector<Section> entries;
+    if (!value) return entries;
+    if (!value.IsSequence() || value.size() > count_max)
+      return fail(Errc::invalid, "{}:{}: {} must be a list of at most {} sections", file_,
+                  value.Mark().line + 1, name(key), count_max);
+    for (const YAML::Node& entry : value) {
+      if (!entry.IsMap())
+        return fail(Errc::invalid, "{}:{}: {}: each entry must be a section of key: value", file_,
+                    entry.Mark().line + 1, name(key));
+      entries.emplace_back(entry, file_, name(key));
+    }
+    return entries;
+  }
+
   Section(YAML::Node node, std::string file, std::string path)
       : node_(std::move(node)), file_(std::move(file)), path_(std::move(path)) {}
 
@@ -214,6 +238,103 @@ Result<std::vector<AddressRange>> address_ranges(const YAML::Node& value) {
   return list;
 }
 
+constexpr std::size_t kEventFilesMax = 64;
+constexpr std::size_t kPatternBytesMax = 256;
+constexpr std::uint32_t kEventRateMin = 1, kEventRateMax = 100'000;
+
+/// Syslog's words; the number is the place.
+Result<unsigned> priority(const YAML::Node& value) {
+  static const std::vector<std::string> kWords{"emergency", "alert",  "critical", "error",
+                                               "warning",   "notice", "info",     "debug"};
+  const auto found =
+      std::find(kWords.begin(), kWords.end(), value.IsScalar() ? value.Scalar() : "");
+  if (found == kWords.end())
+    return fail(Errc::invalid,
+                "it must be emergency, alert, critical, error, warning, notice, info or debug");
+  return static_cast<unsigned>(found - kWords.begin());
+}
+
+Result<std::string> severity(const YAML::Node& value) {
+  if (auto known = priority(value); !known) return std::unexpected(known.error());
+  return value.Scalar();
+}
+
+Result<std::string> pattern(const YAML::Node& value) {
+  auto written = text(value);
+  if (!written) return written;
+  if (written->size() > kPatternBytesMax)
+    return fail(Errc::invalid, "it has {} characters, at most {} are allowed", written->size(),
+                kPatternBytesMax);
+  try {
+    const std::regex compiled(*written, std::regex::ECMAScript);
+  } catch (const std::regex_error& e) {
+    return fail(Errc::invalid, "'{}' is no regular expression: {}", *written, e.what());
+  }
+  return written;
+}
+
+Result<bool> from_beginning(const YAML::Node& value) {
+  const std::string word = value.IsScalar() ? value.Scalar() : "";
+  if (word != "end" && word != "beginning")
+    return fail(Errc::invalid, "it must be end or beginning");
+  return word == "beginning";
+}
+
+Result<std::uint32_t> event_rate(const YAML::Node& value) {
+  auto written = text(value);
+  if (!written) return std::unexpected(written.error());
+  std::uint32_t rate = 0;
+  const auto [end, error] =
+      std::from_chars(written->data(), written->data() + written->size(), rate);
+  if (error != std::errc{} || end != written->data() + written->size() || rate < kEventRateMin ||
+      rate > kEventRateMax)
+    return fail(Errc::invalid, "'{}' is no number from {} to {}", *written, kEventRateMin,
+                kEventRateMax);
+  return rate;
+}
+
+Result<> read_event_files(Section& section, EventSettings::Files& into) {
+  const auto path = [](const YAML::Node& value) -> Result<std::string> {
+    auto absolute = absolute_path(value);
+    if (!absolute) return std::unexpected(absolute.error());
+    return absolute->string();
+  };
+  if (auto done = section.field("path", into.path, path, true); !done) return done;
+  if (auto done = section.field("severity", into.severity, severity); !done) return done;
+  if (auto done = section.field("from", into.from_beginning, from_beginning); !done) return done;
+  auto multiline = section.section("multiline");
+  if (!multiline) return std::unexpected(multiline.error());
+  if (section.has("multiline")) {
+    if (auto done = multiline->field("start", into.multiline_start, pattern, true); !done)
+      return done;
+    if (auto done = multiline->nothing_else(); !done) return done;
+  }
+  return section.nothing_else();
+}
+
+Result<> read_events(Section& events, EventSettings& into) {
+  if (events.is_word("journal", "off")) {
+    into.journal = EventSettings::Journal::off;
+  } else {
+    auto journal = events.section("journal");
+    if (!journal) return std::unexpected(journal.error());
+    if (events.has("journal")) into.journal = EventSettings::Journal::on;
+    if (auto done = journal->field("priority", into.journal_priority, priority); !done) return done;
+    if (auto done = journal->nothing_else(); !done) return done;
+  }
+  auto entries = events.list("files", kEventFilesMax);
+  if (!entries) return std::unexpected(entries.error());
+  for (Section& entry : *entries) {
+    EventSettings::Files files;
+    if (auto done = read_event_files(entry, files); !done) return done;
+    into.files.push_back(std::move(files));
+  }
+  if (auto done = events.field("records_per_second_max", into.records_per_second_max, event_rate);
+      !done)
+    return done;
+  return events.nothing_else();
+}
+
 Result<Section> root_of(std::string_view text, const std::string& file) {
   try {
     YAML::Node node = YAML::Load(std::string(text));
@@ -303,6 +424,11 @@ Result<NodeSettings> parse_node_settings(std::string_view text_of_file, const st
           };
           if (auto done = spool->field("bytes_max", s.spool_bytes_max, bytes); !done) return done;
           return spool->nothing_else();
+        },
+        [&]() -> Result<> {
+          auto events = root->section("events");
+          if (!events) return std::unexpected(events.error());
+          return read_events(*events, s.events);
         },
         [&] { return root->nothing_else(); },
     });

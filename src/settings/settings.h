@@ -32,6 +32,23 @@ struct ParentSetting {
   bool operator==(const ParentSetting&) const = default;
 };
 
+/// `events`: what of this machine's logs is sent.
+struct EventSettings {
+  enum class Journal { where_there_is_one, on, off };
+  struct Files {
+    std::string path;             // absolute; *, ? and [] as in a shell
+    std::string multiline_start;  // a regular expression: a matching line begins an event; or empty
+    std::string severity;         // of all its lines: "error"; or empty
+    bool from_beginning = false;  // at the very first start; else only what comes later
+    bool operator==(const Files&) const = default;
+  };
+  Journal journal = Journal::where_there_is_one;
+  unsigned journal_priority = 4;  // and what is more urgent: syslog's numbers, 4 is warning
+  std::vector<Files> files;       // at most 64
+  std::uint32_t records_per_second_max = 1000;  // of one source; what is more waits in its file
+  bool operator==(const EventSettings&) const = default;
+};
+
 /// What agents and gateways have in common, and a gateway's `listen`.
 struct NodeSettings {
   std::string group;
@@ -41,6 +58,7 @@ struct NodeSettings {
   std::vector<ParentSetting> parents;
   Duration interval = std::chrono::seconds(60);
   std::uint64_t spool_bytes_max = 1ull << 30;
+  EventSettings events;
   Level log_level = Level::info;
 };
 
