@@ -69,7 +69,7 @@ void HostSources::look_for_files(const EventSettings::Files& files, Map& sources
   // At the very first look at a pattern its files may be old; what comes later is new.
   const std::string mark = fmt::format("pattern:{}", files.path);
   const bool first = !known.contains(mark) && !everything_;
-  moved[mark] = "1";
+  moved.insert_or_assign(mark, std::string(1, '1'));
   for (const std::string& path : matches_of(files.path)) {
     const std::string name = fmt::format("file:{}", path);
     if (sources.contains(name) || name.size() > StateFile::kNameBytesMax) continue;
