@@ -339,5 +339,32 @@ TEST(Payload, SplitsSoThatEveryRunFits) {
   EXPECT_EQ(split_for_payload(kNode, std::span<const Measurement>(all).first(3)).size(), 1u);
 }
 
+TEST(Payload, LogEventsAreReadAsTheyWereWritten) {
+  LogEvent event;
+  event.time = wall_from_ms(1'800'000'000'000);
+  event.observed = wall_from_ms(1'800'000'000'500);
+  event.severity = Severity::error;
+  event.severity_text = "error";
+  event.body = "no \xFF UTF-8";
+  event.attributes = {{"log.file.path", "/var/log/a"}, {"process.pid", std::int64_t{7}}};
+  LogEvent later = event;
+  later.time = {};
+  const std::vector<LogEvent> events{event, later};
+  auto payload = encode_logs(kNode, events);
+  ASSERT_TRUE(payload) << payload.error().message;
+  EXPECT_EQ(payload->records, 2u);
+  EXPECT_EQ(payload->first, event.time);
+  EXPECT_EQ(payload->last, event.observed) << "of one without a time";
+  auto decoded = decode_logs(payload->compressed, payload->raw_bytes);
+  ASSERT_TRUE(decoded) << decoded.error().message;
+  EXPECT_EQ(decoded->resource, kNode);
+  ASSERT_EQ(decoded->events.size(), 2u);
+  EXPECT_EQ(decoded->events[0].body, "no \xEF\xBF\xBD UTF-8");
+  event.body = decoded->events[0].body;
+  EXPECT_EQ(decoded->events[0], event);
+  EXPECT_FALSE(encode_logs(kNode, {}));
+  EXPECT_EQ(split_for_payload(kNode, std::span<const LogEvent>(events)).size(), 1u);
+}
+
 }  // namespace
 }  // namespace postern

@@ -200,6 +200,26 @@ class OriginTest : public ::testing::Test {
 
 // ---- Queue
 
+// Whoever reserves writes the number down first: no other batch may ever get it.
+TEST_F(OriginTest, AReservedNumberIsForNobodyElseWhateverHappensMeanwhile) {
+  const auto reserved = origin_->reserve_event();
+  ASSERT_TRUE(reserved);
+  EXPECT_FALSE(origin_->reserve_event()) << "it is given once";
+  const wire::Epoch before = origin_->epoch();
+  origin_->begin_epoch(wire::EpochOpening::Reason::unreadable);
+  ASSERT_TRUE(origin_->on_sample({{Lane::event, PayloadKind::logs, payload_of("other")}}, kWall));
+  run();
+  EXPECT_EQ(origin_->epoch(), before) << "the epoch waits";
+  EXPECT_FALSE(spool_.contains({reserved->stream, reserved->sequence}));
+  origin_->seal_reserved(PayloadKind::logs, payload_of("mine"), kWall);
+  run();
+  const auto sealed = spool_.find({reserved->stream, reserved->sequence});
+  ASSERT_NE(sealed, spool_.end());
+  EXPECT_EQ(to_bytes(view_of(sealed->second.message).payload), payload_of("mine").compressed);
+  EXPECT_NE(origin_->epoch(), before);
+  EXPECT_TRUE(origin_->reserve_event());
+}
+
 TEST_F(OriginTest, TheOpeningIsTheFirstOfItsEpoch) {
   ASSERT_EQ(order_.size(), 1u);
   EXPECT_EQ(view_of(order_[0].message).header.kind, PayloadKind::epoch_opening);

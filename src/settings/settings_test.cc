@@ -58,6 +58,36 @@ TEST(Settings, NamesFileLineKeyAndValue) {
       std::string::npos);
 }
 
+TEST(Settings, EventsAreTheJournalFromWarningOnUnlessToldOtherwise) {
+  const auto parse = [](const std::string& events) {
+    return parse_node_settings("group: d\nname: a.example\nparents: [g.example]\n" + events,
+                               "agent.yaml", NodeRole::agent);
+  };
+  auto s = parse("");
+  ASSERT_TRUE(s) << s.error().message;
+  EXPECT_EQ(s->events, EventSettings{});
+  s = parse(
+      "events:\n  journal: {priority: error}\n  files:\n"
+      "    - {path: /var/log/*.log, multiline: {start: '^\\d'}, severity: info, from: "
+      "beginning}\n");
+  ASSERT_TRUE(s) << s.error().message;
+  EXPECT_EQ(s->events.journal, EventSettings::Journal::on);
+  EXPECT_EQ(s->events.journal_priority, 3u);
+  ASSERT_EQ(s->events.files.size(), 1u);
+  EXPECT_EQ(s->events.files[0], (EventSettings::Files{"/var/log/*.log", "^\\d", "info", true}));
+  EXPECT_EQ(parse("events: {journal: off}\n")->events.journal, EventSettings::Journal::off);
+  for (const char* bad :
+       {"events: {journal: {priority: loud}}\n", "events: {journals: off}\n",
+        "events: {files: [{path: relative.log}]}\n", "events: {files: [{severity: info}]}\n",
+        "events: {files: [{path: /a, multiline: {start: '['}}]}\n",
+        "events: {files: [{path: /a, form: end}]}\n", "events: {records_per_second_max: 0}\n"}) {
+    const auto wrong = parse(bad);
+    ASSERT_FALSE(wrong) << bad;
+    EXPECT_NE(wrong.error().message.find("agent.yaml:4"), std::string::npos)
+        << wrong.error().message;
+  }
+}
+
 TEST(Settings, ReadsAServerWithItsDefaults) {
   auto s = parse_server_settings("group: demo\nname: ms.home.example\nstate_dir: /srv/postern\n",
                                  "server.yaml");
