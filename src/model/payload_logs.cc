@@ -1,7 +1,7 @@
 #include <algorithm>
 
+#include "base/utf8.h"
 #include "model/otlp_values.h"
-#include "model/utf8.h"
 
 namespace postern {
 namespace {
