@@ -23,6 +23,7 @@ class Agent final : node::Node::Listener {
   node::Status status() {
     return {[this] { return node_->not_ready(); }, [this] { return node_->own_health(); }};
   }
+  std::string status_words() const { return node_->status_words(); }  // a few words
 
  private:
   Agent() = default;

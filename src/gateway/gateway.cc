@@ -64,6 +64,10 @@ void Gateway::stop(const std::string& why) {
   node_->stop(why);
 }
 
+std::string Gateway::status_words() const {
+  return fmt::format("{} children, {}", children_->size(), node_->status_words());
+}
+
 // ---- Who may come in
 
 /// Decides from what is known on this machine; nullopt: the management server must be asked.

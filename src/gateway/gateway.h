@@ -27,6 +27,7 @@ class Gateway final : node::Node::Listener, node::Children::Owner {
   void reload(const NodeSettings& settings);
   void stop(const std::string& why);
   node::Status status();
+  std::string status_words() const;  // a few words
 
  private:
   explicit Gateway(node::Surroundings around);

@@ -171,6 +171,11 @@ void Node::stop(const std::string& why) {
   uplink_.stop(why);
 }
 
+std::string Node::status_words() const {
+  if (uplink_.attached()) return fmt::format("attached to {}", uplink_.parent());
+  return "no parent is attached; what is measured waits on disk";
+}
+
 void Node::reload(const NodeSettings& settings) {
   if (settings.group != settings_.group || settings.name != settings_.name ||
       settings.state_dir != settings_.state_dir || settings.listen != settings_.listen ||

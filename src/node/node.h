@@ -119,6 +119,7 @@ class Node final : Uplink::Owner, Origin::Holdings, EventFeed::Door {
   void evidence_of(const wire::StreamKey& stream, std::uint64_t sequence,
                    std::function<void(const Bytes&)> done);
 
+  std::string status_words() const;  // a few words for an operator
   const Self& self() const { return identity_.self; }
   relay::Relay& relay() { return relay_; }
   Trust& trust() { return trust_; }

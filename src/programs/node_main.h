@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "command/tree.h"
 #include "node/program.h"
 #include "node/status.h"
 
@@ -21,17 +22,25 @@ struct NodeMain {
 /// `run` and `check-config` of a node. Product is Agent or Gateway: open(), reload(), stop().
 template <typename Product>
 int node_main(int argc, char** argv, const NodeMain& what) {
-  CLI::App app{what.description};
+  CLI::App app{what.description, what.program};
   app.require_subcommand(1);
   app.set_version_flag("--version", node::kSoftware);
-  app.footer("Example: " + what.program + " check-config --config " + what.config);
+  app.footer("Example:\n  " + what.program + " check-config --config " + what.config);
   std::string config = what.config;
   auto* run =
       app.add_subcommand("run", "Run until SIGTERM; SIGHUP reloads configuration and certificate");
   auto* check = app.add_subcommand("check-config",
                                    "Say what is wrong with the configuration; exit status 0 or 1");
-  for (CLI::App* verb : {run, check})
-    verb->add_option("--config", config, "Configuration file")->capture_default_str();
+  for (CLI::App* verb : {run, check}) {
+    verb->add_option("--config", config, "Configuration file; default " + what.config)
+        ->type_name("FILE");
+    verb->footer("Example:\n  " + what.program + " " + verb->get_name() + " --config " + config);
+  }
+  const std::string hidden = command::answer_hidden(app, {argv + 1, argv + argc});
+  if (!hidden.empty()) {
+    fmt::print("{}", hidden);
+    return 0;
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -67,9 +76,10 @@ int node_main(int argc, char** argv, const NodeMain& what) {
           std::unique_ptr<UnixHttpServer> status;  // ends first
         };
         auto both = std::make_shared<Both>(product, status ? std::move(*status) : nullptr);
-        return node::Running{both, reload, [product = product.get()](const std::string& why) {
-                               product->stop(why);
-                             }};
+        return node::Running{
+            both, reload,
+            [product = product.get()](const std::string& why) { product->stop(why); },
+            [product = product.get()] { return product->status_words(); }};
       });
 }
 

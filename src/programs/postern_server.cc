@@ -1,6 +1,7 @@
 #include <CLI/CLI.hpp>
 #include <thread>
 
+#include "command/tree.h"
 #include "node/program.h"
 #include "server/server.h"
 
@@ -31,10 +32,11 @@ int init(const InitRequest& request) {
 int server_main(int argc, char** argv) {
   CLI::App app{
       "The Postern management server: applies what the group reports, and decides who belongs to "
-      "it."};
+      "it.",
+      "postern-server"};
   app.require_subcommand(1);
   app.set_version_flag("--version", node::kSoftware);
-  app.footer("Example: postern-server init --group demo --name ms.home.example");
+  app.footer("Example:\n  postern-server init --group demo --name ms.home.example");
   std::string config = "/etc/postern/server.yaml";
   auto* run =
       app.add_subcommand("run", "Run until SIGTERM; SIGHUP reloads configuration and certificate");
@@ -43,13 +45,32 @@ int server_main(int argc, char** argv) {
   auto* make = app.add_subcommand(
       "init", "Make a management group: configuration, built-in CA, group root, own certificate");
   for (CLI::App* verb : {run, check, make})
-    verb->add_option("--config", config, "Configuration file")->capture_default_str();
+    verb->add_option("--config", config, "Configuration file; default " + config)
+        ->type_name("FILE");
+  run->footer("Example:\n  postern-server run --config " + config);
+  check->footer("Example:\n  postern-server check-config --config " + config);
+  make->footer(
+      "Example:\n  postern-server init --group HOME --name ms.home.example --listen "
+      "0.0.0.0:5723");
   InitRequest request;
-  make->add_option("--group", request.group, "Name of the management group")->required();
-  make->add_option("--name", request.name, "This server's fully qualified domain name")->required();
-  make->add_option("--state", request.state_dir, "State folder")->capture_default_str();
-  make->add_option("--listen", request.listen, "IP:PORT of the one port")->capture_default_str();
-  make->add_option("--store", request.store, "sqlite:/PATH (default: in the state folder)");
+  make->add_option("--group", request.group, "Name of the management group")
+      ->type_name("GROUP")
+      ->required();
+  make->add_option("--name", request.name, "This server's fully qualified domain name")
+      ->type_name("FQDN")
+      ->required();
+  make->add_option("--state", request.state_dir,
+                   "State folder; default " + request.state_dir.string())
+      ->type_name("DIR");
+  make->add_option("--listen", request.listen, "The one port; default " + request.listen)
+      ->type_name("IP:PORT");
+  make->add_option("--store", request.store, "The database; default: in the state folder")
+      ->type_name("sqlite:/PATH");
+  const std::string hidden = command::answer_hidden(app, {argv + 1, argv + argc});
+  if (!hidden.empty()) {
+    fmt::print("{}", hidden);
+    return 0;
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -83,8 +104,9 @@ int server_main(int argc, char** argv) {
           else
             log.error("nothing is reloaded: {}", again.error().message);
         };
-        return node::Running{
-            shared, reload, [server = shared.get()](const std::string& why) { server->stop(why); }};
+        return node::Running{shared, reload,
+                             [server = shared.get()](const std::string& why) { server->stop(why); },
+                             [server = shared.get()] { return server->status_words(); }};
       });
 }
 

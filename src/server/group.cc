@@ -166,7 +166,7 @@ Result<std::string> init_group(const InitRequest& request, Disk& disk, const Clo
 
   if (auto made = disk.make_directories(request.config.parent_path()); !made)
     return std::unexpected(made.error());
-  if (auto written = disk.write_file(request.config, as_bytes(yaml), 0640); !written)
+  if (auto written = disk.write_file(request.config, as_bytes(yaml), 0644); !written)
     return std::unexpected(written.error());
   return to_hex(root.public_key().fingerprint());
 }

@@ -201,6 +201,10 @@ void Server::stop(const std::string& why) {
   children_->stop(why);
 }
 
+std::string Server::status_words() const {
+  return fmt::format("listens on port {}, {} children", children_->port(), children_->size());
+}
+
 void Server::trim() {
   trim_timer_ = core_.after(kTrimInterval, [this] { trim(); });
   if (!std::exchange(trimming_, true)) trim_some();

@@ -56,6 +56,7 @@ class Server final : node::Children::Owner {
 
   void reload(const ServerSettings& settings);
   void stop(const std::string& why);
+  std::string status_words() const;  // a few words
 
   /// One request of the API, on the core loop: answered there too, later, after what it decided has
   /// been sent to the children. A server that ends first does not answer.
