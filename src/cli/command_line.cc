@@ -1,10 +1,11 @@
-// The only file that includes CLI11, which takes seconds to compile.
+// The only file here that includes CLI11, which takes seconds to compile.
 #include <CLI/CLI.hpp>
 #include <limits>
 #include <sstream>
 
 #include "cli/options.h"
 #include "cli/world.h"
+#include "command/tree.h"
 
 namespace postern::cli {
 namespace {
@@ -41,9 +42,19 @@ void add_role(CLI::App* verb, Options& options, const char* what) {
 }
 
 void add_watch(CLI::App* verb, Options& options) {
-  verb->add_option("--watch", options.watch_seconds, "draw it again every so many seconds")
+  verb->add_option("--watch", options.watch_seconds,
+                   "print it again every so many seconds, default 2, until Ctrl-C")
       ->type_name("SECONDS")
+      ->expected(0, 1)
+      ->default_str("2")
       ->check(CLI::Range(1u, 3600u).description(""));
+}
+
+CLI::App* add_watched(CLI::App& group, Options& options, const std::string& name,
+                      const std::string& what, const std::string& example) {
+  CLI::App* verb = add_verb(group, options, name, what, example);
+  add_watch(verb, options);
+  return verb;
 }
 
 void add_gateway_verbs(CLI::App& app, Options& options) {
@@ -67,9 +78,9 @@ void add_gateway_verbs(CLI::App& app, Options& options) {
                     "end a gateway's connections and take it out of the group",
                     "postern gateway remove gw1.dmz.example"),
            options, "the gateway's FQDN or node id");
-  add_verb(*group, options, "list", "all gateways", "postern gateway list");
-  add_name(add_verb(*group, options, "show", "one gateway, its streams and newest values",
-                    "postern --output json gateway show gw1.dmz.example"),
+  add_watched(*group, options, "list", "all gateways", "postern gateway list");
+  add_name(add_watched(*group, options, "show", "one gateway, its streams and newest values",
+                       "postern --output json gateway show gw1.dmz.example"),
            options, "the gateway's FQDN or node id");
 }
 
@@ -86,16 +97,16 @@ void add_agent_verbs(CLI::App& app, Options& options) {
       add_verb(*group, options, "remove", "end an agent's connections and take it out of the group",
                "postern agent remove web1.dmz.example"),
       options, "the agent's FQDN or node id");
-  add_verb(*group, options, "list", "all agents", "postern agent list");
-  add_name(add_verb(*group, options, "show", "one agent, its streams and newest values",
-                    "postern --output json agent show web1.dmz.example"),
+  add_watched(*group, options, "list", "all agents", "postern agent list");
+  add_name(add_watched(*group, options, "show", "one agent, its streams and newest values",
+                       "postern --output json agent show web1.dmz.example"),
            options, "the agent's FQDN or node id");
 }
 
 void add_pending_verbs(CLI::App& app, Options& options) {
   CLI::App* group = add_group(app, "pending", "nodes that wait for an administrator's word");
-  add_verb(*group, options, "list", "who knocked, over whom, and why it waits",
-           "postern pending list");
+  add_watched(*group, options, "list", "who knocked, over whom, and why it waits",
+              "postern pending list");
   add_name(add_verb(*group, options, "approve", "let it take part, in the role it asked for",
                     "postern pending approve web1.dmz.example"),
            options, "its FQDN, or its node id when several wait under one name");
@@ -106,23 +117,21 @@ void add_pending_verbs(CLI::App& app, Options& options) {
 
 void add_view_verbs(CLI::App& app, Options& options) {
   CLI::App* inventory =
-      add_verb(app, options, "inventory", "the Discovered Inventory: every node of the group",
-               "postern inventory --role gateway");
+      add_watched(app, options, "inventory", "the Discovered Inventory: every node of the group",
+                  "postern inventory --role gateway");
   add_role(inventory, options, "only nodes of this role");
-  add_watch(inventory, options);
-  CLI::App* topology = add_verb(app, options, "topology", "who reports to whom, drawn as a tree",
-                                "postern topology --watch 5");
-  add_watch(topology, options);
+  add_watched(app, options, "topology", "who reports to whom, drawn as a tree",
+              "postern topology --watch 5");
   CLI::App* server = add_group(app, "server", "the management servers of the group");
-  add_verb(*server, options, "list", "all management servers", "postern server list");
+  add_watched(*server, options, "list", "all management servers", "postern server list");
 }
 
 void add_loss_verbs(CLI::App& app, Options& options) {
   CLI::App* group = add_group(app, "loss", "the loss ledger: what did not arrive, and why");
-  CLI::App* list =
-      add_verb(*group, options, "list",
-               "what was lost, whose, when, how much and why, and what is still being looked for",
-               "postern loss list --node web1.dmz.example --since 2h");
+  CLI::App* list = add_watched(
+      *group, options, "list",
+      "what was lost, whose, when, how much and why, and what is still being looked for",
+      "postern loss list --node web1.dmz.example --since 2h");
   list->add_option("--node", options.node, "only of this node; default: of all")->type_name("FQDN");
   list->add_option("--since", options.since,
                    "only what was noted since then (2026-01-31T08:15:00Z), or within this time "
@@ -132,8 +141,8 @@ void add_loss_verbs(CLI::App& app, Options& options) {
 
 void add_alert_verbs(CLI::App& app, Options& options) {
   CLI::App* group = add_group(app, "alert", "conditions that somebody should look at");
-  CLI::App* list = add_verb(*group, options, "list", "the alerts that are open, newest first",
-                            "postern alert list");
+  CLI::App* list = add_watched(*group, options, "list", "the alerts that are open, newest first",
+                               "postern alert list");
   list->add_flag("--all", options.all, "also those that are closed");
   const auto add_id = [&](CLI::App* verb) {
     verb->add_option("ID", options.id, "the number in the list")
@@ -142,7 +151,8 @@ void add_alert_verbs(CLI::App& app, Options& options) {
         ->check(
             CLI::Range(std::int64_t{1}, std::numeric_limits<std::int64_t>::max()).description(""));
   };
-  add_id(add_verb(*group, options, "show", "one alert with all it says", "postern alert show 17"));
+  add_id(
+      add_watched(*group, options, "show", "one alert with all it says", "postern alert show 17"));
   add_id(add_verb(*group, options, "close",
                   "take it off the list; it comes back when its cause comes back",
                   "postern alert close 17"));
@@ -218,7 +228,7 @@ void add_group_verbs(CLI::App& app, Options& options) {
   exported->add_option("FILE", options.file, "where it goes; - is standard output")
       ->type_name("")
       ->required();
-  add_verb(*group, options, "show", "name, servers and fingerprints", "postern group show");
+  add_watched(*group, options, "show", "name, servers and fingerprints", "postern group show");
 }
 
 void add_token_verbs(CLI::App& app, Options& options) {
@@ -266,6 +276,19 @@ void add_spool_verbs(CLI::App& app, Options& options) {
       ->required();
 }
 
+/// What needs no management server and belongs to the shell.
+void add_shell_verbs(CLI::App& app, Options& options) {
+  CLI::App* group = add_group(app, "completion", "completion of verbs, options and names by Tab");
+  add_verb(*group, options, "bash", "the script for bash",
+           "postern completion bash > ~/.local/share/bash-completion/completions/postern");
+  add_verb(*group, options, "zsh", "the script for zsh",
+           "postern completion zsh > ~/.zfunc/_postern");
+  CLI::App* names = add_verb(app, options, "complete-names", "names for the script, one a line",
+                             "postern complete-names gateway");
+  names->group("");
+  names->add_option("KIND", options.name)->type_name("")->required();
+}
+
 Format format_named(const std::string& name) {
   if (name == "json") return Format::json;
   return name == "yaml" ? Format::yaml : Format::table;
@@ -278,7 +301,8 @@ std::optional<std::string> verb_mistake(const CLI::App& app) {
   const auto known = group->get_subcommands([](const CLI::App*) { return true; });
   if (known.empty()) return std::nullopt;
   std::string names;
-  for (const CLI::App* verb : known) names += (names.empty() ? "" : ", ") + verb->get_name();
+  for (const CLI::App* verb : known)
+    if (!verb->get_group().empty()) names += (names.empty() ? "" : ", ") + verb->get_name();
   const auto given = app.remaining(true);
   const std::string where = group == &app ? "" : group->get_name() + ": ";
   const std::string what =
@@ -292,6 +316,7 @@ CommandLine parse_command_line(const std::vector<std::string>& arguments) {
   CommandLine line;
   CLI::App app("postern: the operator's tool of a Postern management group", "postern");
   app.require_subcommand(1);
+  app.set_version_flag("--version", std::string("postern ") + command::version());
   app.footer("Example:\n  postern inventory\nEvery verb explains itself with --help.");
   std::string output = "table";
   app.add_option("--output", output, "how to print; default table")
@@ -318,12 +343,23 @@ CommandLine parse_command_line(const std::vector<std::string>& arguments) {
   add_group_verbs(app, line.options);
   add_token_verbs(app, line.options);
   add_spool_verbs(app, line.options);
+  add_shell_verbs(app, line.options);
 
+  const auto script = [&](command::Shell shell) {
+    line.exit = kExitDone;
+    line.text = command::completion_script(command::describe(app), shell);
+  };
+  if (line.text = command::answer_hidden(app, arguments); !line.text.empty()) {
+    line.exit = kExitDone;
+    return line;
+  }
   try {
     app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));  // wants it reversed
     if (line.options.verb == "cert show" && line.options.file.empty() && !line.options.state)
       throw CLI::RequiredError("FILE or --state");
     line.options.output = format_named(output);
+    if (line.options.verb == "completion bash") script(command::Shell::bash);
+    if (line.options.verb == "completion zsh") script(command::Shell::zsh);
   } catch (const CLI::ParseError& stopped) {
     std::ostringstream out, err;
     line.exit = app.exit(stopped, out, err) == 0 ? kExitDone : kExitUsage;

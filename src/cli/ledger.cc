@@ -57,7 +57,7 @@ std::string losses_table(Session& session, const json::value& answer) {
                count_text(loss, "first") + "-" + count_text(loss, "last"),
                count_text(loss, "records"), bytes_text(loss), loss_time(session, loss),
                why_text(loss)});
-  if (!table.empty()) return table.text();
+  if (!table.empty()) return table.text(session.world.columns);
   const Options& options = session.options;
   return fmt::format("Nothing{} is lost or missing{}.\n",
                      options.node ? " of " + printable(*options.node) : "",
@@ -70,7 +70,7 @@ std::string alerts_table(Session& session, const json::value& answer) {
     table.add({count_text(alert, "id"), text_of(alert, "state"), text_of(alert, "severity"),
                or_dash(text_of(alert, "node")), when(session, alert, "raised"),
                count_text(alert, "count"), text_of(alert, "words")});
-  if (!table.empty()) return table.text();
+  if (!table.empty()) return table.text(session.world.columns);
   return session.options.all ? "There never was an alert.\n" : "No alert is open.\n";
 }
 
@@ -128,19 +128,15 @@ int list_losses(Session& session) {
   }
   std::string target = "/api/v1/losses";
   if (!query.empty()) target += fmt::format("?{}", fmt::join(query, "&"));
-  return print(session, session.client->get(target), losses_table);
+  return draw(session, target, losses_table);
 }
 
 int list_alerts(Session& session) {
-  return print(
-      session,
-      session.client->get(session.options.all ? "/api/v1/alerts" : "/api/v1/alerts?open=true"),
-      alerts_table);
+  return draw(session, session.options.all ? "/api/v1/alerts" : "/api/v1/alerts?open=true",
+              alerts_table);
 }
 
-int show_alert(Session& session) {
-  return print(session, session.client->get(alert_target(session)), alert_text);
-}
+int show_alert(Session& session) { return draw(session, alert_target(session), alert_text); }
 
 int close_alert(Session& session) {
   return print(session, session.client->post(alert_target(session) + "/close"), closed_words);

@@ -41,7 +41,7 @@ std::string pending_table(Session& session, const json::value& answer) {
     table.add({text_of(node, "name"), text_of(node, "role"), or_dash(text_of(node, "address")),
                joined(texts_of(node, "path")), when(session, node, "last_seen"),
                or_dash(text_of(node, "reason"))});
-  return table.empty() ? "Nobody waits for approval.\n" : table.text();
+  return table.empty() ? "Nobody waits for approval.\n" : table.text(session.world.columns);
 }
 
 std::string ranges_text(const json::array& ranges) {
@@ -62,7 +62,7 @@ std::string gaps_text(const json::array& gaps) {
   return joined(texts);
 }
 
-std::string streams_table(const json::value& node) {
+std::string streams_table(Session& session, const json::value& node) {
   Table table({"STREAM", "EPOCH", "SEALED", "APPLIED", "GAPS"});
   for (const json::value& stream : list_of(node, "streams")) {
     const json::value* epoch = stream.get_object().if_contains("epoch");
@@ -71,7 +71,7 @@ std::string streams_table(const json::value& node) {
                std::to_string(count_of(stream, "sealed").value_or(0)),
                ranges_text(list_of(stream, "applied")), gaps_text(list_of(stream, "gaps"))});
   }
-  return table.empty() ? "" : "\n" + table.text();
+  return table.empty() ? "" : "\n" + table.text(session.world.columns);
 }
 
 std::string value_text(const json::value& value) {
@@ -95,7 +95,7 @@ std::string values_table(Session& session, const json::value& node) {
     table.add({text_of(value, "metric"), joined(attributes), value_text(value),
                or_dash(text_of(value, "unit")), when(session, value, "time")});
   }
-  return table.empty() ? "" : "\n" + table.text();
+  return table.empty() ? "" : "\n" + table.text(session.world.columns);
 }
 
 std::string certificate_words(Session& session, const json::value& node) {
@@ -125,7 +125,7 @@ std::string node_text(Session& session, const json::value& node) {
   line("kernel", text_of(node, "kernel") + " " + text_of(node, "architecture"));
   line("Postern", text_of(node, "software"));
   line("certificate", certificate_words(session, node));
-  return text + streams_table(node) + values_table(session, node);
+  return text + streams_table(session, node) + values_table(session, node);
 }
 
 int approve(Session& session, const char* target, json::object body) {
@@ -162,15 +162,13 @@ int remove_agent(Session& session) {
   return print(session, session.client->remove(node_target("agents", session)), removed_words);
 }
 int show_gateway(Session& session) {
-  return print(session, session.client->get(node_target("gateways", session)), node_text);
+  return draw(session, node_target("gateways", session), node_text);
 }
 int show_agent(Session& session) {
-  return print(session, session.client->get(node_target("agents", session)), node_text);
+  return draw(session, node_target("agents", session), node_text);
 }
 
-int list_pending(Session& session) {
-  return print(session, session.client->get("/api/v1/pending"), pending_table);
-}
+int list_pending(Session& session) { return draw(session, "/api/v1/pending", pending_table); }
 int approve_pending(Session& session) {
   return print(session, session.client->post(node_target("pending", session) + "/approve"),
                approved_words);

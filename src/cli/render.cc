@@ -1,5 +1,7 @@
 #include "cli/render.h"
 
+#include <fmt/format.h>
+
 namespace postern::cli {
 namespace {
 
@@ -45,6 +47,32 @@ void write_json(std::string& out, const json::value& value, std::size_t depth) {
   out += '\n' + std::string(depth * 2, ' ') + (object ? '}' : ']');
 }
 
+/// A text in double quotes, JSON's escapes, which YAML has too; and escaped besides what YAML does
+/// not take as it is: DEL, the C1 controls, byte order marks and what is no character.
+std::string yaml_text(const json::value& value) {
+  const std::string in = json::serialize(value);
+  std::string out;
+  for (std::size_t i = 0; i < in.size(); ++i) {
+    const auto byte = [&](std::size_t at) {
+      return at < in.size() ? static_cast<unsigned char>(in[at]) : 0u;
+    };
+    const unsigned first = byte(i), second = byte(i + 1), third = byte(i + 2);
+    if (first == 0x7f) {
+      out += "\\x7F";
+    } else if (first == 0xc2 && second < 0xa0) {
+      out += fmt::format("\\x{:02X}", second);
+      ++i;
+    } else if (first == 0xef && (second == 0xbb || second == 0xbf) && third >= 0xbe) {
+      out +=
+          fmt::format("\\u{:04X}", (first & 0xfu) << 12 | (second & 0x3fu) << 6 | (third & 0x3fu));
+      i += 2;
+    } else {
+      out += in[i];
+    }
+  }
+  return out;
+}
+
 // `inline_first`: the first line stands behind "- " already.
 void write_yaml(std::string& out, const json::value& value, std::size_t depth, bool inline_first) {
   const std::string indent(depth * 2, ' ');
@@ -56,9 +84,9 @@ void write_yaml(std::string& out, const json::value& value, std::size_t depth, b
   if (const json::object* object = value.if_object(); object != nullptr && !object->empty()) {
     for (const auto& member : *object) {
       begin_line();
-      out += json::serialize(member.key()) + ":";
+      out += yaml_text(json::string(member.key())) + ":";
       if (is_flat(member.value())) {
-        out += ' ' + json::serialize(member.value()) + '\n';
+        out += ' ' + yaml_text(member.value()) + '\n';
       } else {
         out += '\n';
         write_yaml(out, member.value(), depth + 1, false);
@@ -68,7 +96,7 @@ void write_yaml(std::string& out, const json::value& value, std::size_t depth, b
   }
   if (is_flat(value)) {
     begin_line();
-    out += json::serialize(value) + '\n';
+    out += yaml_text(value) + '\n';
     return;
   }
   for (const json::value& item : value.get_array()) {

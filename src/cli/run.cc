@@ -42,6 +42,7 @@ constexpr Entry kVerbs[] = {
     {"spool ls", list_spool, false},
     {"spool verify", verify_spool, false},
     {"spool export", export_spool, false},
+    {"complete-names", complete_names},
 };
 
 int run_verb(const Options& options, World& world) {

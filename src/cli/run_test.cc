@@ -69,6 +69,7 @@ class Tool : public testing::Test {
   std::string authorization_;
   std::map<std::string, std::string> environment_;
   int drawings_ = 1;
+  int watches_ = 0;
   FakeClock clock_;
   PosixDisk disk_;
   std::ostringstream out_, err_;
@@ -94,6 +95,7 @@ class Tool : public testing::Test {
             clock_.advance(time);
             return --drawings_ > 0;
           },
+      .on_watch = [this] { ++watches_; },
       .terminal = false,
       .home = (folder_.path() / "lib").string(),
       .settings = (folder_.path() / "etc").string(),
@@ -151,7 +153,10 @@ TEST_F(Tool, WrongUsageIsTwoAndSaysWhatIsWrong) {
       {"cert", "import", "--subject-name", "a.example", "--role", "agent", "--state", "/srv"},
       {"inventory", "--server", "https://ms1.home.example"},
       {"inventory", "--server", "tcp:1"},
-      {"--output", "json", "inventory", "--watch", "2"},
+      {"inventory", "--watch", "soon"},
+      {"completion"},
+      {"completion", "fish"},
+      {"group", "export", "--watch"},
       {"loss"},
       {"loss", "list", "--since", "yesterday"},
       {"loss", "list", "--since", "2026-01-31"},
@@ -184,11 +189,13 @@ TEST_F(Tool, AnUnknownVerbIsNamedAndTheKnownOnesListed) {
 
 TEST_F(Tool, EveryVerbExplainsItselfWithAnExample) {
   for (const char* verb :
-       {"gateway approve", "gateway remove", "gateway list", "gateway show", "agent approve",
-        "agent remove",    "agent list",     "agent show",   "pending list", "pending approve",
-        "pending reject",  "inventory",      "topology",     "server list",  "cert request",
-        "loss list",       "alert list",     "alert show",   "alert close",  "trace",
-        "cert sign",       "cert import",    "cert show",    "group export", "group show"}) {
+       {"completion bash", "completion zsh",  "server list",    "spool ls",     "spool verify",
+        "spool export",    "gateway approve", "gateway remove", "gateway list", "gateway show",
+        "agent approve",   "agent remove",    "agent list",     "agent show",   "pending list",
+        "pending approve", "pending reject",  "inventory",      "topology",     "server list",
+        "cert request",    "loss list",       "alert list",     "alert show",   "alert close",
+        "trace",           "cert sign",       "cert import",    "cert show",    "group export",
+        "group show"}) {
     std::istringstream words(verb);
     std::vector<std::string> arguments{std::istream_iterator<std::string>(words), {}};
     arguments.push_back("--help");
@@ -445,6 +452,96 @@ TEST_F(Tool, WatchDrawsAgainAndOutlivesAServerThatIsAway) {
   unreachable_ = Error{Errc::unavailable, "Connection refused"};
   EXPECT_EQ(postern({"topology", "--watch", "5"}), 0);
   EXPECT_THAT(out(), HasSubstr("Connection refused"));
+}
+
+TEST_F(Tool, WatchMeansEveryTwoSecondsWhenItSaysNoMore) {
+  drawings_ = 3;
+  EXPECT_EQ(postern({"alert", "list", "--watch"}), 0);
+  EXPECT_EQ(watches_, 1);
+  EXPECT_EQ(out(),
+            "2027-01-15T08:00:00.000Z\nNo alert is open.\n"
+            "\n2027-01-15T08:00:02.000Z\nNo alert is open.\n"
+            "\n2027-01-15T08:00:04.000Z\nNo alert is open.\n");
+  drawings_ = 1;
+  EXPECT_EQ(postern({"alert", "list"}), 0);
+  EXPECT_EQ(watches_, 1) << "without --watch Ctrl-C is no ordinary end";
+}
+
+TEST_F(Tool, EveryListAndShowCanBeWatched) {
+  postern({"agent", "approve", "web1.dmz.example"});
+  postern({"gateway", "approve", "gw1.dmz.example", "--parent", "ms1.home.example"});
+  for (const std::vector<std::string>& verb :
+       std::vector<std::vector<std::string>>{{"inventory"},
+                                             {"topology"},
+                                             {"gateway", "list"},
+                                             {"gateway", "show", "gw1.dmz.example"},
+                                             {"agent", "list"},
+                                             {"agent", "show", "web1.dmz.example"},
+                                             {"pending", "list"},
+                                             {"server", "list"},
+                                             {"loss", "list"},
+                                             {"alert", "list"},
+                                             {"group", "show"}}) {
+    drawings_ = 2;
+    const int before = watches_;
+    auto arguments = verb;
+    arguments.insert(arguments.end(), {"--watch", "3"});
+    EXPECT_EQ(postern(arguments), 0) << testing::PrintToString(verb) << err();
+    EXPECT_EQ(watches_, before + 1) << testing::PrintToString(verb);
+  }
+}
+
+TEST_F(Tool, WatchedJsonAndYamlAreOneDocumentAfterTheOther) {
+  drawings_ = 2;
+  EXPECT_EQ(postern({"server", "list", "--watch", "1", "--output", "json"}), 0);
+  const auto end = out().find("\n}\n\n{");
+  ASSERT_NE(end, std::string::npos) << out();
+  EXPECT_EQ(boost::json::parse(out().substr(0, end + 2)),
+            boost::json::parse(out().substr(end + 3)));
+  drawings_ = 2;
+  EXPECT_EQ(postern({"server", "list", "--watch", "1", "--output", "yaml"}), 0);
+  EXPECT_THAT(out(), HasSubstr("\n---\n\"items\":"));
+}
+
+TEST_F(Tool, TablesFitTheScreenAndJsonIsWhole) {
+  const std::string name = std::string(60, 'w') + ".dmz.example";
+  EXPECT_EQ(postern({"agent", "approve", name}), 0) << err();
+  world_.columns = 60;
+  for (const char* verb : {"inventory", "topology"}) {
+    EXPECT_EQ(postern({verb}), 0);
+    std::istringstream lines(out());
+    for (std::string line; std::getline(lines, line);) EXPECT_LE(line.size(), 60u) << line;
+    EXPECT_THAT(out(), HasSubstr("ww.."));
+    EXPECT_EQ(postern({verb, "--output", "json"}), 0);
+    EXPECT_THAT(out(), HasSubstr(name));
+  }
+}
+
+TEST_F(Tool, NamesForTheShellAreThoseOfTheKindAndNothingElse) {
+  postern({"agent", "approve", "web1.dmz.example"});
+  postern({"gateway", "approve", "gw1.dmz.example", "--parent", "ms1.home.example"});
+  EXPECT_EQ(postern({"complete-names", "agent"}), 0);
+  EXPECT_EQ(out(), "web1.dmz.example\n");
+  EXPECT_EQ(postern({"complete-names", "parent"}), 0);
+  EXPECT_THAT(out(), HasSubstr("gw1.dmz.example\n"));
+  EXPECT_THAT(out(), testing::Not(HasSubstr("web1")));
+  service_.nodes.back().name = "$(reboot)";
+  EXPECT_EQ(postern({"complete-names", "node"}), 0);
+  EXPECT_THAT(out(), testing::Not(HasSubstr("reboot"))) << "a shell will read this";
+  unreachable_ = Error{Errc::unavailable, "Connection refused"};
+  EXPECT_EQ(postern({"complete-names", "agent"}), 1);
+  EXPECT_EQ(out() + err(), "") << "somebody is typing";
+}
+
+TEST_F(Tool, CompletionIsPrintedAndNamesEveryVerb) {
+  EXPECT_EQ(postern({"completion", "bash"}), 0);
+  EXPECT_THAT(out(), HasSubstr("complete -F _postern postern\n"));
+  EXPECT_THAT(out(), HasSubstr("'postern gateway approve'"));
+  EXPECT_THAT(out(), testing::Not(HasSubstr("'postern complete-names'")));
+  EXPECT_EQ(postern({"completion", "zsh"}), 0);
+  EXPECT_THAT(out(), testing::StartsWith("#compdef postern\n"));
+  EXPECT_EQ(postern({"--describe"}), 0);
+  EXPECT_EQ(boost::json::parse(out()).at("name").as_string(), "postern");
 }
 
 TEST_F(Tool, TheGroupFileIsWrittenOrPrinted) {

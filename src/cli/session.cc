@@ -46,18 +46,25 @@ int print(Session& session, const Answered& answer,
 int draw(Session& session, const std::string& target,
          std::string (*table)(Session&, const json::value&)) {
   if (!session.options.watch_seconds) return print(session, session.client->get(target), table);
-  if (session.options.output != Format::table) {
-    say_failure(session, "--watch draws tables; with --output json or yaml leave it out");
-    return kExitUsage;
-  }
   World& world = session.world;
+  world.on_watch();
+  bool first = true;
   do {
     const Answered answer = session.client->get(target);
     // Asked first, cleared then: the old picture stands until the new one is there.
-    if (world.terminal) world.out << kClearScreen;
-    world.out << to_rfc3339(world.clock.wall()) << "  (Ctrl-C ends it)\n\n"
-              << (answer ? table(session, *answer) : answer.error().message + '\n') << std::flush;
-    if (!world.out) return kExitFailed;
+    if (world.terminal)
+      world.out << kClearScreen;
+    else if (!first)
+      world.out << (session.options.output == Format::yaml ? "---\n" : "\n");
+    first = false;
+    if (session.options.output == Format::table) {
+      world.out << to_rfc3339(world.clock.wall())
+                << (world.terminal ? "  (Ctrl-C ends it)\n\n" : "\n")
+                << (answer ? table(session, *answer) : answer.error().message + '\n') << std::flush;
+      if (!world.out) return kExitFailed;
+    } else if (print(session, answer, table) != kExitDone && answer) {
+      return kExitFailed;
+    }
   } while (world.pause(std::chrono::seconds(*session.options.watch_seconds)));
   return kExitDone;
 }

@@ -28,7 +28,9 @@ int say_failure(Session& session, const std::string& message);
 int print(Session& session, const Answered& answer,
           std::string (*table)(Session&, const boost::json::value&));
 
-/// Draws it once, or again and again with --watch; a failure is drawn in its place.
+/// Prints it once, or again and again with --watch: on a terminal over the last one, elsewhere
+/// behind it after an empty line ("---" in YAML). A failure is shown in its place and does not end
+/// it.
 int draw(Session& session, const std::string& target,
          std::string (*table)(Session&, const boost::json::value&));
 
@@ -83,5 +85,8 @@ int revoke_token(Session& session);
 int list_spool(Session& session);
 int verify_spool(Session& session);
 int export_spool(Session& session);
+
+// names.cc
+int complete_names(Session& session);
 
 }  // namespace postern::cli

@@ -64,31 +64,32 @@ std::string ranges_text(const json::value& stream) {
   return or_dash(text);
 }
 
-std::string listing_text(Session&, const json::value& answer) {
+std::string listing_text(Session& session, const json::value& answer) {
   Table table({"STREAM", "BATCHES", "BYTES", "NUMBERS", "SETTLED UP TO"});
   for (const json::value& stream : list_of(answer, "items"))
     table.add({text_of(stream, "stream"), std::to_string(number_of(stream, "batches")),
                format_bytes(number_of(stream, "bytes")), ranges_text(stream),
                std::to_string(number_of(stream, "settled"))});
-  std::string text = table.empty() ? "The spool holds no batch.\n" : table.text();
+  std::string text =
+      table.empty() ? "The spool holds no batch.\n" : table.text(session.world.columns);
   text += fmt::format("{} in {} segments, {} of them with an index; {} files in quarantine\n",
                       format_bytes(number_of(answer, "bytes")), number_of(answer, "segments"),
                       number_of(answer, "indexed"), number_of(answer, "quarantined"));
   return text;
 }
 
-std::string damage_text(const json::value& answer) {
+std::string damage_text(Session& session, const json::value& answer) {
   if (list_of(answer, "damage").empty()) return "";
   Table table({"FILE", "OFFSET", "BYTES", "WHAT"});
   for (const json::value& damage : list_of(answer, "damage"))
     table.add({text_of(damage, "file"), std::to_string(number_of(damage, "offset")),
                std::to_string(number_of(damage, "bytes")), text_of(damage, "what")});
-  return table.text();
+  return table.text(session.world.columns);
 }
 
-std::string verified_text(Session&, const json::value& answer) {
+std::string verified_text(Session& session, const json::value& answer) {
   const std::size_t damages = list_of(answer, "damage").size();
-  return damage_text(answer) +
+  return damage_text(session, answer) +
          fmt::format(
              "{} records in {} segments ({}) were read: {}; {} files in quarantine were "
              "not\n",
@@ -99,10 +100,10 @@ std::string verified_text(Session&, const json::value& answer) {
 }
 
 std::string exported_text(Session& session, const json::value& answer) {
-  return damage_text(answer) + fmt::format("{} batches ({}) are in {}\n",
-                                           number_of(answer, "batches"),
-                                           format_bytes(number_of(answer, "bytes")),
-                                           session.options.out_file.value_or(""));
+  return damage_text(session, answer) + fmt::format("{} batches ({}) are in {}\n",
+                                                    number_of(answer, "batches"),
+                                                    format_bytes(number_of(answer, "bytes")),
+                                                    session.options.out_file.value_or(""));
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "cli/table.h"
 
 #include <algorithm>
+#include <charconv>
 #include <map>
 #include <numeric>
 
@@ -18,11 +19,11 @@ std::string cut(const std::string& cell, std::size_t width) {
 }
 
 /// Takes from the widest columns until the line fits, as far as kCellMin allows.
-void fit(std::vector<std::size_t>& widths) {
+void fit(std::vector<std::size_t>& widths, std::size_t columns) {
   const auto total = [&] {
     return std::accumulate(widths.begin(), widths.end(), kGap * (widths.size() - 1));
   };
-  while (total() > kScreenColumns) {
+  while (total() > columns) {
     auto widest = std::ranges::max_element(widths);
     if (*widest <= kCellMin) return;
     --*widest;
@@ -82,14 +83,14 @@ void Table::add(std::vector<std::string> row) {
   rows_.push_back(std::move(row));
 }
 
-std::string Table::text() const {
+std::string Table::text(std::size_t columns) const {
   std::vector<std::size_t> widths;
   for (std::size_t column = 0; column < headings_.size(); ++column) {
     std::size_t width = headings_[column].size();
     for (const auto& row : rows_) width = std::max(width, row[column].size());
     widths.push_back(width);
   }
-  fit(widths);
+  fit(widths, columns);
   std::string text;
   const auto write = [&](const std::vector<std::string>& row) {
     std::string line;
@@ -98,7 +99,7 @@ std::string Table::text() const {
       line += cell + std::string(widths[column] - cell.size() + kGap, ' ');
     }
     line.erase(line.find_last_not_of(' ') + 1);
-    text += line + '\n';
+    text += cut(line, columns) + '\n';
   };
   write(headings_);
   for (const auto& row : rows_) write(row);
@@ -107,6 +108,15 @@ std::string Table::text() const {
 
 std::vector<TreeLine> tree_lines(const std::vector<TreeNode>& nodes) {
   return TreeWriter(nodes).lines();
+}
+
+std::size_t screen_columns(const std::optional<std::string>& variable, std::size_t terminal) {
+  std::size_t columns = 0;
+  if (variable)
+    std::from_chars(variable->data(), variable->data() + variable->size(), columns);  // else 0
+  if (columns == 0) columns = terminal;
+  if (columns == 0) columns = kScreenColumns;
+  return std::clamp(columns, kScreenColumnsMin, kScreenColumnsMax);
 }
 
 std::string printable(std::string_view text) {

@@ -5,6 +5,8 @@
 #include <boost/json.hpp>
 #include <sstream>
 
+#include <yaml-cpp/yaml.h>
+
 #include "cli/render.h"
 #include "cli/words.h"
 
@@ -38,6 +40,28 @@ TEST(Table, NeverExceedsTheScreenAndCutsTheWidestColumn) {
   for (std::string line; std::getline(lines, line);) EXPECT_LE(line.size(), kScreenColumns);
   EXPECT_NE(text.find("gateway"), text.npos) << "a narrow column stays whole";
   EXPECT_NE(text.find("n..  w"), text.npos);
+}
+
+TEST(Table, IsAsWideAsTheScreenAndNoWider) {
+  Table table({"A", "B", "C", "D", "E", "F"});
+  table.add(std::vector<std::string>(6, std::string(30, 'x')));
+  EXPECT_EQ(table.text(1000).find(".."), std::string::npos);
+  for (const std::size_t columns : {40u, 80u, 120u}) {
+    std::istringstream lines(table.text(columns));
+    for (std::string line; std::getline(lines, line);) EXPECT_LE(line.size(), columns);
+    EXPECT_NE(table.text(columns).find("..\n"), std::string::npos) << "what is cut shows it";
+  }
+}
+
+TEST(Table, TheScreensWidthIsTheVariablesThenTheTerminals) {
+  EXPECT_EQ(screen_columns("72", 120), 72u);
+  EXPECT_EQ(screen_columns(std::nullopt, 120), 120u);
+  EXPECT_EQ(screen_columns("", 120), 120u);
+  EXPECT_EQ(screen_columns("wide", 0), kScreenColumns);
+  EXPECT_EQ(screen_columns("-5", 0), kScreenColumns);
+  EXPECT_EQ(screen_columns(std::nullopt, 3), kScreenColumnsMin);
+  EXPECT_EQ(screen_columns("99999999999999999999999", 0), kScreenColumns);
+  EXPECT_EQ(screen_columns("9999999", 0), kScreenColumnsMax);
 }
 
 TEST(Table, PrintsNothingThatCouldCommandATerminal) {
@@ -109,6 +133,62 @@ TEST(Render, JsonIsIndentedAndReadsBackTheSame) {
             "  ],\n"
             "  \"n\": 1\n"
             "}\n");
+}
+
+// The types of YAML are guessed by how a text looks; none of ours may be taken for another.
+TEST(Render, YamlKeepsTextsThatLookLikeSomethingElse) {
+  for (const std::string text : {"1",
+                                 "007",
+                                 "1e3",
+                                 "0x10",
+                                 "1_000",
+                                 "true",
+                                 "no",
+                                 "Off",
+                                 "null",
+                                 "~",
+                                 "",
+                                 " ",
+                                 "- a",
+                                 "a: b",
+                                 "#x",
+                                 "&a",
+                                 "*a",
+                                 "!t",
+                                 "%d",
+                                 "@x",
+                                 "`",
+                                 "'",
+                                 "\"",
+                                 "\\",
+                                 "2026-01-31",
+                                 "12:30:45",
+                                 "two\nlines\n",
+                                 "\ttab",
+                                 "\x7f",
+                                 "\xc2\x85",
+                                 "\xc2\x9f",
+                                 "\xef\xbb\xbf",
+                                 "\xc3\xa4",
+                                 "---",
+                                 "...",
+                                 ".inf",
+                                 "<<",
+                                 "="}) {
+    boost::json::object object;
+    object[text] = text;
+    object["list"] = boost::json::array{text, 1, true, nullptr, 1.5, "1"};
+    const std::string yaml = to_yaml_text(object);
+    const YAML::Node read = YAML::Load(yaml);
+    ASSERT_TRUE(read[text]) << yaml;
+    EXPECT_EQ(read[text].as<std::string>(), text) << yaml;
+    EXPECT_EQ(read[text].Tag(), "!") << "only in quotes nothing is guessed: " << yaml;
+    EXPECT_EQ(read["list"][0].as<std::string>(), text);
+    EXPECT_EQ(read["list"][0].Tag(), "!");
+    EXPECT_EQ(read["list"][1].Tag(), "?");
+    EXPECT_TRUE(read["list"][3].IsNull());
+    for (const char c : yaml) EXPECT_NE(c, '\x7f') << "YAML takes no control characters";
+  }
 }
 
 TEST(Render, YamlSaysTheSameInBlocks) {

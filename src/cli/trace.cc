@@ -20,7 +20,7 @@ std::string wait_text(std::int64_t ms) {
          span_words(std::chrono::milliseconds(-std::max(ms, -std::int64_t{86'400'000} * 3650)));
 }
 
-std::string trace_text(Session&, const json::value& trace) {
+std::string trace_text(Session& session, const json::value& trace) {
   Table table({"HOP", "RECEIVED", "WAIT"});
   bool clocks_differ = false;
   for (const json::value& hop : list_of(trace, "hops")) {
@@ -29,7 +29,7 @@ std::string trace_text(Session&, const json::value& trace) {
     table.add({text_of(hop, "from") + " -> " + text_of(hop, "name"), text_of(hop, "received"),
                wait_text(wait)});
   }
-  std::string text = table.text();
+  std::string text = table.text(session.world.columns);
   if (const auto total = count_of(trace, "total_ms"))
     text += fmt::format("\nThe probe of {} arrived {} after it was sealed.\n",
                         printable(text_of(trace, "node")), wait_text(*total));

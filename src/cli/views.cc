@@ -27,7 +27,7 @@ std::string inventory_table(Session& session, const json::value& answer) {
   for (const json::value& node : list_of(answer, "items"))
     table.add({text_of(node, "name"), text_of(node, "role"), text_of(node, "connection"),
                when(session, node, "last_seen"), addresses_text(node), os_text(node)});
-  return table.empty() ? "There are no such nodes.\n" : table.text();
+  return table.empty() ? "There are no such nodes.\n" : table.text(session.world.columns);
 }
 
 std::string state_of(const json::value& node) {
@@ -57,7 +57,7 @@ std::string topology_table(Session& session, const json::value& answer) {
                when(session, node, "last_seen"), lag_text(node), queue_text(node),
                lifetime_left(session, node)});
   }
-  return table.text();
+  return table.text(session.world.columns);
 }
 
 std::string servers_table(Session& session, const json::value& answer) {
@@ -66,7 +66,7 @@ std::string servers_table(Session& session, const json::value& answer) {
     table.add({text_of(server, "name"), flag_of(server, "this_server") ? "yes" : "no",
                or_dash(text_of(server, "listen")), or_dash(text_of(server, "software")),
                when(session, server, "started"), lifetime_left(session, server)});
-  return table.text();
+  return table.text(session.world.columns);
 }
 
 std::string group_text(Session&, const json::value& group) {
@@ -82,12 +82,8 @@ constexpr unsigned kPublicFileMode = 0644;
 
 }  // namespace
 
-int list_gateways(Session& session) {
-  return print(session, session.client->get("/api/v1/gateways"), inventory_table);
-}
-int list_agents(Session& session) {
-  return print(session, session.client->get("/api/v1/agents"), inventory_table);
-}
+int list_gateways(Session& session) { return draw(session, "/api/v1/gateways", inventory_table); }
+int list_agents(Session& session) { return draw(session, "/api/v1/agents", inventory_table); }
 
 int show_inventory(Session& session) {
   std::string target = "/api/v1/nodes";
@@ -97,13 +93,9 @@ int show_inventory(Session& session) {
 
 int show_topology(Session& session) { return draw(session, "/api/v1/topology", topology_table); }
 
-int list_servers(Session& session) {
-  return print(session, session.client->get("/api/v1/servers"), servers_table);
-}
+int list_servers(Session& session) { return draw(session, "/api/v1/servers", servers_table); }
 
-int show_group(Session& session) {
-  return print(session, session.client->get("/api/v1/group"), group_text);
-}
+int show_group(Session& session) { return draw(session, "/api/v1/group", group_text); }
 
 int export_group(Session& session) {
   const auto text = session.client->get_text("/api/v1/group/file");

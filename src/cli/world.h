@@ -36,6 +36,9 @@ struct World {
   std::function<Result<HttpResponse>(const ServerAddress&, const HttpRequest&)> send;
   /// Waits between two drawings of --watch; false when it is time to end.
   std::function<bool(std::chrono::seconds)> pause;
+  /// --watch begins: from now on an interruption is its ordinary end, with kExitDone.
+  std::function<void()> on_watch = [] {};
+  std::size_t columns = 100;              // as wide as a table may be
   bool terminal = false;                  // `out` is one: it may be cleared
   std::string home = "/var/lib/postern";  // where the roles keep their state, by default
   std::string settings = "/etc/postern";  // where ROLE.yaml stands

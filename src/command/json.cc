@@ -43,6 +43,8 @@ std::string command_json(const Command& command) {
 
 }  // namespace
 
+const char* version() { return POSTERN_VERSION; }
+
 std::string to_json(const Command& command) { return command_json(command) + "\n"; }
 
 }  // namespace postern::command

@@ -39,6 +39,8 @@ Command describe(const CLI::App& app);
 /// Stable JSON of the members above, for tools/man-pages.
 std::string to_json(const Command& command);
 
+const char* version();  // of all four programs: "0.1.0"
+
 enum class Shell { bash, zsh };
 
 /// A script that completes `program`'s verbs, options and values. Names of nodes come from

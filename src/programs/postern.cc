@@ -1,12 +1,30 @@
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <cstdlib>
 #include <iostream>
 #include <thread>
 
+#include "cli/table.h"
+
 #include "cli/world.h"
 #include "net/http_client.h"
+
+namespace {
+
+std::size_t terminal_columns() {
+  winsize size{};
+  return ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+}
+
+/// What was drawn has been flushed; nothing else is under way that could be lost.
+void end_on_interrupt() {
+  for (const int number : {SIGINT, SIGTERM})
+    ::signal(number, [](int) { ::_exit(postern::cli::kExitDone); });
+}
+
+}  // namespace
 
 int main(int count, char** arguments) {
   ::signal(SIGPIPE, SIG_IGN);  // a closed pipe is a failed write, not a silent death
@@ -33,6 +51,11 @@ int main(int count, char** arguments) {
             std::this_thread::sleep_for(time);
             return true;
           },
+      .on_watch = end_on_interrupt,
+      .columns = postern::cli::screen_columns(
+          std::getenv("COLUMNS") == nullptr ? std::nullopt
+                                            : std::optional<std::string>(std::getenv("COLUMNS")),
+          terminal_columns()),
       .terminal = ::isatty(STDOUT_FILENO) == 1,
   };
   if (count < 1) return postern::cli::kExitUsage;
