@@ -73,6 +73,7 @@ def content_is_right(root):
         expect((root / path).is_file(), f"postern has no {path}")
     for tool in TOOLS:
         expect_in("/", run([root / "usr/bin" / tool, "/?"]).out, tool)
+    expect((root / "var/lib/postern").stat().st_mode & 0o777 == 0o755, "no role's user gets to its state")
     expect((root / "etc/postern/certificates").stat().st_mode & 0o777 == 0o750, "certificates are open")
     for program in (*(root / "usr/sbin").iterdir(), root / "usr/bin/postern"):
         expect(b".debug_info" not in program.read_bytes(), f"{program.name} is not stripped")
