@@ -60,4 +60,14 @@ Caller local_caller(std::uint32_t uid, std::uint32_t gid, std::string_view admin
   return caller;
 }
 
+int socket_group(std::string_view administrators) {
+  const auto wanted = group_id(std::string(administrators));
+  if (!wanted) return -1;
+  if (::geteuid() == 0 || ::getegid() == *wanted) return static_cast<int>(*wanted);
+  const int count = ::getgroups(0, nullptr);
+  std::vector<gid_t> own(count > 0 ? static_cast<std::size_t>(count) : 0);
+  if (count <= 0 || ::getgroups(count, own.data()) != count) return -1;
+  return std::ranges::find(own, *wanted) == own.end() ? -1 : static_cast<int>(*wanted);
+}
+
 }  // namespace postern::api

@@ -16,4 +16,8 @@ inline constexpr std::string_view kAdministratorGroup = "postern-admin";
 Caller local_caller(std::uint32_t uid, std::uint32_t gid,
                     std::string_view administrators = kAdministratorGroup);
 
+/// The group to give our socket to, so that its members may open it: `administrators` where there
+/// is such a group and we may give files to it (root, or a member), else -1. Blocking.
+int socket_group(std::string_view administrators = kAdministratorGroup);
+
 }  // namespace postern::api

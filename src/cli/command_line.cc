@@ -247,8 +247,8 @@ void add_token_verbs(CLI::App& app, Options& options) {
       ->add_option("--out", options.out_file,
                    "a file that only you can read; default: standard output")
       ->type_name("FILE");
-  add_verb(*group, options, "list", "all tokens, newest first, without their secrets",
-           "postern api-token list");
+  add_watched(*group, options, "list", "all tokens, newest first, without their secrets",
+              "postern api-token list");
   CLI::App* revoke = add_verb(*group, options, "revoke", "end a token with its next request",
                               "postern api-token revoke 0011aabbccdd");
   revoke->add_option("ID", options.token_id, "the id in the list")->type_name("")->required();

@@ -23,7 +23,7 @@ std::string tokens_table(Session& session, const json::value& answer) {
                text_of(token, "created_by"), when(session, token, "created"),
                when(session, token, "last_used"), state_of(session, token)});
   return table.empty() ? "There are no tokens; make one with: postern api-token create\n"
-                       : table.text();
+                       : table.text(session.world.columns);
 }
 
 std::string revoked_words(Session&, const json::value& token) {

@@ -54,9 +54,15 @@ std::string names_for(const Place& place, const Option& option) {
   return place.path.ends_with(" trace") ? "node" : "";
 }
 
+/// "table|json|yaml", but not "unix:PATH|https://NAME", which only says what a value looks like.
+bool lists_choices(const std::string& type) {
+  constexpr std::string_view kLetters = "abcdefghijklmnopqrstuvwxyz0123456789-|";
+  return type.find('|') != type.npos && type.find_first_not_of(kLetters) == type.npos;
+}
+
 /// What completes a value: "words a b", "names gateway", "files", "folders" or "nothing".
 std::string kind_of(const Place& place, const Option& option) {
-  if (option.type.find('|') != std::string::npos) {
+  if (lists_choices(option.type)) {
     std::string words = option.type;
     std::ranges::replace(words, '|', ' ');
     return "words " + words;
@@ -125,7 +131,7 @@ constexpr const char* kBash =
     word=${{COMP_WORDS[i]}}
     if [[ -n $option ]]; then
       [[ $word == = ]] && continue
-      case $option in --server | --token-file) server+=("$option" "$word") ;; esac
+      case $option in --server | --token-file | --group-file) server+=("$option" "$word") ;; esac
       option=
     elif [[ $word == -* ]]; then
       {function}_value "$path" "$word" && option=$word
@@ -173,7 +179,7 @@ constexpr const char* kZsh = R"script(#compdef {program}
   for ((i = 2; i < CURRENT; i++)); do
     word=${{words[i]}}
     if [[ -n $option ]]; then
-      case $option in (--server|--token-file) server+=($option $word) ;; esac
+      case $option in (--server|--token-file|--group-file) server+=($option $word) ;; esac
       option=
     elif [[ $word == -*=* ]]; then
       :

@@ -22,6 +22,7 @@ class Program : public testing::Test {
     approve->add_option("NAME", text_, "its name")->type_name("")->required();
     approve->add_option("--parent", list_, "its parents")->type_name("FQDN")->delimiter(',');
     approve->add_flag("--quiet,-q", flag_, "say nothing");
+    approve->add_option("--server", text_, "where")->type_name("unix:PATH|https://NAME");
     approve->add_option("--watch", seconds_, "again")->type_name("SECONDS")->expected(0, 1);
     app_.add_subcommand("secret", "not for people")->group("");
   }
@@ -39,11 +40,11 @@ TEST_F(Program, IsDescribedAsItsParserKnowsIt) {
   ASSERT_EQ(program.verbs.size(), 1u) << "what is hidden is not described";
   const Command& approve = program.verbs[0].verbs.at(0);
   EXPECT_EQ(approve.example, "tool gateway approve gw1 --parent ms1");
-  ASSERT_EQ(approve.options.size(), 5u);
+  ASSERT_EQ(approve.options.size(), 6u);
   EXPECT_EQ(approve.options[1], (Option{{"NAME"}, "", "its name", true, true, true, false, false}));
   EXPECT_EQ(approve.options[2].repeated, true);
   EXPECT_EQ(approve.options[3], (Option{{"-q", "--quiet"}, "", "say nothing"}));
-  EXPECT_TRUE(approve.options[4].takes_value && approve.options[4].value_optional);
+  EXPECT_TRUE(approve.options[5].takes_value && approve.options[5].value_optional);
 }
 
 TEST_F(Program, TheDescriptionIsOneLineOfJson) {
@@ -67,6 +68,8 @@ TEST_F(Program, CompletionKnowsVerbsOptionsAndWhereValuesComeFrom) {
   EXPECT_THAT(bash, HasSubstr("'tool gateway approve --parent') kind='names parent' ;;"));
   EXPECT_THAT(bash, HasSubstr("'tool gateway approve --output') kind='words table json' ;;"))
       << "options of the program stand behind its verbs too";
+  EXPECT_THAT(bash, HasSubstr("'tool gateway approve --server') kind='nothing' ;;"))
+      << "that is what a value looks like, no list of values";
   EXPECT_THAT(bash, Not(HasSubstr("--watch')"))) << "its value is optional: the next word is free";
   EXPECT_THAT(bash, Not(HasSubstr("secret")));
   const std::string zsh = completion_script(describe(app_), Shell::zsh);

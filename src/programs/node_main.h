@@ -77,8 +77,7 @@ int node_main(int argc, char** argv, const NodeMain& what) {
         };
         auto both = std::make_shared<Both>(product, status ? std::move(*status) : nullptr);
         return node::Running{
-            both, reload,
-            [product = product.get()](const std::string& why) { product->stop(why); },
+            both, reload, [product = product.get()](const std::string& why) { product->stop(why); },
             [product = product.get()] { return product->status_words(); }};
       });
 }

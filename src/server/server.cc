@@ -131,7 +131,8 @@ Result<> Server::start() {
       });
   if (!settings_.api_socket.empty()) {
     auto local = UnixHttpServer::listen(
-        core_, log_, settings_.api_socket, [this](HttpRequest request, Respond respond) {
+        core_, log_, settings_.api_socket,
+        [this](HttpRequest request, Respond respond) {
           const UnixPeer peer = request.unix_peer.value_or(UnixPeer{65534, 65534, 0});
           if (!request.target.starts_with("/api/"))
             return respond(node::status_page(
@@ -141,7 +142,8 @@ Result<> Server::start() {
           answer(
               std::move(request), [peer] { return api::local_caller(peer.uid, peer.gid); },
               std::move(respond));
-        });
+        },
+        api::socket_group());
     if (!local) return std::unexpected(local.error());
     api_ = std::move(*local);
   }
