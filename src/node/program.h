@@ -14,7 +14,7 @@ struct Running {
   std::function<void()> reload;
   std::function<void(const std::string& why)> stop;
   /// How it is, in a few words, for `systemctl status`; asked on the core loop.
-  std::function<std::string()> status;
+  std::function<std::string()> status{};
 };
 
 /// The frame of a long-running program: clock, disk, log, loops, signals. Calls `open` once, then
