@@ -187,6 +187,7 @@ int run_gateway(const std::filesystem::path& state, int port_pipe) {
   settings.interval = std::chrono::hours(1);
   settings.log_level = Level::error;
   return node::run_program(settings.log_level, std::max(1u, std::thread::hardware_concurrency()),
+                           settings.state_dir,
                            [&](node::Surroundings around) -> Result<node::Running> {
                              auto gateway = Gateway::open(around, settings);
                              if (!gateway) return std::unexpected(gateway.error());

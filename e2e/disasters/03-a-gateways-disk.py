@@ -34,6 +34,32 @@ def breaks(disk, tmpfs):
             ("hanging", hangs, disk.heal, False)]
 
 
+def starts_without_a_disk(group, gateway, agent, what, error):
+    """A start finds a disk that takes nothing: the gateway says so, stays, and goes on when it can."""
+    disk = group.disks[gateway.name]
+    gateway.stop()
+    disk.fail("change", error, always=True)
+    mark = gateway.mark()
+    gateway.start()
+    gateway.wait_said("takes nothing", mark=mark)
+    expect(gateway.running, f"the gateway ended on a disk that is {what}:\n{gateway.tail()}")
+    disk.heal()
+    repaired = time.time()
+    gateway.wait_said("attached to", mark=mark, seconds=45)
+    for machine in (agent, gateway):
+        archive.wait_unbroken(group, machine, after=repaired, seconds=60)
+    gateway.stop()  # and when it is told to stop meanwhile, it does
+    disk.fail("change", error, always=True)
+    mark = gateway.mark()
+    gateway.start()
+    gateway.wait_said("takes nothing", mark=mark)
+    gateway.stop()
+    disk.heal()
+    gateway.start()
+    gateway.wait_said("attached to", mark=mark, seconds=45)
+    print(f"started on a disk that is {what}: stayed, and went on {time.time() - repaired:.1f} s after")
+
+
 def test(group):
     need_mounts()
     server, gw1, gw2, agent = group.chain()
@@ -55,6 +81,8 @@ def test(group):
             expect(len({batch.epoch for batch in found}) == 1, f"{machine.name} has new epochs")
         print(f"disk {what}: {behind} batches waited, all arrived {time.time() - repaired:.1f} s "
               "after the repair")
+    for what, error in (("read-only", "EROFS"), ("full", "ENOSPC"), ("gone", "EIO")):
+        starts_without_a_disk(group, gw2, agent, what, error)
     verdict = judge.judge(judge.copy_of(server.state / "store.sqlite", group.folder / "judged"))
     expect(verdict.clean and not verdict.gaps, f"{verdict.missing} {verdict.doubled} {verdict.gaps}")
     expect(group.ask("loss", "list")["items"] == [], f"{group.ask('loss', 'list')['items']}")

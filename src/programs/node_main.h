@@ -59,7 +59,8 @@ int node_main(int argc, char** argv, const NodeMain& what) {
     return 0;
   }
   return node::run_program(
-      settings->log_level, what.threads, [&](node::Surroundings around) -> Result<node::Running> {
+      settings->log_level, what.threads, settings->state_dir,
+      [&](node::Surroundings around) -> Result<node::Running> {
         auto opened = Product::open(around, *settings);
         if (!opened) return std::unexpected(opened.error());
         std::shared_ptr<Product> product = std::move(*opened);

@@ -93,7 +93,7 @@ int server_main(int argc, char** argv) {
     return 0;
   }
   return node::run_program(
-      settings->log_level, std::max(1u, std::thread::hardware_concurrency()),
+      settings->log_level, std::max(1u, std::thread::hardware_concurrency()), settings->state_dir,
       [&](node::Surroundings around) -> Result<node::Running> {
         auto server = Server::open(around, *settings);
         if (!server) return std::unexpected(server.error());
