@@ -12,7 +12,7 @@ import judge  # noqa: E402
 import spool_file  # noqa: E402
 from disasters import LossyGroup  # noqa: E402
 from lossy import need_mounts  # noqa: E402
-from postern import expect, main, poll, wait_complete  # noqa: E402
+from postern import expect, main, poll, run, wait_complete  # noqa: E402
 
 BATCHES_MEANWHILE = 4  # one a second
 
@@ -21,6 +21,14 @@ def sealed(agent):
     """The newest metric batch on the agent's own disk."""
     return max((max(found) for key, found in spool_file.batches(agent.state / "spool").items()
                 if key[3] == "metric"), default=0)
+
+
+def ready(machine):
+    """(status, words) of /readyz; answered whatever the disk does."""
+    done = run(["curl", "-sS", "--insecure", "-w", "\n%{http_code}",
+                f"https://{machine.address}:{machine.port}/readyz"])
+    words, _, status = done.out.rpartition("\n")
+    return int(status), words
 
 
 def breaks(disk, tmpfs):
@@ -71,6 +79,10 @@ def test(group):
              lambda: sealed(agent) >= before + BATCHES_MEANWHILE, 30)
         expect(gw2.running, f"the gateway ended on a disk that is {what}:\n{gw2.tail()}")
         expect(not is_said or gw2.said("error", mark=mark), f"the gateway says nothing of {what}")
+        gw2.wait_said("error", mark=mark)  # a disk that hangs is noticed by its silence
+        status = ready(gw2)
+        expect(status[0] == 503 and ("disk" in status[1] or "spool" in status[1]),
+               f"a disk that is {what}: /readyz says {status}")
         applied = group.show(agent)["streams"]
         behind = sealed(agent) - max(s["applied"][-1][1] for s in applied if s["lane"] == "metric")
         expect(behind >= BATCHES_MEANWHILE - 2, f"{what}: only {behind} batches wait: {applied}")

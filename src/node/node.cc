@@ -9,6 +9,9 @@
 namespace postern::node {
 namespace {
 
+constexpr Duration kDiskAskedEvery = std::chrono::seconds(2);
+constexpr Duration kDiskAnswerMax = std::chrono::seconds(6);
+
 /// A gap record has to speak of what is in it, and an own batch may need one.
 relay::Held held_of(const spool::Entry& entry) {
   relay::Held held{entry.stream, entry.sequence, entry.hash, entry.location, nullptr};
@@ -162,12 +165,14 @@ void Node::start() {
   if (around_.events != nullptr)
     events_ = around_.events->start(core_, log_, identity_.self, settings_, *this);
   beat_timer_ = core_.after(settings_.interval, [this] { beat(); });
+  look_at_disk();
 }
 
 void Node::stop(const std::string& why) {
   events_.reset();
   sampler_.reset();
   beat_timer_.cancel();
+  disk_timer_.cancel();
   uplink_.stop(why);
 }
 
@@ -214,6 +219,28 @@ void Node::reload(const NodeSettings& settings) {
     uplink_.set_parents(settings_.parents);
   }
   log_.info("configuration reloaded");
+}
+
+/// The only sign of a disk that hangs is that nothing comes back.
+void Node::look_at_disk() {
+  disk_timer_ = core_.after(kDiskAskedEvery, [this] { look_at_disk(); });
+  if (disk_asked_) {
+    if (disk_hangs() && !std::exchange(disk_hung_, true))
+      log_.error(
+          "the disk under {} has not answered for {}; batches wait in memory and with the "
+          "children until it does",
+          settings_.state_dir.string(), format_duration(kDiskAnswerMax));
+    return;
+  }
+  disk_asked_ = core_.now();
+  spool_->ask([this] {
+    disk_asked_.reset();
+    if (std::exchange(disk_hung_, false)) log_.info("the disk answers again");
+  });
+}
+
+bool Node::disk_hangs() const {
+  return disk_asked_ && core_.now() - *disk_asked_ >= kDiskAnswerMax;
 }
 
 void Node::beat() {
@@ -267,6 +294,7 @@ wire::Message Node::head() {
 }
 
 std::string Node::not_ready() const {
+  if (disk_hangs()) return "the disk does not answer";
   if (disk_ails_) return "the spool takes no batches; the log says why";
   if (!uplink_.attached()) return "no parent is attached; the log says why";
   return "";

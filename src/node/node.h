@@ -135,6 +135,8 @@ class Node final : Uplink::Owner, Origin::Holdings, EventFeed::Door {
                                                      const Anchors& anchors);
 
   void beat();
+  void look_at_disk();
+  bool disk_hangs() const;
   wire::Message head();
 
   // node_own.cc: what we make
@@ -218,7 +220,9 @@ class Node final : Uplink::Owner, Origin::Holdings, EventFeed::Door {
   HeadNumbers head_numbers_;
   std::shared_ptr<bool> alive_ =
       std::make_shared<bool>(true);  // shared with the spool's posts that may come late
-  Loop::Timer beat_timer_;
+  Loop::Timer beat_timer_, disk_timer_;
+  std::optional<TimePoint> disk_asked_;  // and has not answered yet
+  bool disk_hung_ = false;               // and that was said
 };
 
 }  // namespace postern::node

@@ -67,6 +67,10 @@ void SpoolThread::note_settled(const wire::StreamKey& stream, SharedBytes settle
   wake();
 }
 
+void SpoolThread::ask(std::function<void()> done) {
+  worker_->post([this, done = std::move(done)] { post_(done); });
+}
+
 Usage SpoolThread::usage() const {
   const std::scoped_lock lock(mutex_);
   return usage_;

@@ -42,6 +42,9 @@ class SpoolThread {
   void release(std::vector<Location> locations);
   void note_settled(const wire::StreamKey& stream, SharedBytes settled_message);
 
+  /// `done` when the worker has come to it: a disk that hangs lets nothing come to it.
+  void ask(std::function<void()> done);
+
   Usage usage() const;  // as of the last time the worker finished something
 
  private:
