@@ -4,6 +4,7 @@
 // 10) that is opened again, with the time and the resident memory that takes. FOLDER is made for it
 // and removed at the end.
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -128,7 +129,21 @@ std::uint64_t resident_kib() {
   return 0;
 }
 
-/// In a process of its own, so that its memory is that of opening.
+/// Out of the page cache, as after a start of the machine.
+void forget_pages(const std::filesystem::path& folder) {
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    const int file = ::open(entry.path().c_str(), O_RDONLY | O_CLOEXEC);
+    if (file < 0) continue;
+    ::fdatasync(file);
+    ::posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED);
+    ::close(file);
+  }
+}
+
+void open_once(const std::filesystem::path& folder, const spool::Options& options,
+               std::size_t bytes, std::uint64_t index_bytes, std::uint64_t disk_bytes, bool cold);
+
+/// A spool of `total` bytes is made, and opened again.
 void bench_open(const std::filesystem::path& folder, std::uint64_t total, std::size_t bytes) {
   PosixDisk disk;
   spool::Options options;
@@ -157,6 +172,17 @@ void bench_open(const std::filesystem::path& folder, std::uint64_t total, std::s
     disk_bytes += file.file_size();
     if (file.path().extension() == ".index") index_bytes += file.file_size();
   }
+  for (const bool cold : {false, true}) {
+    if (cold) forget_pages(folder);
+    open_once(folder, options, bytes, index_bytes, disk_bytes, cold);
+  }
+  std::filesystem::remove_all(folder);
+}
+
+/// In a process of its own, so that its memory is that of opening.
+void open_once(const std::filesystem::path& folder, const spool::Options& options,
+               std::size_t bytes, std::uint64_t index_bytes, std::uint64_t disk_bytes, bool cold) {
+  PosixDisk disk;
   if (fork() == 0) {
     const std::uint64_t before = resident_kib();
     const auto start = Clock::now();
@@ -164,7 +190,8 @@ void bench_open(const std::filesystem::path& folder, std::uint64_t total, std::s
     auto opened =
         spool::Spool::open(disk, log(), folder, options, [&](const spool::Entry&) { ++entries; });
     const double elapsed = seconds_since(start);
-    fmt::print("{:>8} {:>10} {:>8.2f} {:>10.1f} {:>10.1f} {:>12.1f}\n", bytes, entries, elapsed,
+    fmt::print("{:>8} {:>6} {:>10} {:>8.2f} {:>10.1f} {:>10.1f} {:>12.1f}\n", bytes,
+               cold ? "cold" : "warm", entries, elapsed,
                static_cast<double>(resident_kib() - before) / 1024,
                static_cast<double>(index_bytes) / static_cast<double>(entries),
                static_cast<double>(disk_bytes) / static_cast<double>(entries) -
@@ -173,7 +200,6 @@ void bench_open(const std::filesystem::path& folder, std::uint64_t total, std::s
     _exit(0);
   }
   wait(nullptr);
-  std::filesystem::remove_all(folder);
 }
 
 }  // namespace
@@ -199,8 +225,8 @@ int main(int count, char** arguments) {
       bench_append(folder, preallocate, senders, bytes);
 
   if (gib == 0) return 0;
-  fmt::print("\nopening {} GiB\n{:>8} {:>10} {:>8} {:>10} {:>10} {:>12}\n", gib, "bytes", "batches",
-             "seconds", "MiB", "index B", "overhead B");
+  fmt::print("\nopening {} GiB\n{:>8} {:>6} {:>10} {:>8} {:>10} {:>10} {:>12}\n", gib, "bytes",
+             "cache", "batches", "seconds", "MiB", "index B", "overhead B");
   std::fflush(stdout);
   for (const std::size_t bytes : {1u << 20, 65'536u, 4096u}) bench_open(folder, gib << 30, bytes);
   return 0;

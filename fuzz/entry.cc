@@ -25,6 +25,7 @@ int write_seeds(const std::filesystem::path& folder) {
 }  // namespace
 }  // namespace postern::fuzz
 
+// NOLINTNEXTLINE(readability-identifier-naming): libFuzzer's name
 extern "C" int LLVMFuzzerInitialize(int* argc, char*** argv) {
   for (int i = 1; i < *argc; ++i) {
     const std::string_view argument = (*argv)[i];
@@ -34,6 +35,7 @@ extern "C" int LLVMFuzzerInitialize(int* argc, char*** argv) {
   return 0;
 }
 
+// NOLINTNEXTLINE(readability-identifier-naming)
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   postern::fuzz::one_input(std::as_bytes(std::span(data, size)));
   return 0;

@@ -42,9 +42,9 @@ void one_input(ByteView bytes) {
 }
 
 std::vector<Bytes> seeds() {
-  using namespace testing_support;
-  const Issued root = make(authority_recipe("Root"));
-  const Issued leaf = make({}, &root);
+  using testing_support::make;
+  const auto root = make(testing_support::authority_recipe("Root"));
+  const auto leaf = make({}, &root);
   const GroupFile group{"corp",
                         {{"ms1.home.example", "192.0.2.1:5723"}},
                         PrivateKey::generate().public_key(),

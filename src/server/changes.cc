@@ -14,7 +14,8 @@ std::string Changes::event(const Change& change) const {
 }
 
 void Changes::flush() {
-  for (auto& [kind, subject] : std::exchange(noted_, {})) {
+  const auto now = std::exchange(noted_, {});
+  for (const auto& [kind, subject] : now) {
     kept_.push_back({++newest_, kind, subject});
     if (kept_.size() > kChangesKept) kept_.pop_front();
     const std::string text = event(kept_.back());
