@@ -189,6 +189,7 @@ void open_once(const std::filesystem::path& folder, const spool::Options& option
     std::uint64_t entries = 0;
     auto opened =
         spool::Spool::open(disk, log(), folder, options, [&](const spool::Entry&) { ++entries; });
+    if (!opened) _exit(1);
     const double elapsed = seconds_since(start);
     fmt::print("{:>8} {:>6} {:>10} {:>8.2f} {:>10.1f} {:>10.1f} {:>12.1f}\n", bytes,
                cold ? "cold" : "warm", entries, elapsed,

@@ -15,8 +15,9 @@ std::string Changes::event(const Change& change) const {
 
 void Changes::flush() {
   const auto now = std::exchange(noted_, {});
-  for (const auto& [kind, subject] : now) {
-    kept_.push_back({++newest_, kind, subject});
+  for (const auto& change : now) {
+    const std::string& kind = change.first;
+    kept_.push_back({++newest_, kind, change.second});
     if (kept_.size() > kChangesKept) kept_.pop_front();
     const std::string text = event(kept_.back());
     std::erase_if(listeners_, [&](const Listener& listener) {
