@@ -23,6 +23,12 @@ relay::Held held_of(const spool::Entry& entry) {
   return held;
 }
 
+/// Tails are kept for a rewind, never at the cost of more than a twentieth of the spool.
+relay::Relay::Limits within(relay::Relay::Limits limits, std::uint64_t spool_bytes_max) {
+  limits.tail_bytes_max = std::min(limits.tail_bytes_max, spool_bytes_max / 20);
+  return limits;
+}
+
 }  // namespace
 
 Result<Identity> open_identity(const Surroundings& around, const std::filesystem::path& state,
@@ -92,7 +98,7 @@ Node::Node(Surroundings around, NodeSettings settings, Identity identity, Listen
                  if (!written) log_.warning("a document is not kept: {}", written.error().message);
                });
              }),
-      relay_(identity_.self.id, around.relay_limits),
+      relay_(identity_.self.id, within(around.relay_limits, settings_.spool_bytes_max)),
       started_(around.clock.wall()),
       uplink_(around.loops, around.network, around.log, around.random, identity_.self, relay_,
               *this) {}
