@@ -340,8 +340,8 @@ class Disasters:
         seen = sum(len(found) for found in self.witnesses.values())
         say(f"  {verdict.applied} batches; {seen} of them seen on disks after a loss of power")
         say(f"lost {len(verdict.missing)}, doubled {len(verdict.doubled)}, "
-            f"gaps {len(verdict.gaps)} ({len(verdict.inexact)} inexact)")
-        for what in (verdict.missing, verdict.doubled, verdict.inexact):
+            f"gaps {len(verdict.gaps)} ({len(verdict.recalled)} batches given up that arrived)")
+        for what in (verdict.missing, verdict.doubled):
             for entry in what[:10]:
                 say(f"  {entry}")
         self._compare_ledger(verdict)

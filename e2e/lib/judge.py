@@ -27,7 +27,8 @@ class Stream:
     sealed: int = 0
     applied: set = dataclasses.field(default_factory=set)
     archived: dict = dataclasses.field(default_factory=dict)  # sequence: batch
-    gaps: list = dataclasses.field(default_factory=list)      # (first, last)
+    gaps: list = dataclasses.field(default_factory=list)      # (first, last): gone
+    given_up: list = dataclasses.field(default_factory=list)  # (first, last), by the origin's word
 
 
 @dataclasses.dataclass
@@ -35,7 +36,7 @@ class Verdict:
     streams: dict
     missing: list   # (stream, sequence, why)
     doubled: list   # (stream, sequence, why)
-    inexact: list   # (stream, first, last, why)
+    recalled: list  # (stream, sequence): given up by its origin, and it arrived nevertheless
 
     @property
     def applied(self):
@@ -47,7 +48,7 @@ class Verdict:
 
     @property
     def clean(self):
-        return not (self.missing or self.doubled or self.inexact)
+        return not (self.missing or self.doubled)
 
 
 def read_streams(store):
@@ -61,14 +62,28 @@ def read_streams(store):
         for row, first, last in database.execute("SELECT stream, first, last FROM applied_range"):
             found[names[row]].applied.update(range(first, last + 1))
         for row, first, last in database.execute("SELECT stream, first, last FROM gap"):
-            found[names[row]].gaps.append((first, last))
+            found[names[row]].given_up.append((first, last))
         for row, sequence, message in database.execute(
                 "SELECT stream, sequence, message FROM archive ORDER BY stream, sequence"):
             batch = archive.parse(message)
             key = names[row]
             expect(batch.stream == key, f"the archive has {batch.stream} in {key}")
             found[key].archived[sequence] = batch
+    for stream in found.values():
+        stream.gaps = _runs({number for first, last in stream.given_up
+                             for number in range(first, last + 1)} - stream.applied)
     return dict(found)
+
+
+def _runs(numbers):
+    """[(first, last)] of neighbours."""
+    runs = []
+    for number in sorted(numbers):
+        if runs and runs[-1][1] == number - 1:
+            runs[-1] = (runs[-1][0], number)
+        else:
+            runs.append((number, number))
+    return runs
 
 
 def judge(store, witnesses=()):
@@ -111,7 +126,6 @@ def _judge_stream(key, stream, witnessed, verdict):
         if number in witnessed and witnessed[number] != batch.hash:
             verdict.missing.append((key, number, "is another batch than its origin had on disk"))
         previous = (number, batch.hash)
-    for first, last in stream.gaps:
-        there = sorted(set(range(first, last + 1)) & set(stream.archived))
-        if there:
-            verdict.inexact.append((key, first, last, f"but {there} arrived"))
+    for first, last in stream.given_up:
+        verdict.recalled += [(key, number) for number in range(first, last + 1)
+                             if number in stream.archived]
