@@ -16,6 +16,7 @@ namespace {
 
 constexpr Duration kIntervalMin = std::chrono::seconds(1);
 constexpr Duration kIntervalMax = std::chrono::hours(1);
+constexpr Duration kCollectorIntervalMax = std::chrono::hours(24);
 constexpr std::uint64_t kSpoolBytesMin = 64ull << 20;
 constexpr std::uint64_t kSpoolBytesMax = 1ull << 50;
 
@@ -72,6 +73,8 @@ class Section {
                   value.Mark().line + 1, name(key));
     return Section(value ? value : YAML::Node(YAML::NodeType::Map), file_, name(key));
   }
+
+  bool is_section(const char* key) const { return node_[key] && node_[key].IsMap(); }
 
   Result<> nothing_else() const {
     for (const auto& entry : node_) {
@@ -139,6 +142,31 @@ Result<Duration> duration(const YAML::Node& value, Duration min, Duration max) {
 
 Result<Duration> interval(const YAML::Node& value) {
   return duration(value, kIntervalMin, kIntervalMax);
+}
+
+Result<CollectorSetting> collector(const YAML::Node& value) {
+  const std::string word = value.IsScalar() ? value.Scalar() : "";
+  if (!value.IsMap() && word != "on" && word != "off")
+    return fail(Errc::invalid, "it must be on, off or {{interval: DURATION}}");
+  return CollectorSetting{word != "off", std::nullopt};
+}
+
+Result<> read_collectors(Section section, CollectorSettings& into) {
+  const auto collector_interval = [](const YAML::Node& value) {
+    return duration(value, kIntervalMin, kCollectorIntervalMax);
+  };
+  for (const CollectorId id : all_collectors()) {
+    const std::string name(name_of(id));
+    CollectorSetting& setting = into[index_of(id)];
+    if (auto done = section.field(name.c_str(), setting, collector); !done) return done;
+    if (!section.is_section(name.c_str())) continue;
+    auto one = section.section(name.c_str());
+    if (!one) return std::unexpected(one.error());
+    if (auto done = one->field("interval", setting.interval, collector_interval); !done)
+      return done;
+    if (auto done = one->nothing_else(); !done) return done;
+  }
+  return section.nothing_else();
 }
 
 Result<std::uint64_t> size(const YAML::Node& value, std::uint64_t min, std::uint64_t max) {
@@ -416,6 +444,11 @@ Result<NodeSettings> parse_node_settings(std::string_view text_of_file, const st
         [&] { return root->field("parents", s.parents, parents, true); },
         [&] { return root->field("interval", s.interval, interval); },
         [&] { return root->field("log_level", s.log_level, level); },
+        [&]() -> Result<> {
+          auto collectors = root->section("collectors");
+          if (!collectors) return std::unexpected(collectors.error());
+          return read_collectors(std::move(*collectors), s.collectors);
+        },
         [&]() -> Result<> {
           auto spool = root->section("spool");
           if (!spool) return std::unexpected(spool.error());

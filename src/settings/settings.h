@@ -10,6 +10,7 @@
 #include "base/disk.h"
 #include "base/log.h"
 #include "base/result.h"
+#include "settings/collectors.h"
 
 namespace postern {
 
@@ -57,6 +58,7 @@ struct NodeSettings {
   Endpoint listen{"0.0.0.0", kPort};  // gateway only
   std::vector<ParentSetting> parents;
   Duration interval = std::chrono::seconds(60);
+  CollectorSettings collectors{};
   std::uint64_t spool_bytes_max = 1ull << 30;
   EventSettings events;
   Level log_level = Level::info;
@@ -85,8 +87,8 @@ struct ServerSettings {
 enum class NodeRole { agent, gateway };
 
 /// Reads one YAML file. Every mistake is `invalid` with FILE:LINE, the key, the value and what
-/// would be right; an unknown key is a mistake. Limits: intervals 1 s to 1 h, spool 64 MiB to 1
-/// PiB.
+/// would be right; an unknown key is a mistake. Limits: intervals 1 s to 1 h,
+/// those of collectors 1 s to 1 d, spool 64 MiB to 1 PiB.
 Result<NodeSettings> load_node_settings(Disk& disk, const std::filesystem::path& file,
                                         NodeRole role);
 Result<ServerSettings> load_server_settings(Disk& disk, const std::filesystem::path& file);

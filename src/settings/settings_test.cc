@@ -37,11 +37,11 @@ std::string error_of(std::string_view text, NodeRole role = NodeRole::agent) {
 TEST(Settings, NamesFileLineKeyAndValue) {
   const std::string base = "group: demo\nname: a.example.net\nparents: [gw.example.net]\n";
   EXPECT_EQ(error_of(base), "");
-  EXPECT_EQ(
-      error_of(base + "intervall: 30s\n"),
-      "agent.yaml:4: unknown key intervall; known here are: events, group, interval, log_level, "
-      "name, parents, spool, "
-      "state_dir");
+  EXPECT_EQ(error_of(base + "intervall: 30s\n"),
+            "agent.yaml:4: unknown key intervall; known here are: collectors, events, group, "
+            "interval, log_level, "
+            "name, parents, spool, "
+            "state_dir");
   EXPECT_EQ(error_of(base + "interval: 30\n"),
             "agent.yaml:4: interval: '30' is not a duration; write a number with ms, s, m, h or d, "
             "like 30s");
@@ -87,6 +87,44 @@ TEST(Settings, EventsAreTheJournalFromWarningOnUnlessToldOtherwise) {
     EXPECT_NE(wrong.error().message.find("agent.yaml:"), std::string::npos)
         << wrong.error().message;
   }
+}
+
+TEST(Settings, CollectorsFollowTheIntervalUnlessToldOtherwise) {
+  const auto sampling = [](const std::string& more) {
+    auto s = parse_node_settings("group: d\nname: a.example\nparents: [g.example]\n" + more,
+                                 "agent.yaml", NodeRole::agent);
+    EXPECT_TRUE(s) << s.error().message;
+    return s ? Sampling{s->interval, s->collectors} : Sampling{};
+  };
+  using std::chrono::seconds;
+  Sampling s = sampling("interval: 5s\n");
+  for (const CollectorId id : all_collectors()) EXPECT_TRUE(s.on(id)) << name_of(id);
+  EXPECT_EQ(s.interval_of(CollectorId::cpu), seconds(5));
+  EXPECT_EQ(s.interval_of(CollectorId::units), seconds(60)) << "it starts a process each time";
+  s = sampling(
+      "collectors:\n  cpu: {interval: 30s}\n  processes: off\n  swap: on\n  units:\n"
+      "    interval: 10s\n");
+  EXPECT_EQ(s.interval_of(CollectorId::cpu), seconds(30));
+  EXPECT_FALSE(s.on(CollectorId::processes));
+  EXPECT_TRUE(s.on(CollectorId::swap));
+  EXPECT_EQ(s.interval_of(CollectorId::units), seconds(10));
+  EXPECT_EQ(s.interval_of(CollectorId::memory), seconds(60));
+}
+
+TEST(Settings, AMistakeInACollectorNamesItsLine) {
+  const std::string base = "group: demo\nname: a.example.net\nparents: [gw.example.net]\n";
+  EXPECT_EQ(error_of(base + "collectors:\n  cpu: never\n"),
+            "agent.yaml:5: collectors.cpu: it must be on, off or {interval: DURATION}");
+  EXPECT_EQ(error_of(base + "collectors:\n  cpu:\n    interval: 25h\n"),
+            "agent.yaml:6: collectors.cpu.interval: 25h is outside of 1s to 1d");
+  EXPECT_EQ(error_of(base + "collectors:\n  cpu:\n    intervals: 2s\n"),
+            "agent.yaml:6: unknown key collectors.cpu.intervals; known here are: interval");
+  EXPECT_NE(error_of(base + "collectors:\n  disk: off\n")
+                .find("agent.yaml:5: unknown key collectors.disk; known here are: clock, "
+                      "connections, cpu, disks"),
+            std::string::npos);
+  EXPECT_EQ(error_of(base + "collectors: off\n"),
+            "agent.yaml:4: collectors must be a section of key: value");
 }
 
 TEST(Settings, ReadsAServerWithItsDefaults) {
