@@ -2,17 +2,24 @@
 
 #include "fuzz/target.h"
 #include "model/payload.h"
-#include "probe/host_metrics.h"
 #include "probe/inventory.h"
+#include "probe/probe.h"
 #include "probe/text.h"
 
 namespace postern::fuzz {
 namespace {
 
 constexpr const char* kFiles[] = {
-    "/proc/stat",      "/proc/loadavg", "/proc/meminfo", "/proc/diskstats",  "/proc/net/dev",
-    "/proc/uptime",    "/proc/mounts",  "/proc/swaps",   "/proc/cpuinfo",    "/etc/os-release",
-    "/etc/machine-id", "/proc/1/stat",  "/proc/vmstat",  "/proc/filesystems"};
+    "/proc/stat",          "/proc/loadavg",
+    "/proc/meminfo",       "/proc/diskstats",
+    "/proc/net/dev",       "/proc/uptime",
+    "/proc/mounts",        "/proc/swaps",
+    "/proc/cpuinfo",       "/etc/os-release",
+    "/etc/machine-id",     "/proc/1/stat",
+    "/proc/self/stat",     "/proc/self/statm",
+    "/proc/pressure/io",   "/proc/net/sockstat",
+    "/proc/net/tcp",       "/sys/class/hwmon/hwmon0/temp1_input",
+    "/sys/block/sda/size", "/var/lib/update-notifier/updates-available"};
 
 }  // namespace
 
@@ -22,22 +29,34 @@ void one_input(ByteView bytes) {
   FakeSource source;
   source.kernel_found = {"Linux", "6.1", "#1", "x86_64"};
   source.directories["/proc"] = {"1", "self", "x"};
+  source.directories["/sys/class/hwmon"] = {"hwmon0"};
+  source.directories["/sys/class/hwmon/hwmon0"] = {"temp1_input"};
+  source.directories["/sys/block"] = {"sda"};
+  source.directories["/run/systemd/system"] = {};
   for (std::size_t i = 0; i < std::size(kFiles) && !in.empty(); ++i) {
     const char* file = kFiles[in.u8() % std::size(kFiles)];
     source.files[file] = as_text(in.piece());
+    source.programs["/bin/systemctl"] = source.files[file];
   }
-  HostMetrics metrics(source, clock);
-  (void)metrics.collect();
-  const Collected collected = metrics.collect();  // the second time there are differences
-  for (const Problem& problem : collected.problems)
-    claim(!problem.collector.empty() && !problem.error.message.empty(), "a problem has words");
-  for (const Measurement& one : collected.measurements)
-    claim(!one.name.empty() && one.name.size() < 128, "every measurement has a name");
-  for (const auto run : split_for_payload({}, collected.measurements))
+  const Observer observer{"a1.dmz.example", "agent", "1.0"};
+  const auto shared = std::make_shared<FakeSource>(std::move(source));
+  std::vector<Measurement> measurements;
+  for (const CollectorId id : all_collectors()) {
+    Probe probe(id, shared, observer);
+    (void)probe.collect(clock.wall());
+    Collected collected = probe.collect(clock.wall());  // the second time there are differences
+    for (const Error& problem : collected.problems)
+      claim(!problem.message.empty(), "a problem has words");
+    for (Measurement& one : collected.measurements) {
+      claim(!one.name.empty() && one.name.size() < 128, "every measurement has a name");
+      measurements.push_back(std::move(one));
+    }
+  }
+  for (const auto run : split_for_payload({}, std::span<const Measurement>(measurements)))
     claim(run.size() > 1 || encode_metrics({}, run).has_value() ||
               encode_metrics({}, run).error().code == Errc::exhausted,
           "what was measured can be sent");
-  const Inventory inventory = host_inventory(source, "a1.dmz.example");
+  const Inventory inventory = host_inventory(*shared, observer);
   claim(find_text(inventory.host.id, "host.name") == "a1.dmz.example", "the node's own name");
 }
 

@@ -55,7 +55,7 @@ class SimSamplers::OneSampler final : public node::Sampler {
         interval_(interval),
         done_(std::move(done)),
         timer_(core.after(Duration(0), [this] { sample(); })) {}
-  void set_interval(Duration interval) override { interval_ = interval; }
+  void set(const Sampling& sampling) override { interval_ = sampling.interval; }
   void state_all() override {}  // what is stated here never stands still for long
 
  private:
@@ -76,10 +76,11 @@ class SimSamplers::OneSampler final : public node::Sampler {
 };
 
 std::unique_ptr<node::Sampler> SimSamplers::start(Loop& core, const Log&, const node::Self& self,
-                                                  Duration interval, node::Sampler::OwnHealth,
+                                                  const Sampling& sampling,
+                                                  node::Sampler::OwnHealth,
                                                   node::Sampler::Done done) {
   return std::make_unique<OneSampler>(samples_, core, self.id, self.role == node::Role::agent,
-                                      interval, std::move(done));
+                                      sampling.interval, std::move(done));
 }
 
 }  // namespace postern::sim

@@ -34,7 +34,8 @@ class SimSamplers final : public node::Samplers {
  public:
   explicit SimSamplers(Samples& samples) : samples_(samples) {}
   std::unique_ptr<node::Sampler> start(Loop& core, const Log& log, const node::Self& self,
-                                       Duration interval, node::Sampler::OwnHealth own_health,
+                                       const Sampling& sampling,
+                                       node::Sampler::OwnHealth own_health,
                                        node::Sampler::Done done) override;
 
  private:

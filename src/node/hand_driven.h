@@ -111,7 +111,7 @@ class HandDrivenNetwork final : public Network {
 
 class HandDrivenSamplers final : public node::Samplers {
  public:
-  std::unique_ptr<node::Sampler> start(Loop&, const Log&, const node::Self&, Duration,
+  std::unique_ptr<node::Sampler> start(Loop&, const Log&, const node::Self&, const Sampling&,
                                        node::Sampler::OwnHealth own_health,
                                        node::Sampler::Done done) override {
     health_ = std::move(own_health);
@@ -124,7 +124,7 @@ class HandDrivenSamplers final : public node::Samplers {
  private:
   class Quiet final : public node::Sampler {
    public:
-    void set_interval(Duration) override {}
+    void set(const Sampling&) override {}
     void state_all() override {}
   };
   node::Sampler::OwnHealth health_;

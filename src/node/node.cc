@@ -166,7 +166,8 @@ Result<> Node::open_spool() {
 void Node::start() {
   uplink_.set_parents(settings_.parents);
   sampler_ = around_.samplers.start(
-      core_, log_, identity_.self, settings_.interval, [this] { return own_health(); },
+      core_, log_, identity_.self, Sampling{settings_.interval, settings_.collectors},
+      [this] { return own_health(); },
       [this](Sampler::Sample sample) { on_sample(std::move(sample)); });
   if (around_.events != nullptr)
     events_ = around_.events->start(core_, log_, identity_.self, settings_, *this);
@@ -210,12 +211,18 @@ void Node::reload(const NodeSettings& settings) {
     log_.error("the certificate is not taken over: {}",
                credential ? anchors.error().message : credential.error().message);
   }
-  if (settings.interval != settings_.interval) {
+  const Sampling before{settings_.interval, settings_.collectors};
+  const Sampling sampling{settings.interval, settings.collectors};
+  if (sampling != before) {
     settings_.interval = settings.interval;
-    if (sampler_) sampler_->set_interval(settings_.interval);
+    settings_.collectors = settings.collectors;
+    if (sampler_) sampler_->set(sampling);
+  }
+  if (sampling.interval != before.interval) {
     beat_timer_ = core_.after(settings_.interval, [this] { beat(); });
     log_.info("interval is now {}", format_duration(settings_.interval));
   }
+  if (sampling.collectors != before.collectors) log_.info("the collectors' settings have changed");
   if (settings.parents != settings_.parents) {
     settings_.parents = settings.parents;
     std::string names;
@@ -306,12 +313,27 @@ std::string Node::not_ready() const {
   return "";
 }
 
+double Node::oldest_own_s() const {
+  WallTime oldest = around_.clock.wall();
+  const WallTime now = oldest;
+  for (const wire::StreamKey& stream : relay_.streams()) {
+    if (stream.node != identity_.self.id) continue;
+    const auto held = relay_.held_ranges(stream);
+    const relay::Held* first = held.empty() ? nullptr : relay_.copy_of(stream, held.front().first);
+    // What was not looked at since the start has no time.
+    if (first != nullptr && first->first_time != WallTime{})
+      oldest = std::min(oldest, first->first_time);
+  }
+  return std::chrono::duration<double>(now - oldest).count();
+}
+
 std::vector<Measurement> Node::own_health() {
   const spool::Usage usage = spool_->usage();
   const auto& counts = relay_.counts();
   const Origin::Counts own = origin_->counts();
   Measures m(around_.clock.wall(), started_);
   m.append(listener_.own_health());
+  if (sampler_) m.append(sampler_->own_health());
   m.gauge("postern.parent.attached", "1", uplink_.attached() ? 1 : 0,
           "1 while a parent is attached.");
   m.gauge("postern.ready", "1", not_ready().empty() ? 1 : 0,
@@ -320,6 +342,8 @@ std::vector<Measurement> Node::own_health() {
           to_ms(tls_->credential()->chain.front().not_after()) / 1000,
           "When the certificate in use ends, in seconds since 1970.");
   m.gauge("postern.spool.usage", "By", usage.bytes, "Bytes of the spool's files.");
+  m.gauge("postern.spool.oldest.age", "s", oldest_own_s(),
+          "Age of this node's own oldest batch that is not settled.");
   m.gauge("postern.spool.limit", "By", usage.bytes_max, "What the spool may take.");
   m.gauge("postern.spool.batches", "{batch}", counts.held,
           "Batches in the spool that are not settled.");
@@ -332,6 +356,8 @@ std::vector<Measurement> Node::own_health() {
   m.counter("postern.relay.released", "{batch}", counts.released,
             "Batches given up to make room because the parent had stored them.");
   m.counter("postern.relay.shed", "{batch}", counts.shed, "Batches that were lost to make room.");
+  m.counter("postern.origin.sealed", "{batch}", own_batches_,
+            "Own batches that were sealed and are on the disk.");
   m.counter("postern.samples.dropped", "{sample}", own.samples_dropped,
             "Rounds of measurements that the disk did not take.");
   m.counter("postern.origin.sealed_again", "{batch}", own.sealed_again,

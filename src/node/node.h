@@ -141,6 +141,7 @@ class Node final : Uplink::Owner, Origin::Holdings, EventFeed::Door {
 
   // node_own.cc: what we make
   void on_sample(Sampler::Sample sample);
+  double oldest_own_s() const;
   void on_set_back(const wire::Coverage& coverage);
   void on_evidence(const wire::StreamKey& stream, ByteView evidence);
   void on_rewound();
@@ -211,6 +212,7 @@ class Node final : Uplink::Owner, Origin::Holdings, EventFeed::Door {
   Uplink uplink_;
   std::unique_ptr<Sampler> sampler_;
   std::unique_ptr<EventFeed> events_;
+  std::uint64_t own_batches_ = 0;
 
   std::array<Loop::Timer, 3> write_retries_, read_retries_;  // by lane
   Loop::Timer file_retry_, space_timer_;

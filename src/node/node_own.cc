@@ -103,6 +103,7 @@ void Node::write_own(wire::Lane lane) {
         }
         if (disk_ails_) log_.info("the spool takes batches again");
         disk_ails_ = false;
+        ++own_batches_;
         relay::Held held = held_from(origin_->written(lane));
         held.location = *stored;
         relay_.added(std::move(held));

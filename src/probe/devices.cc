@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <array>
+#include <optional>
 
 #include "probe/collectors.h"
 #include "probe/text.h"
@@ -6,15 +8,7 @@
 namespace postern {
 namespace {
 
-constexpr std::uint64_t kSectorBytes = 512;  // of /proc/diskstats, whatever the disk has
 constexpr double kMillisecondsPerSecond = 1000;
-
-/// Memory and files that look like disks, and drives for media.
-bool is_real_disk(std::string_view name) {
-  for (const std::string_view prefix : {"loop", "ram", "zram", "sr", "fd"})
-    if (name.starts_with(prefix)) return false;
-  return true;
-}
 
 /// The numbers of `fields` from `first` on; nothing when there are fewer than N.
 template <std::size_t N>
@@ -30,12 +24,13 @@ std::optional<std::array<std::uint64_t, N>> numbers(const std::vector<std::strin
   return values;
 }
 
-Error over_limit(const char* what, std::size_t limit) {
-  return {Errc::exhausted,
-          fmt::format("more than {} {}: the first {} are reported", limit, what, limit)};
-}
-
 }  // namespace
+
+bool is_real_disk(std::string_view name) {
+  for (const std::string_view prefix : {"loop", "ram", "zram", "sr", "fd"})
+    if (name.starts_with(prefix)) return false;
+  return true;
+}
 
 /// major minor name, then reads: done merged sectors ms, writes: done merged sectors ms, in flight,
 /// ms busy, ... Partitions stand there too; whole disks are those in /sys/block.
@@ -53,11 +48,11 @@ Result<> collect_disks(Sample& sample) {
     if (std::find(whole->begin(), whole->end(), fields[2]) == whole->end()) continue;
     const auto values = numbers<10>(fields, 3);
     if (!values) {
-      sample.problem("disks", {Errc::invalid, fmt::format("/proc/diskstats: \"{}\"", line)});
+      sample.problem({Errc::invalid, fmt::format("/proc/diskstats: \"{}\"", line)});
       continue;
     }
     if (++disks > kDisksMax) {
-      sample.problem("disks", over_limit("disks", kDisksMax));
+      sample.problem(over_limit("disks", kDisksMax));
       break;
     }
     const std::string device(fields[2]);
@@ -69,6 +64,12 @@ Result<> collect_disks(Sample& sample) {
     sample.counter("system.disk.io", "By", to_integer(v[6] * kSectorBytes), by("write"));
     sample.counter("system.disk.operations", "{operation}", to_integer(v[0]), by("read"));
     sample.counter("system.disk.operations", "{operation}", to_integer(v[4]), by("write"));
+    sample.counter("system.disk.merged", "{operation}", to_integer(v[1]), by("read"));
+    sample.counter("system.disk.merged", "{operation}", to_integer(v[5]), by("write"));
+    sample.counter("system.disk.operation_time", "s",
+                   static_cast<double>(v[3]) / kMillisecondsPerSecond, by("read"));
+    sample.counter("system.disk.operation_time", "s",
+                   static_cast<double>(v[7]) / kMillisecondsPerSecond, by("write"));
     sample.counter("system.disk.io_time", "s", static_cast<double>(v[9]) / kMillisecondsPerSecond,
                    {{"system.device", device}});
   }
@@ -88,11 +89,11 @@ Result<> collect_network(Sample& sample) {
     if (name == "lo") continue;
     const auto values = numbers<12>(split_fields(line.substr(colon + 1)), 0);
     if (!values) {
-      sample.problem("network", {Errc::invalid, fmt::format("/proc/net/dev: \"{}\"", line)});
+      sample.problem({Errc::invalid, fmt::format("/proc/net/dev: \"{}\"", line)});
       continue;
     }
     if (++interfaces > kInterfacesMax) {
-      sample.problem("network", over_limit("network interfaces", kInterfacesMax));
+      sample.problem(over_limit("network interfaces", kInterfacesMax));
       break;
     }
     const auto by = [&](const char* direction) {

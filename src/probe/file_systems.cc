@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <array>
+#include <map>
 
 #include "probe/collectors.h"
 #include "probe/text.h"
@@ -6,14 +8,23 @@
 namespace postern {
 namespace {
 
-/// Local file systems that hold data. A list of what is asked, not of what is skipped: statvfs on
-/// a network file system can hang for ever.
+/// File systems that hold data. Lists of what is asked, not of what is skipped: statvfs on one
+/// whose server is gone can hang for ever, so the remote ones have a collector, and thread, of
+/// their own.
 constexpr std::array kLocalTypes = {
     std::string_view("ext4"),   std::string_view("xfs"),     std::string_view("btrfs"),
     std::string_view("ext3"),   std::string_view("ext2"),    std::string_view("zfs"),
     std::string_view("f2fs"),   std::string_view("jfs"),     std::string_view("reiserfs"),
     std::string_view("vfat"),   std::string_view("exfat"),   std::string_view("ntfs3"),
     std::string_view("nilfs2"), std::string_view("bcachefs")};
+constexpr std::array kRemoteTypes = {
+    std::string_view("nfs"),        std::string_view("nfs4"),
+    std::string_view("cifs"),       std::string_view("smb3"),
+    std::string_view("ceph"),       std::string_view("fuse.ceph"),
+    std::string_view("glusterfs"),  std::string_view("fuse.glusterfs"),
+    std::string_view("fuse.sshfs"), std::string_view("9p"),
+    std::string_view("virtiofs"),   std::string_view("lustre"),
+    std::string_view("afs")};
 
 struct Mount {
   std::string device;
@@ -40,25 +51,31 @@ std::string unescape(std::string_view text) {
   return plain;
 }
 
-bool holds_data(const Mount& mount) {
+bool is_local(const Mount& mount) {
   // In a container the root is all there is to see.
   if (mount.type == "overlay") return mount.mountpoint == "/";
   return std::find(kLocalTypes.begin(), kLocalTypes.end(), mount.type) != kLocalTypes.end();
 }
 
+bool is_remote(const Mount& mount) {
+  return std::find(kRemoteTypes.begin(), kRemoteTypes.end(), mount.type) != kRemoteTypes.end();
+}
+
 /// One entry a device, under its shortest mountpoint (bind mounts show the same space again); of
 /// several mounts on one mountpoint only the last can be seen.
-std::vector<Mount> parse_mounts(std::string_view text) {
-  std::vector<Mount> mounts;
+std::vector<Mount> parse_mounts(std::string_view text, bool (*wanted)(const Mount&)) {
+  std::map<std::string, Mount> seen;  // by mountpoint
   for (const std::string_view line : split_lines(text)) {
     const auto fields = split_fields(line);
     if (fields.size() < 4) continue;
     Mount mount{unescape(fields[0]), unescape(fields[1]), std::string(fields[2]), false};
     mount.read_only = fields[3] == "ro" || fields[3].starts_with("ro,");
-    std::erase_if(mounts, [&](const Mount& m) { return m.mountpoint == mount.mountpoint; });
-    mounts.push_back(std::move(mount));
+    std::string mountpoint = mount.mountpoint;
+    seen.insert_or_assign(std::move(mountpoint), std::move(mount));
   }
-  std::erase_if(mounts, [](const Mount& mount) { return !holds_data(mount); });
+  std::vector<Mount> mounts;
+  for (auto& [mountpoint, mount] : seen)
+    if (wanted(mount)) mounts.push_back(std::move(mount));
   std::sort(mounts.begin(), mounts.end(), [](const Mount& a, const Mount& b) {
     return std::pair(a.mountpoint.size(), std::string_view(a.mountpoint)) <
            std::pair(b.mountpoint.size(), std::string_view(b.mountpoint));
@@ -91,17 +108,19 @@ void report(Sample& sample, const Mount& mount, const FileSystemSpace& space) {
     sample.gauge("system.filesystem.utilization", "1",
                  static_cast<double>(bytes) / static_cast<double>(space.total), with_state(state));
   sample.sum("system.filesystem.limit", "By", space.total, which);
+  if (space.inodes == 0) return;
+  const std::uint64_t inodes_free = std::min(space.inodes_free, space.inodes);
+  sample.sum("system.filesystem.inodes.usage", "{inode}", space.inodes - inodes_free,
+             with_state("used"));
+  sample.sum("system.filesystem.inodes.usage", "{inode}", inodes_free, with_state("free"));
 }
 
-}  // namespace
-
-Result<> collect_file_systems(Sample& sample) {
+Result<> collect(Sample& sample, bool (*wanted)(const Mount&)) {
   const auto text = sample.source.read("/proc/mounts");
   if (!text) return std::unexpected(text.error());
-  auto mounts = parse_mounts(*text);
+  auto mounts = parse_mounts(*text, wanted);
   if (mounts.size() > kFileSystemsMax) {
     sample.problem(
-        "file systems",
         {Errc::exhausted, fmt::format("{} file systems are mounted, the first {} are reported",
                                       mounts.size(), kFileSystemsMax)});
     mounts.resize(kFileSystemsMax);
@@ -109,11 +128,16 @@ Result<> collect_file_systems(Sample& sample) {
   for (const Mount& mount : mounts) {
     const auto space = sample.source.space(mount.mountpoint);
     if (!space)
-      sample.problem("file systems", space.error());
+      sample.problem(space.error());
     else if (space->total > 0)
       report(sample, mount, *space);
   }
   return {};
 }
+
+}  // namespace
+
+Result<> collect_file_systems(Sample& sample) { return collect(sample, is_local); }
+Result<> collect_remote_file_systems(Sample& sample) { return collect(sample, is_remote); }
 
 }  // namespace postern

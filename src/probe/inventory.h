@@ -1,31 +1,37 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "model/measurement.h"
-#include "probe/host_metrics.h"
-#include "probe/source.h"
+#include "probe/sample.h"
 
 namespace postern {
 
-inline constexpr std::size_t kInventoryAddressesMax = 64;  // of host.ip and of host.mac each
+inline constexpr std::size_t kInventoryListMax = 64;   // entries of each list
+inline constexpr std::size_t kInventoryTextMax = 128;  // bytes of what a device calls itself
 
 struct Inventory {
   EntityState host;
-  std::vector<Problem> problems;  // what is missing in `host`, and why
+  std::vector<Error> problems;  // what is missing in `host`, and why
 };
 
 /// What this machine is, as the entity "host": the same machine gives the same value, so a caller
-/// sees by == whether anything changed.
+/// sees by == whether anything changed. docs/measurements.md lists its attributes.
 ///
-///   id          host.id (/etc/machine-id, when there is one), host.name
-///   attributes  host.name, host.arch, host.ip, host.mac, host.cpu.model.name,
-///               os.type, os.name, os.version, os.description
-///   our own     host.cpu.count (logical processors), host.memory.total (bytes),
-///               host.kernel.release
-///
-/// Both stand in the id because cloned machines share a machine id. `name` is the node's FQDN.
-/// host.ip has neither loopback nor link-local addresses.
-Inventory host_inventory(const Source& source, const std::string& name);
+/// Its id is host.id (/etc/machine-id, when there is one) and host.name: cloned machines share a
+/// machine id. host.ip has neither loopback nor link-local addresses. Interfaces are those of
+/// hardware and those with an address: what containers plug in and out is no change of the machine.
+/// May block on a broken disk or driver; asks nothing over the network.
+Inventory host_inventory(const Source& source, const Observer& observer);
+
+/// What the machine runs on and in, of the DMI's words, the hypervisor's and a container's marks.
+struct Platform {
+  std::string virtualization;  // "kvm", "vmware" ...; "other"; "none"
+  std::string cloud;           // OpenTelemetry's cloud.provider, or empty
+  std::string container;       // "docker", "podman", "lxc" ..., or empty
+  bool operator==(const Platform&) const = default;
+};
+Platform platform_of(const Source& source);
 
 }  // namespace postern

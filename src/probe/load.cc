@@ -1,4 +1,4 @@
-#include <algorithm>
+#include <array>
 
 #include "probe/collectors.h"
 #include "probe/text.h"
@@ -33,25 +33,33 @@ Result<> collect_uptime(Sample& sample) {
   return {};
 }
 
-/// The number of processes without their states: those would cost a file each.
-Result<> collect_processes(Sample& sample) {
-  const auto entries = sample.source.list("/proc");
-  if (!entries) return std::unexpected(entries.error());
-  const auto is_process = [](const std::string& name) { return to_unsigned(name).has_value(); };
-  sample.sum(
-      "system.process.count", "{process}",
-      static_cast<std::uint64_t>(std::count_if(entries->begin(), entries->end(), is_process)));
-
-  const auto stat = sample.source.read("/proc/stat");
-  if (!stat) return std::unexpected(stat.error());
-  for (const std::string_view line : split_lines(*stat)) {
-    if (!line.starts_with("processes ")) continue;
-    const auto created = to_unsigned(trim(line.substr(10)));
-    if (!created) break;
-    sample.counter("system.process.created", "{process}", to_integer(*created));
-    return {};
+/// Shares of time in which tasks waited for a resource: "some avg10=0.00 avg60=0.00 avg300=0.00
+/// total=0". Kernels without PSI, or told to do without, have no such files or refuse to read them.
+Result<> collect_pressure(Sample& sample) {
+  for (const char* resource : {"cpu", "memory", "io"}) {
+    const std::string path = std::string("/proc/pressure/") + resource;
+    const auto text = sample.source.read(path);
+    if (!text) continue;
+    for (const std::string_view line : split_lines(*text)) {
+      const auto fields = split_fields(line);
+      const auto value = [&](std::size_t at, std::string_view key) {
+        return at < fields.size() && fields[at].starts_with(key)
+                   ? to_double(fields[at].substr(key.size()))
+                   : std::nullopt;
+      };
+      const auto share = value(2, "avg60=");
+      const auto total = value(4, "total=");
+      if (!share || !total) {
+        sample.problem({Errc::invalid, fmt::format("{}: \"{}\"", path, line)});
+        continue;
+      }
+      const std::vector<Attribute> by = {{"postern.pressure.resource", resource},
+                                         {"postern.pressure.scope", std::string(fields[0])}};
+      sample.gauge("postern.pressure.utilization", "1", *share / 100, by);
+      sample.counter("postern.pressure.time", "s", *total / 1e6, by);
+    }
   }
-  return fail(Errc::invalid, "/proc/stat has no \"processes\" line with a number");
+  return {};
 }
 
 }  // namespace postern

@@ -7,11 +7,13 @@
 #include <net/if.h>
 #include <netpacket/packet.h>
 #include <sys/statvfs.h>
+#include <sys/timex.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
+#include <climits>
 #include <cstring>
 #include <memory>
 #include <optional>
@@ -43,6 +45,15 @@ class Descriptor {
  private:
   int fd_;
 };
+
+template <std::size_t N>
+ssize_t read_some(int descriptor, std::array<char, N>& into) {
+  ssize_t n = 0;
+  do {
+    n = ::read(descriptor, into.data(), into.size());
+  } while (n < 0 && errno == EINTR);
+  return n;
+}
 
 constexpr unsigned kMacBytes = 6;
 
@@ -86,22 +97,28 @@ std::optional<NetworkAddress> describe(const ifaddrs& entry) {
 Result<std::string> SystemSource::read(const std::string& path) const {
   const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (file.get() < 0) return errno_failure("open", path);
-  // Files in /proc have no size, and one read(2) sees a consistent state: start with enough.
-  constexpr std::size_t kStep = 16u << 10;
+  // Files in /proc have no size, and one read(2) sees a consistent state: enough at once.
+  std::array<char, 16u << 10> buffer;  // NOLINT(cppcoreguidelines-pro-type-member-init): read into
   std::string text;
   for (;;) {
-    const std::size_t have = text.size();
-    if (have >= kSourceFileBytesMax)
+    if (text.size() >= kSourceFileBytesMax)
       return fail(Errc::exhausted, "{} is larger than {} bytes", path, kSourceFileBytesMax);
-    text.resize(have + kStep);
-    ssize_t n = 0;
-    do {
-      n = ::read(file.get(), text.data() + have, kStep);
-    } while (n < 0 && errno == EINTR);
+    const ssize_t n = read_some(file.get(), buffer);
     if (n < 0) return errno_failure("read", path);
-    text.resize(have + static_cast<std::size_t>(n));
     if (n == 0) return text;
+    text.append(buffer.data(), static_cast<std::size_t>(n));
   }
+}
+
+bool SystemSource::exists(const std::string& path) const {
+  return ::access(path.c_str(), F_OK) == 0;
+}
+
+Result<std::string> SystemSource::link(const std::string& path) const {
+  std::array<char, PATH_MAX> target{};
+  const ssize_t n = ::readlink(path.c_str(), target.data(), target.size());
+  if (n < 0) return errno_failure("readlink", path);
+  return std::string(target.data(), static_cast<std::size_t>(n));
 }
 
 Result<std::vector<std::string>> SystemSource::list(const std::string& path) const {
@@ -124,7 +141,8 @@ Result<FileSystemSpace> SystemSource::space(const std::string& mountpoint) const
   struct statvfs status {};
   if (::statvfs(mountpoint.c_str(), &status) != 0) return errno_failure("statvfs", mountpoint);
   const std::uint64_t block = status.f_frsize;
-  return FileSystemSpace{status.f_blocks * block, status.f_bfree * block, status.f_bavail * block};
+  return FileSystemSpace{status.f_blocks * block, status.f_bfree * block, status.f_bavail * block,
+                         status.f_files, status.f_ffree};
 }
 
 Result<std::vector<NetworkAddress>> SystemSource::addresses() const {
@@ -143,7 +161,20 @@ Result<std::vector<NetworkAddress>> SystemSource::addresses() const {
 Result<KernelInfo> SystemSource::kernel() const {
   utsname names{};
   if (::uname(&names) != 0) return errno_failure("uname", "of this machine");
-  return KernelInfo{names.sysname, names.release, names.version, names.machine};
+  return KernelInfo{names.sysname, names.release, names.version, names.machine,
+                    static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE))};
+}
+
+Result<ClockState> SystemSource::clock() const {
+  timex state{};
+  const int answer = ::adjtimex(&state);
+  if (answer < 0)
+    return fail(Errc::unavailable, "adjtimex: {}; allow this system call to the program's unit",
+                std::strerror(errno));
+  const double unit = (state.status & STA_NANO) != 0 ? 1e-9 : 1e-6;
+  return ClockState{answer != TIME_ERROR && (state.status & STA_UNSYNC) == 0,
+                    static_cast<double>(state.offset) * unit,
+                    static_cast<double>(state.maxerror) * 1e-6};
 }
 
 }  // namespace postern

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/result.h"
 
 namespace postern {
@@ -14,11 +15,13 @@ inline constexpr std::size_t kSourceFileBytesMax = 4u << 20;  // /proc/stat, /pr
 inline constexpr std::size_t kSourceEntriesMax = 200'000;     // names in a directory
 inline constexpr std::size_t kSourceAddressesMax = 256;       // addresses of a machine
 
-/// Space of a file system, in bytes.
+/// Space of a file system, in bytes, and its inodes; no inodes where they are made as needed.
 struct FileSystemSpace {
   std::uint64_t total = 0;
   std::uint64_t free = 0;       // including what is reserved for the superuser
   std::uint64_t available = 0;  // to everybody
+  std::uint64_t inodes = 0;
+  std::uint64_t inodes_free = 0;
   bool operator==(const FileSystemSpace&) const = default;
 };
 
@@ -37,7 +40,16 @@ struct KernelInfo {
   std::string release;  // "6.1.0-18-amd64"
   std::string version;
   std::string machine;  // "x86_64"
+  std::uint64_t page_bytes = 4096;
   bool operator==(const KernelInfo&) const = default;
+};
+
+/// What the kernel says of its clock's discipline (adjtimex, which changes nothing here).
+struct ClockState {
+  bool synchronised = false;
+  double offset_s = 0;     // that is still to be corrected
+  double error_max_s = 0;  // what it may be wrong by
+  bool operator==(const ClockState&) const = default;
 };
 
 /// The only door from the probes to the machine. Calls may block on a broken disk: not for an
@@ -48,18 +60,32 @@ class Source {
   virtual Result<std::string> read(const std::string& path) const = 0;
   /// Names in a directory, in no order, without "." and "..".
   virtual Result<std::vector<std::string>> list(const std::string& path) const = 0;
+  virtual bool exists(const std::string& path) const = 0;
+  /// Where a symbolic link leads, as it is written.
+  virtual Result<std::string> link(const std::string& path) const = 0;
   virtual Result<FileSystemSpace> space(const std::string& mountpoint) const = 0;
   virtual Result<std::vector<NetworkAddress>> addresses() const = 0;
   virtual Result<KernelInfo> kernel() const = 0;
+  virtual Result<ClockState> clock() const = 0;
+  /// What a program writes until it ends: `command` is its absolute path and its arguments. It is
+  /// killed after `time_max` or kSourceFileBytesMax; then, and when it ends with another status
+  /// than 0, an error. In the language "C", without input.
+  virtual Result<std::string> run(const std::vector<std::string>& command,
+                                  Duration time_max) const = 0;
 };
 
 class SystemSource final : public Source {
  public:
   Result<std::string> read(const std::string& path) const override;
   Result<std::vector<std::string>> list(const std::string& path) const override;
+  bool exists(const std::string& path) const override;
+  Result<std::string> link(const std::string& path) const override;
   Result<FileSystemSpace> space(const std::string& mountpoint) const override;
   Result<std::vector<NetworkAddress>> addresses() const override;
   Result<KernelInfo> kernel() const override;
+  Result<ClockState> clock() const override;
+  Result<std::string> run(const std::vector<std::string>& command,
+                          Duration time_max) const override;
 };
 
 /// A machine on paper: what is not filled in is `unavailable`.
@@ -68,6 +94,9 @@ class FakeSource final : public Source {
   std::map<std::string, std::string> files;
   std::map<std::string, std::vector<std::string>> directories;
   std::map<std::string, FileSystemSpace> spaces;
+  std::map<std::string, std::string> links;
+  std::map<std::string, std::string> programs;  // what they write, by path
+  ClockState clock_found;
   std::vector<NetworkAddress> addresses_found;
   KernelInfo kernel_found;
 
@@ -75,11 +104,19 @@ class FakeSource final : public Source {
   Result<std::vector<std::string>> list(const std::string& path) const override {
     return find(directories, path);
   }
+  bool exists(const std::string& path) const override {
+    return files.contains(path) || directories.contains(path) || programs.contains(path);
+  }
+  Result<std::string> link(const std::string& path) const override { return find(links, path); }
   Result<FileSystemSpace> space(const std::string& mountpoint) const override {
     return find(spaces, mountpoint);
   }
   Result<std::vector<NetworkAddress>> addresses() const override { return addresses_found; }
   Result<KernelInfo> kernel() const override { return kernel_found; }
+  Result<ClockState> clock() const override { return clock_found; }
+  Result<std::string> run(const std::vector<std::string>& command, Duration) const override {
+    return find(programs, command.front());
+  }
 
  private:
   template <typename T>

@@ -155,7 +155,8 @@ Result<> Server::start() {
   look_timer_ = core_.after(kLookInterval, [this] { look(); });
   trim_timer_ = core_.after(kTrimInterval, [this] { trim(); });
   sampler_ = around_.samplers.start(
-      core_, log_, identity_.self, settings_.interval, [this] { return own_health(); },
+      core_, log_, identity_.self, Sampling{settings_.interval, {}},
+      [this] { return own_health(); },
       [this](node::Sampler::Sample sample) { on_sample(std::move(sample)); });
   return {};
 }
@@ -179,7 +180,7 @@ void Server::reload(const ServerSettings& settings) {
   }
   if (settings.interval != settings_.interval) {
     settings_.interval = settings.interval;
-    sampler_->set_interval(settings.interval);
+    sampler_->set(Sampling{settings.interval, {}});
     log_.info("interval is now {}", format_duration(settings.interval));
   }
   settings_.archive_age = settings.archive_age;

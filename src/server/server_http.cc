@@ -160,6 +160,7 @@ std::vector<Measurement> Server::own_health() {
   m.gauge("postern.server.listeners", "{connection}", changes_.listeners(),
           "Clients that listen to changes.");
   m.append(node::port_health(children_.get(), now, started_));
+  if (sampler_) m.append(sampler_->own_health());
   return m.take();
 }
 
