@@ -109,7 +109,8 @@ void HostSampler::wake() {
   for (const CollectorId id : schedule_.look(now, wall)) say(id);
   const std::vector<CollectorId> due = schedule_.take_due(now);
   arm();
-  hand_over();  // what is still missing of the round before comes by itself
+  // What is still missing of the round before comes by itself.
+  if (waiting_ > 0 || due.empty()) hand_over();
   if (due.empty()) return;
 
   ++round_;
