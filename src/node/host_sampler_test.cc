@@ -254,6 +254,10 @@ class HangingSource final : public Source {
   HangingSource(std::shared_ptr<const Source> inner, std::shared_future<void> until)
       : inner_(std::move(inner)), until_(std::move(until)) {}
   Result<std::string> read(const std::string& path) const override { return inner_->read(path); }
+  Result<> each_line(const std::string& path,
+                     const std::function<void(std::string_view)>& take) const override {
+    return inner_->each_line(path, take);
+  }
   Result<std::vector<std::string>> list(const std::string& path) const override {
     return inner_->list(path);
   }

@@ -28,27 +28,21 @@ std::uint64_t in_sockstat(std::string_view text, std::string_view protocol, std:
 
 /// The state, two hexadecimal digits, is the fourth field of "  sl local remote st ...". Looked for
 /// by hand: there may be tens of thousands of lines.
-void count_states(std::string_view text, Counts& counts) {
+void count_state(std::string_view line, Counts& counts) {
   const auto digit = [](char c) -> std::size_t {
     if (c >= '0' && c <= '9') return static_cast<std::size_t>(c - '0');
     if (c >= 'A' && c <= 'F') return static_cast<std::size_t>(c - 'A') + 10;
     return kStates.size();
   };
-  while (!text.empty()) {
-    const std::size_t end = text.find('\n');
-    std::string_view line = text.substr(0, end);
-    text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
-    // The remote address ends with its port: ":" and four digits, a blank, the state.
-    const std::size_t first = line.find(':');
-    const std::size_t local = line.find(':', first + 1);
-    const std::size_t remote = line.find(':', local + 1);
-    if (first == std::string_view::npos || local == std::string_view::npos ||
-        remote == std::string_view::npos || remote + 7 >= line.size())
-      continue;
-    const std::size_t number = digit(line[remote + 6]) * 16 + digit(line[remote + 7]);
-    if (number >= 1 && number <= kStates.size())
-      ++counts[number == kStates.size() ? 2 : number - 1];
-  }
+  // The remote address ends with its port: ":" and four digits, a blank, the state.
+  const std::size_t first = line.find(':');
+  const std::size_t local = line.find(':', first + 1);
+  const std::size_t remote = line.find(':', local + 1);
+  if (first == std::string_view::npos || local == std::string_view::npos ||
+      remote == std::string_view::npos || remote + 7 >= line.size())
+    return;
+  const std::size_t number = digit(line[remote + 6]) * 16 + digit(line[remote + 7]);
+  if (number >= 1 && number <= kStates.size()) ++counts[number == kStates.size() ? 2 : number - 1];
 }
 
 void report(Sample& sample, const char* transport, const char* state, std::uint64_t count) {
@@ -82,10 +76,11 @@ Result<> collect_connections(Sample& sample) {
     return {};
   }
   Counts counts{};
-  const auto tcp4 = sample.source.read("/proc/net/tcp");
-  if (!tcp4) return std::unexpected(tcp4.error());
-  count_states(*tcp4, counts);
-  if (const auto tcp6 = sample.source.read("/proc/net/tcp6")) count_states(*tcp6, counts);
+  const auto count = [&](std::string_view line) { count_state(line, counts); };
+  if (auto read = sample.source.each_line("/proc/net/tcp", count); !read) return read;
+  // Not there without IPv6.
+  if (sample.source.exists("/proc/net/tcp6"))
+    if (auto read = sample.source.each_line("/proc/net/tcp6", count); !read) return read;
   for (std::size_t i = 0; i < counts.size(); ++i) report(sample, "tcp", kStates[i], counts[i]);
   return {};
 }

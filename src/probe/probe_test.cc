@@ -450,6 +450,23 @@ TEST(ProbeLive, MemoryLimitIsWhatTheKernelSays) {
   EXPECT_GT(integer(find(all, "postern.agent.memory.resident")), 1 << 20);
 }
 
+TEST(SystemSource, GivesLinesOneByOneWhereverTheyAreCut) {
+  const std::string path = testing::TempDir() + "lines_of_probe_test";
+  std::string whole;
+  for (int i = 0; i < 5000; ++i) whole += fmt::format("{:{}}\n", i, 1 + i % 40);
+  std::ofstream(path) << whole << "end";
+  std::string read;
+  ASSERT_TRUE(SystemSource().each_line(path, [&](std::string_view line) {
+    read += line;
+    read += '\n';
+  }));
+  EXPECT_EQ(read, whole + "end\n");
+  std::ofstream(path) << std::string(100'000, 'x');
+  EXPECT_FALSE(SystemSource().each_line(path, [](std::string_view) {}));
+  EXPECT_FALSE(SystemSource().each_line("/nonexistent", [](std::string_view) {}));
+  std::remove(path.c_str());
+}
+
 TEST(SystemSource, RunsAProgramWithinItsBounds) {
   const SystemSource source;
   EXPECT_EQ(

@@ -110,6 +110,35 @@ Result<std::string> SystemSource::read(const std::string& path) const {
   }
 }
 
+Result<> SystemSource::each_line(const std::string& path,
+                                 const std::function<void(std::string_view)>& take) const {
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (file.get() < 0) return errno_failure("open", path);
+  std::array<char, 16u << 10> buffer;  // NOLINT(cppcoreguidelines-pro-type-member-init): read into
+  std::string begun;                   // a line whose end has not come
+  for (;;) {
+    const ssize_t n = read_some(file.get(), buffer);
+    if (n < 0) return errno_failure("read", path);
+    if (n == 0) break;
+    std::string_view text(buffer.data(), static_cast<std::size_t>(n));
+    for (std::size_t end = 0; (end = text.find('\n')) != std::string_view::npos;
+         text.remove_prefix(end + 1)) {
+      if (begun.empty()) {
+        take(text.substr(0, end));
+        continue;
+      }
+      begun += text.substr(0, end);
+      take(begun);
+      begun.clear();
+    }
+    begun += text;
+    if (begun.size() > kSourceLineMax)
+      return fail(Errc::invalid, "{} has a line of more than {} bytes", path, kSourceLineMax);
+  }
+  if (!begun.empty()) take(begun);
+  return {};
+}
+
 bool SystemSource::exists(const std::string& path) const {
   return ::access(path.c_str(), F_OK) == 0;
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <string_view>
@@ -8,10 +9,12 @@
 
 #include "base/clock.h"
 #include "base/result.h"
+#include "probe/text.h"
 
 namespace postern {
 
 inline constexpr std::size_t kSourceFileBytesMax = 4u << 20;  // /proc/stat, /proc/mounts
+inline constexpr std::size_t kSourceLineMax = 8u << 10;       // in each_line()
 inline constexpr std::size_t kSourceEntriesMax = 200'000;     // names in a directory
 inline constexpr std::size_t kSourceAddressesMax = 256;       // addresses of a machine
 
@@ -58,6 +61,10 @@ class Source {
  public:
   virtual ~Source() = default;
   virtual Result<std::string> read(const std::string& path) const = 0;
+  /// The lines of a file, one by one and without their ends: for what may be large, because nothing
+  /// of it is kept. A line of more than kSourceLineMax is `invalid`.
+  virtual Result<> each_line(const std::string& path,
+                             const std::function<void(std::string_view)>& take) const = 0;
   /// Names in a directory, in no order, without "." and "..".
   virtual Result<std::vector<std::string>> list(const std::string& path) const = 0;
   virtual bool exists(const std::string& path) const = 0;
@@ -77,6 +84,8 @@ class Source {
 class SystemSource final : public Source {
  public:
   Result<std::string> read(const std::string& path) const override;
+  Result<> each_line(const std::string& path,
+                     const std::function<void(std::string_view)>& take) const override;
   Result<std::vector<std::string>> list(const std::string& path) const override;
   bool exists(const std::string& path) const override;
   Result<std::string> link(const std::string& path) const override;
@@ -101,6 +110,13 @@ class FakeSource final : public Source {
   KernelInfo kernel_found;
 
   Result<std::string> read(const std::string& path) const override { return find(files, path); }
+  Result<> each_line(const std::string& path,
+                     const std::function<void(std::string_view)>& take) const override {
+    const auto text = find(files, path);
+    if (!text) return std::unexpected(text.error());
+    for (const std::string_view line : split_lines(*text)) take(line);
+    return {};
+  }
   Result<std::vector<std::string>> list(const std::string& path) const override {
     return find(directories, path);
   }
