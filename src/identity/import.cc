@@ -1,7 +1,5 @@
 #include "identity/import.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <tuple>
 
@@ -64,13 +62,13 @@ Finding finding(Reason reason, std::string requirement, std::string words) {
 }
 
 /// Who can write to the folder decides what is imported from it.
-Finding check_store_folder(const std::filesystem::path& folder) {
-  struct stat info {};
-  if (::stat(folder.c_str(), &info) == 0 && (info.st_mode & 022) != 0)
+Finding check_store_folder(Disk& disk, const std::filesystem::path& folder) {
+  const auto status = disk.status(folder);
+  if (status && (status->mode & 022) != 0)
     return finding(Reason::unsafe_permissions, "folder",
                    fmt::format("{} has mode {:04o}: others can put certificates there; run: chmod "
                                "go-w {}",
-                               folder.string(), info.st_mode & 07777, folder.string()));
+                               folder.string(), status->mode, folder.string()));
   return finding(Reason::ok, "folder",
                  fmt::format("{} can be written by its owner only", folder.string()));
 }
@@ -265,7 +263,7 @@ Result<Examination> examine(Disk& disk, const ImportRequest& request) {
   report.certificate_file = chosen.certificate->file;
   report.key_file = chosen.key_file;
   report.findings = chosen.findings;
-  report.findings.push_back(check_store_folder(request.store_folder));
+  report.findings.push_back(check_store_folder(disk, request.store_folder));
   if (group) report.findings.push_back(std::move(*group));
   report.notes.insert(report.notes.end(), store->notes.begin(), store->notes.end());
   note_choice(report, candidates, chosen);

@@ -5,6 +5,7 @@
 #include <openssl/pkcs12.h>
 #include <sys/stat.h>
 
+#include "base/fake_disk.h"
 #include "identity/group_file.h"
 #include "identity/state_folder.h"
 #include "identity/test_certificates.h"
@@ -90,6 +91,23 @@ TEST_F(Import, InstallsCertificateKeyAnchorsAndRoot) {
   EXPECT_EQ(installed->chain, std::vector{leaf.certificate});
   EXPECT_EQ(state_.anchors()->certificates(), std::vector{root_.certificate});
   EXPECT_EQ(**state_.group_root(), group_root_.public_key());
+}
+
+// Nothing is asked of the system past the Disk: on another disk it finds what lies there.
+TEST_F(Import, ReadsAndInstallsThroughItsDiskAlone) {
+  put_pair(make({}, &root_));
+  FakeDisk disk;
+  ASSERT_TRUE(disk.make_directories("store"));
+  for (const char* file : {"gw1.crt", "gw1.key", "group.postern"})
+    disk.set_contents(std::filesystem::path("store") / file,
+                      *disk_.read_file(folder_ / "store" / file, kStoreFileBytesMax));
+  ImportRequest on_it = request();
+  on_it.store_folder = "store";
+  on_it.state_folder = "state";
+  const auto report = import_certificate(disk, on_it);
+  ASSERT_TRUE(report) << report.error().message;
+  EXPECT_TRUE(report->installed);
+  EXPECT_TRUE(StateFolder(disk, "state").tls());
 }
 
 TEST_F(Import, TwiceIsNoHarmAndSaysSo) {

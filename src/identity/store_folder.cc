@@ -132,9 +132,8 @@ Result<StoreContents> read_store_folder(Disk& disk, const std::filesystem::path&
   StoreContents store;
   for (const std::string& name : *names) {
     const std::filesystem::path file = folder / name;
-    std::error_code error;
     // A pipe or a device would block or never end.
-    if (!std::filesystem::is_regular_file(file, error)) continue;
+    if (const auto status = disk.status(file); !status || !status->regular) continue;
     ++store.files;
     auto bytes = disk.read_file(file, kStoreFileBytesMax);
     if (!bytes) {
