@@ -72,6 +72,8 @@ std::vector<Bytes> seeds() {
           seed(1, "/api/v1/agents", R"({"name":"a2.dmz.example","parents":["ms1.home.example"]})"),
           seed(1, "/api/v1/tokens", R"({"role":"operator","label":"wall","days":7})"),
           seed(1, "/api/v1/alerts/1/close", ""),
+          seed(0, api::token_text("0123456789ab", Bytes(api::kTokenSecretBytes)), ""),
+          seed(0, "Bearer 2026-01-31T08:15:00Z", ""),
           seed(2, "/api/v1/agents/a1.dmz.example", ""),
           seed(1, "/api/v1/nodes/%61%31.dmz.example/trace", "")};
 }

@@ -2,9 +2,12 @@
 
 #include "identity/import.h"
 
+#include <openssl/pkcs12.h>
+
 #include "base/fake_disk.h"
 #include "fuzz/target.h"
 #include "identity/group_file.h"
+#include "identity/state_folder.h"
 #include "identity/test_certificates.h"
 
 namespace postern::fuzz {
@@ -13,10 +16,8 @@ namespace {
 constexpr const char* kNames[] = {"a.pem", "b.der", "c.key", "group.postern", "d.p12", "e.txt"};
 constexpr std::size_t kFilesMax = 4;
 
-}  // namespace
-
-void one_input(ByteView bytes) {
-  FakeDisk disk;
+/// Puts into the store folder what the input says.
+ImportRequest request_with(FakeDisk& disk, ByteView bytes) {
   claim(disk.make_directories("store").has_value() && disk.make_directories("state").has_value(),
         "folders");
   Input in(bytes);
@@ -29,6 +30,26 @@ void one_input(ByteView bytes) {
   request.store_folder = "store";
   request.state_folder = "state";
   request.now = wall_from_ms(1'800'000'000'000);
+  return request;
+}
+
+Bytes pkcs12_of(const testing_support::Issued& issued) {
+  const std::unique_ptr<PKCS12, FreeWith<PKCS12_free>> made(PKCS12_create(
+      "secret", "gw1", issued.key.get(), issued.certificate.native(), nullptr, 0, 0, 1, 1, 0));
+  unsigned char* der = nullptr;
+  const int size = i2d_PKCS12(made.get(), &der);
+  claim(size > 0, "a PKCS#12 file");
+  Bytes bytes =
+      to_bytes(ByteView(reinterpret_cast<const std::byte*>(der), static_cast<std::size_t>(size)));
+  OPENSSL_free(der);
+  return bytes;
+}
+
+}  // namespace
+
+void one_input(ByteView bytes) {
+  FakeDisk disk;
+  const ImportRequest request = request_with(disk, bytes);
   const auto examined = examine_certificate(disk, request);
   claim(disk.list("state")->empty(), "examining changes nothing");
   const auto imported = import_certificate(disk, request);
@@ -39,6 +60,9 @@ void one_input(ByteView bytes) {
   }
   claim(examined && examined->passed() && imported->passed(),
         "only what meets every requirement is installed");
+  claim(StateFolder(disk, "state").tls().has_value(), "and what is installed can be used");
+  const auto twice = import_certificate(disk, request);
+  claim(twice && twice->already_installed, "twice is no harm");
 }
 
 std::vector<Bytes> seeds() {
@@ -49,7 +73,7 @@ std::vector<Bytes> seeds() {
                         {{"ms1.home.example", "192.0.2.1:5723"}},
                         PrivateKey::generate().public_key(),
                         Anchors::from_certificates({root.certificate}).value()};
-  Writer good, der, half;
+  Writer good, der, half, locked;
   good.u8(0);
   put_piece(good, as_bytes(leaf.certificate.pem() + private_key_pem(leaf.key.get())));
   half.bytes(good.written());
@@ -57,7 +81,12 @@ std::vector<Bytes> seeds() {
   put_piece(good, as_bytes(encode_group_file(group)));
   der.u8(1);
   put_piece(der, leaf.certificate.der());
-  return {good.take(), half.take(), der.take()};
+  locked.bytes(half.written()).u8(4);
+  put_piece(locked, pkcs12_of(leaf));
+  FakeDisk disk;
+  claim(import_certificate(disk, request_with(disk, good.written())).has_value(),
+        "a seed is installed, so what follows that is reached");
+  return {good.take(), half.take(), der.take(), locked.take()};
 }
 
 }  // namespace postern::fuzz
