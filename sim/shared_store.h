@@ -33,6 +33,9 @@ class SharedStore final : public store::Store {
                                                        std::uint64_t sequence) override {
     return store_.archived(stream, sequence);
   }
+  Result<std::vector<store::PlacedBatch>> observations(const ObservationFilter& filter) override {
+    return store_.observations(filter);
+  }
   Result<std::vector<store::Hole>> holes(std::size_t limit) override { return store_.holes(limit); }
   Result<std::vector<store::Loss>> losses(const LossFilter& filter) override {
     return store_.losses(filter);

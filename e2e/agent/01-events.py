@@ -71,6 +71,17 @@ def bodies(group, node_id):
     return found
 
 
+def read_by_api(group, agent):
+    """The same lines as an operator would read them, page by page."""
+    found, cursor = [], ""
+    while cursor is not None:
+        page = group.ask_api(f"/api/v1/nodes/{agent.name}/events?limit=3000{cursor}")
+        expect(not page["unreadable"] and not page["not_shown"], f"{page['unreadable']}")
+        found += [item["body"] for item in page["items"] if "log.file.path" in item["attributes"]]
+        cursor = page["next"] and f"&cursor={page['next']}"
+    return found
+
+
 def test(group):
     seed = int(os.environ.get("POSTERN_SEED") or random.SystemRandom().getrandbits(32))
     print(f"POSTERN_SEED={seed}")
@@ -117,6 +128,8 @@ def test(group):
     for words in (" error ", "invariant", "were rotated away"):
         expect(not agent.said(words), f"the agent says {agent.said(words)}")
     expect(agent.said("it is read later, nothing is left out"), "nothing was ever held back")
+    through_api = read_by_api(group, agent)
+    expect(sorted(through_api) == sorted(found), f"the API shows {len(through_api)} lines")
     print(f"{len(found)} lines, each once")
 
 

@@ -47,9 +47,16 @@ def every_operation(api, group, agent):
     ask = api.ask
     for path in ("gateways", "agents", "nodes", "pending", "topology", "servers", "audit", "losses",
                  "alerts", "certificates", "group", "group/file", "tokens", "openapi.yaml",
-                 f"agents/{agent.name}", f"nodes/{agent.name}", f"nodes/{agent.name}/approval"):
+                 f"agents/{agent.name}", f"nodes/{agent.name}", f"nodes/{agent.name}/approval",
+                 f"nodes/{agent.name}/inventory", f"nodes/{agent.name}/series", f"nodes/{agent.name}/events"):
         ask("GET", f"/api/v1/{path}")
         ask("GET", f"/api/v1/{path}?colour=red", 400)
+    used = ask("GET", f"/api/v1/nodes/{agent.name}/series?metric=system.memory.usage&limit=1")
+    expect(used["items"][0]["unit"] == "By" and used["next"], f"a page of one value: {used}")
+    expect("host" in [one["type"] for one in ask("GET", f"/api/v1/nodes/{agent.name}/inventory")["items"]],
+           "the host is part of the inventory")
+    ask("GET", f"/api/v1/nodes/{agent.name}/events?severity=warn&contains=x&until=2026-01-31T08:15:00Z")
+    ask("GET", f"/api/v1/nodes/{agent.name}/series?cursor=00", 400)
     ask("GET", "/api/v1/nodes?role=agent&limit=1&name=*.example&connected=true")
     ask("GET", "/api/v1/nodes?limit=0", 400)
     ask("GET", f"/api/v1/gateways/{agent.name}", 404)
@@ -81,7 +88,8 @@ def every_operation(api, group, agent):
 
 def pending_is_decided_as_seen(api, group):
     waiting = group.add("p1.dmz.example", "agent", group.server, approve=False)
-    poll("it waits", lambda: api.ask("GET", "/api/v1/pending")["items"])
+    poll("it waits", lambda: waiting.name in [one["name"] for one in
+                                              api.ask("GET", "/api/v1/pending")["items"]])
     api.ask("GET", f"/api/v1/pending/{waiting.name}")
     tag = api.tag
     api.ask("POST", f"/api/v1/pending/{waiting.name}/approve", 412, headers=('If-Match: "other"',))
@@ -204,9 +212,7 @@ def test(group):
     gateway = group.add("gw1.dmz.example", "gateway", server)
     agent = group.add("a1.dmz.example", "agent", gateway)
     wait_complete(group, agent)
-    plain = Api(server)
-    group.ask_api = lambda target: plain.ask("GET", target)
-    description = Description(plain.ask("GET", "/api/v1/openapi.yaml"))
+    description = Description(Api(server).ask("GET", "/api/v1/openapi.yaml"))
     description_canary(description)
     api = Api(server, description)
     every_operation(api, group, agent)

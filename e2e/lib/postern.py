@@ -359,6 +359,11 @@ class Group:
     def ask(self, *command):
         return json.loads(self.postern("--output", "json", *command).out)
 
+    def ask_api(self, target):
+        """GET, over the management server's Unix socket."""
+        return json.loads(run(["curl", "-sS", "--fail-with-body", "--unix-socket",
+                               self.server.state / "api.sock", f"http://localhost{target}"]).out)
+
     def certify(self, machine):
         """Request there, sign at home, import there: what an administrator carries is a request, a
         certificate and the group's file."""

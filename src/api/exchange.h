@@ -110,6 +110,10 @@ Answer<Reply> list_certificates(Exchange& exchange);
 Answer<Reply> show_topology(Exchange& exchange);
 Answer<Reply> list_servers(Exchange& exchange);
 Answer<Reply> list_audit(Exchange& exchange);
+// observations.cc
+Answer<Reply> list_entities(Exchange& exchange);
+Answer<Reply> list_series(Exchange& exchange);
+Answer<Reply> list_events(Exchange& exchange);
 // ledger.cc
 Answer<Reply> list_losses(Exchange& exchange);
 Answer<Reply> list_alerts(Exchange& exchange);

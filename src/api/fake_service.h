@@ -18,6 +18,11 @@ class FakeService final : public Service {
   std::vector<PendingView> waiting;
   std::vector<StreamView> streams;
   std::vector<ValueView> values;
+  std::vector<EntityView> entity_list;
+  Observations<ValueView> series_page;
+  Observations<EventView> event_page;
+  SeriesQuery last_series;
+  EventQuery last_events;
   std::vector<TopologyNode> tree;
   std::vector<AuditView> audit_log;  // newest first
   std::vector<LossView> loss_list;
@@ -120,6 +125,18 @@ class FakeService final : public Service {
       all.push_back(std::move(one));
     }
     return answer(all);
+  }
+
+  Answer<std::vector<EntityView>> entities(std::string_view) override {
+    return answer(entity_list);
+  }
+  Answer<Observations<ValueView>> series(std::string_view, const SeriesQuery& query) override {
+    last_series = query;
+    return answer(series_page);
+  }
+  Answer<Observations<EventView>> events(std::string_view, const EventQuery& query) override {
+    last_events = query;
+    return answer(event_page);
   }
 
   Answer<std::vector<LossView>> losses(const LossQuery& query) override {

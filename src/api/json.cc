@@ -58,15 +58,12 @@ json::value number_of(const ValueView& value) {
   return json::value(value.value);
 }
 
-json::object value_to_json(const ValueView& value) {
+/// A JSON object that is kept as text.
+json::value object_in(const std::string& text) {
   json::error_code failed;
-  json::value attributes = json::parse(value.attributes, failed);
-  if (failed) attributes = json::object();
-  return {{"metric", value.metric},
-          {"unit", value.unit},
-          {"attributes", std::move(attributes)},
-          {"value", number_of(value)},
-          {"time", to_rfc3339(value.time)}};
+  json::value object = json::parse(text, failed);
+  if (failed) return json::object();
+  return object;
 }
 
 }  // namespace
@@ -178,10 +175,35 @@ json::object to_json(const NodeDetail& detail) {
   json::object out = to_json(detail.node);
   json::array streams, values;
   for (const StreamView& stream : detail.streams) streams.push_back(stream_to_json(stream));
-  for (const ValueView& value : detail.values) values.push_back(value_to_json(value));
+  for (const ValueView& value : detail.values) values.push_back(to_json(value));
   out["streams"] = std::move(streams);
   out["values"] = std::move(values);
   return out;
+}
+
+json::object to_json(const ValueView& value) {
+  return {{"metric", value.metric},
+          {"unit", value.unit},
+          {"attributes", object_in(value.attributes)},
+          {"value", number_of(value)},
+          {"time", to_rfc3339(value.time)}};
+}
+
+json::object to_json(const EntityView& entity) {
+  return {{"type", entity.type},
+          {"id", object_in(entity.id)},
+          {"attributes", object_in(entity.attributes)},
+          {"time", to_rfc3339(entity.time)}};
+}
+
+json::object to_json(const EventView& event) {
+  return {{"time", to_rfc3339(event.time)},
+          {"observed", time_or_null(event.observed)},
+          {"severity", text_or_null(event.severity)},
+          {"severity_text", text_or_null(event.severity_text)},
+          {"name", text_or_null(event.name)},
+          {"body", event.body},
+          {"attributes", object_in(event.attributes)}};
 }
 
 json::object to_json(const TopologyNode& node) {

@@ -19,6 +19,9 @@ std::optional<Direction> direction_from(std::string_view text);
 
 boost::json::object to_json(const NodeSummary& node);
 boost::json::object to_json(const NodeDetail& detail);  // the summary's members and two more
+boost::json::object to_json(const ValueView& value);
+boost::json::object to_json(const EntityView& entity);
+boost::json::object to_json(const EventView& event);
 boost::json::object to_json(const TopologyNode& node);
 boost::json::object to_json(const PendingView& pending);
 boost::json::object to_json(const Approved& approved);  // the summary's members and one more

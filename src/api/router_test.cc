@@ -142,6 +142,11 @@ TEST_F(Router, MalformedAddressesAreRefused) {
                              "/api/v1/losses?nod=a.example",
                              "/api/v1/losses?node,%20since=x",
                              "/api/v1/losses?=x",
+                             "/api/v1/nodes/a.example/series?limit=10001",
+                             "/api/v1/nodes/a.example/series?until=now",
+                             "/api/v1/nodes/a.example/series?severity=info",
+                             "/api/v1/nodes/a.example/events?severity=bad",
+                             "/api/v1/nodes/a.example/events?since=",
                              "/api/v1/alerts?open=1",
                              "/api/v1/alerts/x",
                              "/api/v1/alerts/0",
@@ -338,6 +343,55 @@ TEST_F(Router, TheLossLedgerSaysWhatWhoseWhenHowMuchAndWhy) {
             R"("last_time":"2027-01-15T08:00:00.000Z","records":500,"bytes":4096,)"
             R"("reason":"shed for space","where":null})");
   EXPECT_EQ(service_.last_query.limit, kLossLimitDefault + 1);
+}
+
+TEST_F(Router, ObservationsSayWhatCouldNotBeReadAndHowToGoOn) {
+  service_.series_page.items = {{"system.load", "1", R"({"a":"b"})", 1.5, false, service_.now}};
+  service_.series_page.next = "17 3 2";
+  service_.series_page.unreadable = {{2, "00000000000000ff", 9, "no zstd frame"}};
+  service_.series_page.not_shown = 4;
+  const auto target = "/api/v1/nodes/web1.dmz.example/series";
+  const auto page = object(ask("GET", target));
+  EXPECT_EQ(json::serialize(page.at("items")),
+            R"([{"metric":"system.load","unit":"1","attributes":{"a":"b"},"value":1.5E0,)"
+            R"("time":"2027-01-15T08:00:00.000Z"}])");
+  EXPECT_EQ(json::serialize(page.at("unreadable")),
+            R"([{"epoch":{"ordinal":2,"random":"00000000000000ff"},"sequence":9,)"
+            R"("reason":"no zstd frame"}])");
+  EXPECT_EQ(page.at("not_shown").as_int64(), 4);
+  ask("GET", std::string(target) +
+                 "?metric=system.load&since=2027-01-15T07:00:00Z&limit=10000&cursor=" +
+                 std::string(page.at("next").as_string()));
+  EXPECT_EQ(service_.last_series.after, "17 3 2");
+  EXPECT_EQ(service_.last_series.metric, "system.load");
+  EXPECT_EQ(service_.last_series.limit, 10'000u);
+  EXPECT_EQ(service_.last_series.since, service_.now - std::chrono::hours(1));
+  EXPECT_EQ(service_.last_series.until, std::nullopt);
+}
+
+TEST_F(Router, EventsAreAskedBySeverityAndText) {
+  EventView event;
+  event.time = service_.now;
+  event.severity = "error";
+  event.body = "disk failed";
+  event.attributes = "{}";
+  service_.event_page.items = {event};
+  const auto page =
+      object(ask("GET", "/api/v1/nodes/a.example/events?severity=error&contains=disk%20f"));
+  EXPECT_EQ(json::serialize(page.at("items").as_array()[0]),
+            R"({"time":"2027-01-15T08:00:00.000Z","observed":null,"severity":"error",)"
+            R"("severity_text":null,"name":null,"body":"disk failed","attributes":{}})");
+  EXPECT_TRUE(page.at("next").is_null());
+  EXPECT_EQ(service_.last_events.severity_min, 17);
+  EXPECT_EQ(service_.last_events.contains, "disk f");
+}
+
+TEST_F(Router, TheInventoryOfANodeIsEachThingItTellsOf) {
+  service_.entity_list = {
+      {"host", R"({"host.name":"a"})", R"({"os.name":"Debian"})", service_.now}};
+  EXPECT_EQ(json::serialize(object(ask("GET", "/api/v1/nodes/a.example/inventory")).at("items")),
+            R"([{"type":"host","id":{"host.name":"a"},"attributes":{"os.name":"Debian"},)"
+            R"("time":"2027-01-15T08:00:00.000Z"}])");
 }
 
 TEST_F(Router, TheLossLedgerIsAskedByNodeTimeAndNumber) {

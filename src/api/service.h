@@ -151,6 +151,56 @@ struct NodeDetail {
   std::vector<ValueView> values;
 };
 
+/// What a node says of something that is there: its host, a file system, a collector.
+struct EntityView {
+  std::string type;            // "host"
+  std::string id, attributes;  // JSON objects as text
+  WallTime time{};
+};
+
+/// Which observations of a node, newest first.
+struct ObservationQuery {
+  std::optional<WallTime> since, until;  // made from then to then
+  std::string after;                     // Observations::next of the page before; "": first
+  std::size_t limit = 0;
+};
+struct SeriesQuery : ObservationQuery {
+  std::string metric;  // exactly this one; empty: all
+};
+struct EventQuery : ObservationQuery {
+  std::int32_t severity_min = 0;  // OpenTelemetry's number
+  std::string contains;           // in the body
+};
+inline constexpr std::size_t kObservationsLimitDefault = 1000;
+inline constexpr std::size_t kObservationsLimitMax = 10'000;
+
+struct EventView {
+  WallTime time{};                   // when it happened, else when it was read
+  std::optional<WallTime> observed;  // when it was read
+  std::string severity;              // trace, debug, info, warn, error, fatal; "": not known
+  std::string severity_text;         // as its source says it
+  std::string name;                  // mostly empty
+  std::string body;
+  std::string attributes;  // a JSON object as text
+};
+
+/// A batch that is archived as its node sealed it, and cannot be read.
+struct UnreadableBatch {
+  std::uint32_t epoch_ordinal = 0;
+  std::string epoch_random;  // 16 hex digits
+  std::uint64_t sequence = 0;
+  std::string reason;
+};
+
+/// A page of observations. It may end early, even without items: reading is bounded.
+template <typename Item>
+struct Observations {
+  std::vector<Item> items;
+  std::string next;  // empty: this was the last page
+  std::vector<UnreadableBatch> unreadable;
+  std::uint64_t not_shown = 0;  // records of kinds that are archived and not shown
+};
+
 /// One node of the tree. `parent` is the one it is attached to now, else the first it is approved
 /// for; "" for a server. What is not known stays empty.
 struct TopologyNode {
@@ -360,6 +410,11 @@ class Service {
   /// Nodes that are not pending, rejected or removed.
   virtual Answer<std::vector<NodeSummary>> inventory(const NodeQuery& query) = 0;
   virtual Answer<NodeDetail> node(std::string_view node) = 0;
+  /// The newest state of each thing that the node tells of.
+  virtual Answer<std::vector<EntityView>> entities(std::string_view node) = 0;
+  /// From the archive, as long as that keeps it.
+  virtual Answer<Observations<ValueView>> series(std::string_view node, const SeriesQuery&) = 0;
+  virtual Answer<Observations<EventView>> events(std::string_view node, const EventQuery&) = 0;
   /// Servers first, then every approved node, in no order.
   virtual Answer<std::vector<TopologyNode>> topology() = 0;
 

@@ -23,15 +23,6 @@ boost::json::value json_of(const AttributeValue& value) {
       value);
 }
 
-/// Sorted by key, so that equal attributes are equal texts.
-std::string json_of(const std::vector<Attribute>& attributes) {
-  std::map<std::string, const AttributeValue*> sorted;
-  for (const Attribute& attribute : attributes) sorted[attribute.key] = &attribute.value;
-  boost::json::object object;
-  for (const auto& [key, value] : sorted) object[key] = json_of(*value);
-  return boost::json::serialize(object);
-}
-
 Result<store::Effects> metrics(const wire::BatchView& batch) {
   auto decoded = decode_metrics(batch.payload, batch.header.raw_bytes);
   if (!decoded) return std::unexpected(decoded.error());
@@ -64,6 +55,14 @@ Result<store::Effects> entities(const wire::BatchView& batch) {
 }
 
 }  // namespace
+
+std::string json_of(const std::vector<Attribute>& attributes) {
+  std::map<std::string, const AttributeValue*> sorted;
+  for (const Attribute& attribute : attributes) sorted[attribute.key] = &attribute.value;
+  boost::json::object object;
+  for (const auto& [key, value] : sorted) object[key] = json_of(*value);
+  return boost::json::serialize(object);
+}
 
 Result<store::Effects> effects_of(const wire::BatchView& batch) {
   const bool zstd = batch.header.compression == wire::Compression::zstd;

@@ -56,6 +56,11 @@ class ServerService final : public api::Service {
   api::Answer<api::PendingView> reject_pending(const api::Caller&, std::string_view node) override;
   api::Answer<std::vector<api::NodeSummary>> inventory(const api::NodeQuery& query) override;
   api::Answer<api::NodeDetail> node(std::string_view node) override;
+  api::Answer<std::vector<api::EntityView>> entities(std::string_view node) override;
+  api::Answer<api::Observations<api::ValueView>> series(std::string_view node,
+                                                        const api::SeriesQuery&) override;
+  api::Answer<api::Observations<api::EventView>> events(std::string_view node,
+                                                        const api::EventQuery&) override;
   api::Answer<std::vector<api::TopologyNode>> topology() override;
   api::Answer<std::vector<api::LossView>> losses(const api::LossQuery&) override;
   api::Answer<std::vector<api::AlertView>> alerts(bool open_only) override;

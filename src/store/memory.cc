@@ -23,6 +23,7 @@ struct Archived {
   ArchivedBatch batch;
   Digest hash{};
   std::optional<Digest> first_sealed;  // sealed again: the hash it had first
+  std::optional<Span> observed;
 };
 
 template <typename Row>
@@ -94,8 +95,7 @@ struct Documents {
 struct MemoryStore::Memory {
   std::map<wire::StreamKey, Stream> streams;
   std::map<std::int64_t, Archived> archive;  // by id, in order of arrival here
-  std::set<std::pair<WallTime, std::int64_t>> archive_by_time;
-  std::multiset<Digest> sealed_again;  // first_sealed of the archive
+  std::multiset<Digest> sealed_again;        // first_sealed of the archive
   std::int64_t next_archive_id = 1;
   std::uint64_t archive_bytes = 0;
   std::deque<Equivocation> equivocations;
@@ -235,12 +235,12 @@ void MemoryStore::Memory::follow(const Apply& batch, Stream& stream, bool took_e
   if (effects.first_sealed) first_sealed = effects.first_sealed->hash;
   const std::int64_t id = next_archive_id++;
   const wire::StreamKey& key = batch.header.stream;
-  archive.emplace_hint(
-      archive.end(), id,
-      Archived{
-          {key, batch.header.sequence, batch.arrived, batch.message}, batch.hash, first_sealed});
+  archive.emplace_hint(archive.end(), id,
+                       Archived{{key, batch.header.sequence, batch.arrived, batch.message},
+                                batch.hash,
+                                first_sealed,
+                                observed_span(batch, took_effect)});
   if (first_sealed) sealed_again.insert(*first_sealed);
-  archive_by_time.emplace(batch.arrived, id);
   archive_bytes += batch.message->size();
   stream.archived.emplace(batch.header.sequence, id);
 
@@ -326,6 +326,24 @@ Result<std::vector<ArchivedBatch>> MemoryStore::archive(const NodeId& node, std:
   return batches;
 }
 
+Result<std::vector<PlacedBatch>> MemoryStore::observations(const ObservationFilter& filter) {
+  if (auto may = ask("reading the archive"); !may) return std::unexpected(may.error());
+  std::vector<PlacedBatch> found;
+  for (const auto& [id, archived] : memory_->archive) {
+    const auto& span = archived.observed;
+    const wire::StreamKey& stream = archived.batch.stream;
+    if (!span || stream.node != filter.node || stream.lane != filter.lane ||
+        (filter.since && span->last < *filter.since) ||
+        (filter.until && span->first > *filter.until))
+      continue;
+    const ArchivePlace place{span->last, id};
+    if (!filter.from || place <= *filter.from) found.push_back({place, archived.batch});
+  }
+  std::ranges::sort(found, std::ranges::greater(), &PlacedBatch::place);
+  if (found.size() > filter.limit) found.resize(filter.limit);
+  return found;
+}
+
 Result<std::optional<ArchivedBatch>> MemoryStore::archived(const wire::StreamKey& key,
                                                            std::uint64_t sequence) {
   if (auto may = ask("reading the archive"); !may) return std::unexpected(may.error());
@@ -340,17 +358,14 @@ Result<std::size_t> MemoryStore::trim_archive(WallTime older_than, std::uint64_t
                                               std::size_t limit) {
   if (auto may = ask("trimming the archive"); !may) return std::unexpected(may.error());
   std::size_t gone = 0;
-  for (; gone < limit && !memory_->archive_by_time.empty(); ++gone) {
-    const auto oldest = memory_->archive_by_time.begin();
-    if (oldest->first >= older_than && memory_->archive_bytes <= bytes_max) break;
-    const auto archived = memory_->archive.find(oldest->second);
-    const ArchivedBatch& batch = archived->second.batch;
+  for (; gone < limit && !memory_->archive.empty(); ++gone) {
+    const auto oldest = memory_->archive.begin();
+    const auto& [batch, hash, first_sealed, observed] = oldest->second;
+    if (batch.arrived >= older_than && memory_->archive_bytes <= bytes_max) break;
     memory_->archive_bytes -= batch.message->size();
     memory_->streams.at(batch.stream).archived.erase(batch.sequence);
-    if (const auto& first = archived->second.first_sealed)
-      memory_->sealed_again.erase(memory_->sealed_again.find(*first));
-    memory_->archive.erase(archived);
-    memory_->archive_by_time.erase(oldest);
+    if (first_sealed) memory_->sealed_again.erase(memory_->sealed_again.find(*first_sealed));
+    memory_->archive.erase(oldest);
   }
   return gone;
 }

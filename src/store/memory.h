@@ -39,6 +39,7 @@ class MemoryStore final : public Store {
   Result<wire::Coverage> settled_coverage(const wire::StreamKey& stream) override;
   Result<std::vector<StreamRow>> streams(const NodeId& node) override;
   Result<std::vector<ArchivedBatch>> archive(const NodeId& node, std::size_t limit) override;
+  Result<std::vector<PlacedBatch>> observations(const ObservationFilter& filter) override;
   Result<std::optional<ArchivedBatch>> archived(const wire::StreamKey& stream,
                                                 std::uint64_t sequence) override;
   Result<std::vector<Hole>> holes(std::size_t limit) override;

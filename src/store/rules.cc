@@ -56,6 +56,17 @@ const Effects& effects_in_force(const Apply& batch) {
   return batch.effects.refused.empty() ? batch.effects : kNone;
 }
 
+std::optional<Span> observed_span(const Apply& batch, bool took_effect_before) {
+  using enum wire::PayloadKind;
+  const wire::BatchHeader& header = batch.header;
+  const bool observes =
+      header.kind == metrics || header.kind == logs || header.kind == sealed_again;
+  if (header.stream.lane == wire::Lane::state || !observes || took_effect_before ||
+      !batch.effects.refused.empty())
+    return std::nullopt;
+  return Span{header.first, header.last};
+}
+
 bool may_begin_epoch(std::size_t known_epochs) { return known_epochs < kEpochsPerNodeMax; }
 
 Bytes setter_of(const Apply& batch) {

@@ -17,6 +17,13 @@ Result<> check(const Apply& batch);
 /// What a batch does: nothing when it is refused for good (rule D11).
 const Effects& effects_in_force(const Apply& batch);
 
+/// From when to when an applied batch observed something; nothing for one that a reader of
+/// observations should not see (Store::observations()).
+struct Span {
+  WallTime first{}, last{};
+};
+std::optional<Span> observed_span(const Apply& batch, bool took_effect_before);
+
 /// Whether a node that has this many epochs may begin one more.
 bool may_begin_epoch(std::size_t known_epochs);
 

@@ -250,6 +250,14 @@ CREATE TABLE api_token (
   revoked INTEGER
 );
 )sql",
+    R"sql(
+-- Of what Store::observations() shows, else NULL; the index has these only.
+ALTER TABLE archive ADD COLUMN first_time INTEGER;
+ALTER TABLE archive ADD COLUMN last_time INTEGER;
+CREATE INDEX archive_by_time ON archive (stream, last_time, id, first_time)
+  WHERE last_time IS NOT NULL;
+DROP INDEX archive_by_arrival;  -- ids rise as batches arrive
+)sql",
 };
 
 std::int64_t number(Database& database, std::string_view sql) {

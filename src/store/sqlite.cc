@@ -108,14 +108,44 @@ Result<std::optional<ArchivedBatch>> SqliteStore::archived(const wire::StreamKey
   });
 }
 
+Result<std::vector<PlacedBatch>> SqliteStore::observations(const ObservationFilter& filter) {
+  return database_->guarded("reading the archive", [&]() -> Result<std::vector<PlacedBatch>> {
+    const auto since =
+        filter.since.value_or(wall_from_ms(std::numeric_limits<std::int64_t>::min()));
+    const auto until =
+        filter.until.value_or(wall_from_ms(std::numeric_limits<std::int64_t>::max()));
+    const ArchivePlace from =
+        filter.from.value_or(ArchivePlace{wall_from_ms(std::numeric_limits<std::int64_t>::max()),
+                                          std::numeric_limits<std::int64_t>::max()});
+    // The inner query reads nothing but the index; sorting does not carry the messages along.
+    Query query(database_->prepare(
+        "SELECT node, epoch_ordinal, epoch_random, lane, sequence, arrived, message, last_time, "
+        "archive.id"
+        " FROM archive JOIN stream ON stream.id = archive.stream WHERE archive.id IN"
+        " (SELECT id FROM archive WHERE last_time IS NOT NULL AND stream IN"
+        "  (SELECT id FROM stream WHERE node = ? AND lane = ?)"
+        "  AND last_time BETWEEN ? AND ? AND first_time <= ? AND (last_time, id) <= (?, ?)"
+        "  ORDER BY last_time DESC, id DESC LIMIT ?)"
+        " ORDER BY last_time DESC, archive.id DESC"));
+    query.bind(filter.node, lane_number(filter.lane), since, from.last, until, from.last, from.row,
+               row_limit(filter.limit));
+    std::vector<PlacedBatch> batches;
+    while (query.step())
+      batches.push_back({{query.time(7), query.integer(8)},
+                         {stream_in(query, 0), query.u64(4), query.time(5),
+                          std::make_shared<const Bytes>(query.blob(6))}});
+    return batches;
+  });
+}
+
 Result<std::size_t> SqliteStore::trim_archive(WallTime older_than, std::uint64_t bytes_max,
                                               std::size_t limit) {
   return database_->transaction("trimming the archive", [&]() -> Result<std::size_t> {
     std::uint64_t left = counter("archive_bytes");
     std::uint64_t freed = 0;
     std::vector<std::int64_t> goes;
-    Query oldest(database_->prepare(
-        "SELECT id, arrived, length(message) FROM archive ORDER BY arrived, id LIMIT ?"));
+    Query oldest(
+        database_->prepare("SELECT id, arrived, length(message) FROM archive ORDER BY id LIMIT ?"));
     oldest.bind(row_limit(limit));
     while (oldest.step() && (oldest.time(1) < older_than || left > bytes_max)) {
       goes.push_back(oldest.integer(0));

@@ -29,6 +29,7 @@ class SqliteStore final : public Store {
   Result<wire::Coverage> settled_coverage(const wire::StreamKey& stream) override;
   Result<std::vector<StreamRow>> streams(const NodeId& node) override;
   Result<std::vector<ArchivedBatch>> archive(const NodeId& node, std::size_t limit) override;
+  Result<std::vector<PlacedBatch>> observations(const ObservationFilter& filter) override;
   Result<std::optional<ArchivedBatch>> archived(const wire::StreamKey& stream,
                                                 std::uint64_t sequence) override;
   Result<std::vector<Hole>> holes(std::size_t limit) override;
@@ -96,7 +97,7 @@ class SqliteStore final : public Store {
   void put_aside(std::int64_t stream, std::uint64_t sequence, const Digest& hash,
                  const Contradiction& contradiction, WallTime arrived, const Bytes& message);
   bool took_effect(const Apply& batch);
-  void follow(Turn& turn, const Apply& batch);
+  void follow(Turn& turn, const Apply& batch, bool took_effect_before);
   void write_trace(const TraceRow& row);
   std::optional<TraceRow> read_trace(ByteView id);
   void project(Turn& turn, const Apply& batch);

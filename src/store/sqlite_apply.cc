@@ -38,7 +38,7 @@ Outcome SqliteStore::apply_one(Turn& turn, const Apply& batch) {
               *verdict.contradiction, batch.arrived, *batch.message);
   if (verdict.outcome != Outcome::applied) return verdict.outcome;
   const bool before = took_effect(batch);
-  follow(turn, batch);
+  follow(turn, batch, before);
   if (!before) project(turn, batch);
   return before ? Outcome::no_effect : Outcome::applied;
 }
@@ -69,12 +69,18 @@ StreamLedger::Verdict SqliteStore::judge_batch(Turn& turn, const Apply& batch) {
 }
 
 /// What an applied batch does besides its mark in the applied set and the projections.
-void SqliteStore::follow(Turn& turn, const Apply& batch) {
+void SqliteStore::follow(Turn& turn, const Apply& batch, bool took_effect_before) {
   const Effects& effects = effects_in_force(batch);
   const std::int64_t stream = open_stream(turn, batch.header.stream).id;
+  std::optional<WallTime> first, last;
+  if (const auto span = observed_span(batch, took_effect_before)) {
+    first = span->first;
+    last = span->last;
+  }
   database_->run(
-      "INSERT INTO archive (stream, sequence, hash, arrived, message) VALUES (?, ?, ?, ?, ?)",
-      stream, batch.header.sequence, batch.hash, batch.arrived, *batch.message);
+      "INSERT INTO archive (stream, sequence, hash, arrived, message, first_time, last_time)"
+      " VALUES (?, ?, ?, ?, ?, ?, ?)",
+      stream, batch.header.sequence, batch.hash, batch.arrived, *batch.message, first, last);
   if (effects.first_sealed)
     database_->run("UPDATE archive SET first_sealed = ? WHERE id = ?", effects.first_sealed->hash,
                    database_->last_row());

@@ -107,7 +107,9 @@ TEST(Sqlite, BringsAFileOfTheFirstSchemaToTheNewestAndFindsItsHoles) {
           " ALTER TABLE stream DROP COLUMN sealed_hash; ALTER TABLE gap DROP COLUMN noted;"
           " DROP TABLE refused; DROP TABLE released; DROP TABLE notice; DROP TABLE alert;"
           " DROP TABLE trace; DROP TABLE api_token; DROP INDEX archive_sealed_again;"
-          " ALTER TABLE archive DROP COLUMN first_sealed; PRAGMA user_version = 1");
+          " ALTER TABLE archive DROP COLUMN first_sealed; DROP INDEX archive_by_time;"
+          " ALTER TABLE archive DROP COLUMN first_time; ALTER TABLE archive DROP COLUMN last_time;"
+          " CREATE INDEX archive_by_arrival ON archive (arrived, id); PRAGMA user_version = 1");
   auto store = open_sqlite(folder.file("store.db"));
   ASSERT_TRUE(store) << store.error().message;
   const auto holes = (*store)->holes(10).value();

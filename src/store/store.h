@@ -208,6 +208,18 @@ struct ArchivedBatch {
   SharedBytes message;
 };
 
+/// Where a batch of observations stands among those of its node and lane: by the time of its newest
+/// record, then by arrival.
+struct ArchivePlace {
+  WallTime last{};
+  std::int64_t row = 0;
+  auto operator<=>(const ArchivePlace&) const = default;
+};
+struct PlacedBatch {
+  ArchivePlace place;
+  ArchivedBatch batch;
+};
+
 /// A batch that was not taken because its hash, or the one it names for its predecessor, is not the
 /// one we hold (batch.md#B14).
 struct Equivocation {
@@ -258,6 +270,16 @@ class Store {
   /// One batch as it came, while the archive keeps it.
   virtual Result<std::optional<ArchivedBatch>> archived(const wire::StreamKey& stream,
                                                         std::uint64_t sequence) = 0;
+  /// What a node observed: batches of the lane `metric` or `event` that had an effect, newest place
+  /// first. Those that repeat another one (batch.md#B28) or are refused for good are left out.
+  struct ObservationFilter {
+    NodeId node;
+    wire::Lane lane = wire::Lane::metric;
+    std::optional<WallTime> since, until;  // batches with no record from then to then are left out
+    std::optional<ArchivePlace> from;      // this one and those behind it
+    std::size_t limit = 0;
+  };
+  virtual Result<std::vector<PlacedBatch>> observations(const ObservationFilter& filter) = 0;
   /// Streams with holes, lowest stream first: at most `limit` holes, the lowest of each first.
   virtual Result<std::vector<Hole>> holes(std::size_t limit) = 0;
   /// The loss ledger, newest first: gaps, refused, released and not settled yet, notices about what
@@ -282,8 +304,9 @@ class Store {
 
   virtual Result<std::optional<TraceRow>> trace(ByteView id) = 0;
 
-  /// Deletes archived batches older than `age` or beyond `bytes_max` in total, oldest first, at
-  /// most `limit` rows a call; returns how many went. Never touches applied sets or projections.
+  /// Deletes archived batches in the order of their arrival, while the next one is older than
+  /// `older_than` or all of them have more than `bytes_max`, at most `limit` a call; returns how
+  /// many went. Never touches applied sets or projections.
   virtual Result<std::size_t> trim_archive(WallTime older_than, std::uint64_t bytes_max,
                                            std::size_t limit) = 0;
 

@@ -345,6 +345,63 @@ TEST_P(StoreConformance, TrimsTheArchiveByAgeAndBytesAndNeverWhatIsApplied) {
   EXPECT_EQ(store_->latest(node_id(1)).value()[0].value, 10);
 }
 
+TEST_P(StoreConformance, ObservationsComeNewestFirstByTheirOwnTimesWhateverArrivedFirst) {
+  const auto observed = [](Apply batch, std::int64_t first, std::int64_t last) {
+    batch.header.first = wall_from_ms(first);
+    batch.header.last = wall_from_ms(last);
+    return batch;
+  };
+  const wire::StreamKey later = stream(wire::Lane::metric, {2, 9});
+  Apply of_other_node = observed(batch(stream(), 1), 100, 200);
+  of_other_node.header.stream.node = node_id(2);
+  apply({observed(batch(later, 1), 500, 600), observed(batch(stream(), 1), 100, 200),
+         observed(batch(stream(), 2), 200, 300), observed(batch(stream(), 3), 250, 300),
+         observed(batch(stream(wire::Lane::event), 1), 100, 200),
+         observed(batch(stream(wire::Lane::state), 1), 100, 200), of_other_node});
+  reopen();
+  Store::ObservationFilter filter;
+  filter.node = node_id(1);
+  filter.limit = 10;
+  const auto sequences = [&] {
+    std::vector<std::pair<std::uint32_t, std::uint64_t>> found;
+    const auto batches = store_->observations(filter);
+    for (const PlacedBatch& one : batches.value())
+      found.emplace_back(one.batch.stream.epoch.ordinal, one.batch.sequence);
+    return found;
+  };
+  using Found = std::vector<std::pair<std::uint32_t, std::uint64_t>>;
+  EXPECT_EQ(sequences(), (Found{{2, 1}, {1, 3}, {1, 2}, {1, 1}}));
+  const auto all = store_->observations(filter).value();
+  EXPECT_EQ(*all[0].batch.message, *batch(later, 1).message);
+  EXPECT_EQ(all[0].place.last, wall_from_ms(600));
+
+  filter.from = all[1].place;
+  EXPECT_EQ(sequences(), (Found{{1, 3}, {1, 2}, {1, 1}})) << "of equal times too";
+  filter.limit = 1;
+  EXPECT_EQ(sequences(), (Found{{1, 3}}));
+  filter = {node_id(1), wire::Lane::metric, wall_from_ms(201), wall_from_ms(240), {}, 10};
+  EXPECT_EQ(sequences(), (Found{{1, 2}})) << "the one with records of that time";
+  filter = {node_id(1), wire::Lane::event, {}, {}, {}, 10};
+  EXPECT_EQ(sequences(), (Found{{1, 1}}));
+  ASSERT_TRUE(store_->trim_archive(wall_from_ms(100'000), 0, 100).has_value());
+  EXPECT_EQ(sequences(), Found());
+}
+
+TEST_P(StoreConformance, ObservationsWithoutEffectAreNotShown) {
+  Apply first = batch(stream(), 1), again = batch(stream(wire::Lane::metric, {2, 9}), 1);
+  again.header.kind = wire::PayloadKind::sealed_again;
+  again.effects.first_sealed = {stream(), 1, first.hash};
+  Apply refused = batch(stream(), 2), probe = batch(stream(), 3);
+  refused.effects.refused = "no OTLP";
+  probe.header.kind = wire::PayloadKind::probe;
+  EXPECT_EQ(apply({first, again, refused, probe}),
+            (std::vector{applied, no_effect, applied, applied}));
+  const auto found = store_->observations({node_id(1), wire::Lane::metric, {}, {}, {}, 10}).value();
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_EQ(found[0].batch.stream, stream());
+  EXPECT_EQ(found[0].batch.sequence, 1u);
+}
+
 // Once the archive has let a batch go its hash is known only at the edges of intervals.
 TEST_P(StoreConformance, WithoutTheArchiveAnotherHashInsideCountsAsDuplicate) {
   apply({batch(stream(), 1), batch(stream(), 2), batch(stream(), 3)});
