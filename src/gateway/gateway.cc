@@ -54,9 +54,16 @@ Gateway::~Gateway() {
   node_.reset();
 }
 
-void Gateway::reload(const NodeSettings& settings) {
-  node_->reload(settings);
-  children_->set_tls(node_->tls());
+void Gateway::reload(const NodeSettings& settings) { node_->reload(settings); }
+
+void Gateway::on_certificate() {
+  if (children_) children_->set_tls(node_->tls());
+}
+
+std::optional<node::Refusal> Gateway::objection_to(const node::Neighbour& who) {
+  if (const auto denied = node_->trust().denied(who.id, who.tls_key))
+    return refusal_for(*denied, who.name);
+  return std::nullopt;
 }
 
 void Gateway::stop(const std::string& why) {
@@ -532,10 +539,13 @@ void Gateway::on_request(node::Child& child, wire::pb::Request request) {
   wire::pb::Admission admission;
   const bool confirms =
       request.kind() == node::kConfirmRequest && request.body().size() <= kConfirmBytesMax;
+  const bool renews = request.kind() == node::kCertificateRequest &&
+                      request.body().size() <= node::kCertificateRequestBytesMax &&
+                      certificates_.take(child.who().id.hex(), core_.now()) == Duration::zero();
   const bool admits = request.kind() == 1 && child.who().role == node::Role::gateway &&
                       admission.ParseFromString(request.body()) &&
                       admission.path_size() < static_cast<int>(wire::kStampsMax);
-  if (!confirms && !admits) {
+  if (!confirms && !renews && !admits) {
     log_.debug("a request of kind {} from {} is not passed on", request.kind(), child.who().name);
     return;
   }

@@ -4,6 +4,7 @@
 #include <memory>
 #include <set>
 
+#include "base/token_buckets.h"
 #include "node/children.h"
 #include "node/node.h"
 #include "node/status.h"
@@ -14,6 +15,8 @@ namespace postern {
 
 inline constexpr std::size_t kRequestsWaitingMax = 1024;  // channel.md#W50
 inline constexpr std::size_t kHeadsKeptMax = 100'000;
+inline constexpr double kCertificatesRate = 20;  // requests a second of one child, passed on
+inline constexpr double kCertificatesBurst = 200;
 
 /// A gateway: a node with children. Takes their batches, says *stored* when they are on disk, hands
 /// them on, and passes down what the management server says. Never looks into a payload. Belongs to
@@ -43,6 +46,7 @@ class Gateway final : node::Node::Listener, node::Children::Owner {
   void on_settled(const wire::StreamKey& stream, SharedBytes message) override;
   void on_document(const wire::pb::Signed& document, const wire::pb::DocumentBody& body) override;
   void on_reply(const wire::pb::Reply& reply) override;
+  void on_certificate() override;
   std::vector<Measurement> own_health() override;
 
   // node::Children::Owner: what comes from below
@@ -51,6 +55,8 @@ class Gateway final : node::Node::Listener, node::Children::Owner {
   std::vector<wire::pb::Hop> path() override;
   const TlsContext& tls() override { return *node_->tls(); }
   Duration head_interval() override { return node_->settings().interval; }
+  Duration expiry_grace() override { return node_->settings().certificates.expiry_grace; }
+  std::optional<node::Refusal> objection_to(const node::Neighbour& who) override;
   void on_child(node::Child& child, const node::Candidate& candidate) override;
   void on_child_gone(const node::Child& child, const std::string& why) override;
   void on_batch(node::Child& child, const wire::Stamped& stamped, const wire::BatchView& batch,
@@ -91,6 +97,8 @@ class Gateway final : node::Node::Listener, node::Children::Owner {
   std::unique_ptr<node::Node> node_;
   std::unique_ptr<node::Children> children_;
   std::map<std::uint64_t, Waiting> requests_;
+  /// Requests for certificates that are passed on, by child (rule T7).
+  TokenBuckets certificates_{{kCertificatesRate, kCertificatesBurst, node::kChildrenMax}};
   std::uint64_t next_request_ = 1;
   std::map<NodeId, std::pair<std::uint64_t, wire::Message>>
       heads_;  // newest of each node below: number, message

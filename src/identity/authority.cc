@@ -21,11 +21,6 @@ using ExtensionPtr = std::unique_ptr<X509_EXTENSION, FreeWith<X509_EXTENSION_fre
 constexpr long kVersion3 = 2;
 constexpr int kCommonNameBytesMax = 64;  // X.520's limit for a common name
 
-/// Ed25519 hashes by itself.
-const EVP_MD* digest_for(EVP_PKEY* key) {
-  return EVP_PKEY_get_base_id(key) == EVP_PKEY_ED25519 ? nullptr : EVP_sha256();
-}
-
 void append_name(X509_NAME* name, std::string_view common_name) {
   const int done = X509_NAME_add_entry_by_txt(
       name, "CN", MBSTRING_UTF8, reinterpret_cast<const unsigned char*>(common_name.data()),
@@ -201,6 +196,12 @@ Result<std::string> make_request(const TlsKey& key, std::string_view name,
   return written(out.get());
 }
 
+bool CertificateAuthority::issued(const Certificate& certificate) const {
+  const bool ours = X509_verify(certificate.native(), key_.native()) == 1;
+  ERR_clear_error();
+  return ours;
+}
+
 Result<CertificateAuthority> CertificateAuthority::create(std::string_view group, WallTime now,
                                                           Random& random) {
   const std::string name = std::string(group) + " Postern CA";
@@ -261,7 +262,9 @@ Result<Certificate> CertificateAuthority::sign(ByteView csr, const SignOptions& 
 
   EVP_PKEY* key = X509_REQ_get0_pubkey(request->get());
   // A certificate that outlives its CA would fail before its own date, without a warning.
-  const WallTime not_before = std::max(options.now - kClockSkew, certificate_.not_before());
+  // A short life begins not much before it is asked for, or half of it would be over.
+  const auto skew = std::min<std::chrono::milliseconds>(kClockSkew, options.lifetime / 10);
+  const WallTime not_before = std::max<WallTime>(options.now - skew, certificate_.not_before());
   const WallTime not_after = options.now + options.lifetime;
   const X509Ptr x509 =
       blank(key, not_before, std::min<WallTime>(not_after, certificate_.not_after()), random);

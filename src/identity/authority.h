@@ -18,7 +18,8 @@ inline constexpr std::size_t kRequestBytesMax = 16 << 10;  // a CSR, PEM or DER 
 inline constexpr std::size_t kRequestNamesMax = 16;        // names in one certificate
 inline constexpr std::chrono::days kCertificateLifetime{365};
 inline constexpr std::chrono::days kAuthorityLifetime{3652};
-inline constexpr std::chrono::minutes kClockSkew{5};  // not_before lies this far in the past
+/// not_before lies this far in the past, or a tenth of the life, whichever is less.
+inline constexpr std::chrono::minutes kClockSkew{5};
 
 /// What a certificate signing request asks for, after its own signature was verified.
 struct RequestInfo {
@@ -56,6 +57,7 @@ class CertificateAuthority {
   CertificateAuthority& operator=(CertificateAuthority&&) = default;
 
   const Certificate& certificate() const { return certificate_; }
+  bool issued(const Certificate& certificate) const;     // by its signature
   std::string key_pem() const { return key_.to_pem(); }  // for a file of mode 0600 only
 
   /// A node's certificate for the key and the names of the request, for both directions

@@ -60,6 +60,9 @@ class Certificate {
   const Digest& spki_sha256() const;  // of the public key
   const Digest& fingerprint() const;  // of the whole certificate
 
+  /// Whether TlsKey::sign() of its private half made this signature.
+  bool verifies(std::string_view context, ByteView bytes, ByteView signature) const;
+
   x509_st* native() const;  // stays ours
   bool operator==(const Certificate& other) const;
 
@@ -89,6 +92,8 @@ class TlsKey {
   const std::string& kind_text() const;
   const Digest& spki_sha256() const;
   bool matches(const Certificate& certificate) const;
+  /// Over (context, 0x00, bytes): ECDSA or RSA-PSS with SHA-256, or Ed25519.
+  Bytes sign(std::string_view context, ByteView bytes) const;
   evp_pkey_st* native() const;  // stays ours
 
  private:

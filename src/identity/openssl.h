@@ -31,6 +31,7 @@ using KeyPtr = std::unique_ptr<EVP_PKEY, FreeWith<EVP_PKEY_free>>;
 using KeyContextPtr = std::unique_ptr<EVP_PKEY_CTX, FreeWith<EVP_PKEY_CTX_free>>;
 using X509Ptr = std::unique_ptr<X509, FreeWith<X509_free>>;
 using X509RequestPtr = std::unique_ptr<X509_REQ, FreeWith<X509_REQ_free>>;
+using DigestContextPtr = std::unique_ptr<EVP_MD_CTX, FreeWith<EVP_MD_CTX_free>>;
 using BioPtr = std::unique_ptr<BIO, FreeWith<BIO_free_all>>;
 
 /// Why OpenSSL's last call failed, in its words, and forgets it: a stale error must not be read
@@ -63,6 +64,10 @@ inline const unsigned char* unsigned_data(ByteView bytes) {
 std::string key_kind_of(EVP_PKEY* key);
 /// Strong enough for TLS 1.3 today; see Certificate::key_strong().
 bool key_strong_enough(EVP_PKEY* key);
+/// What a signature of this kind of key is made over; Ed25519 hashes by itself.
+inline const EVP_MD* digest_for(EVP_PKEY* key) {
+  return EVP_PKEY_get_base_id(key) == EVP_PKEY_ED25519 ? nullptr : EVP_sha256();
+}
 Digest spki_sha256_of(EVP_PKEY* key);
 std::string private_key_pem(EVP_PKEY* key);
 /// A PEM block with a private key that asks for a password, by its header lines.

@@ -1,6 +1,9 @@
 #include <openssl/core_names.h>
 #include <openssl/pem.h>
 
+#include <openssl/rsa.h>
+
+#include "base/cursor.h"
 #include "identity/certificate.h"
 #include "identity/openssl.h"
 
@@ -8,6 +11,22 @@ namespace postern {
 namespace {
 
 constexpr std::size_t kRsaBits = 3072;
+
+/// Made ready for a signature of `key`'s kind; false when OpenSSL cannot.
+template <typename Begin>
+bool begin(EVP_MD_CTX* context, Begin begin, EVP_PKEY* key) {
+  EVP_PKEY_CTX* how = nullptr;
+  if (begin(context, &how, digest_for(key), nullptr, key) != 1) return false;
+  return EVP_PKEY_get_base_id(key) != EVP_PKEY_RSA ||
+         (EVP_PKEY_CTX_set_rsa_padding(how, RSA_PKCS1_PSS_PADDING) == 1 &&
+          EVP_PKEY_CTX_set_rsa_pss_saltlen(how, RSA_PSS_SALTLEN_DIGEST) == 1);
+}
+
+Bytes signed_bytes(std::string_view context, ByteView bytes) {
+  Writer out;
+  out.bytes(as_bytes(context)).u8(0).bytes(bytes);
+  return out.take();
+}
 
 /// Never asks a terminal: a daemon would hang there.
 int no_password(char*, int, int, void*) { return -1; }
@@ -72,6 +91,31 @@ bool TlsKey::matches(const Certificate& certificate) const {
   const bool equal = theirs != nullptr && EVP_PKEY_eq(native(), theirs) == 1;
   ERR_clear_error();  // different kinds leave one behind
   return equal;
+}
+
+Bytes TlsKey::sign(std::string_view context, ByteView bytes) const {
+  const Bytes all = signed_bytes(context, bytes);
+  const DigestContextPtr digest(EVP_MD_CTX_new());
+  std::size_t size = 0;
+  bool done = begin(digest.get(), EVP_DigestSignInit, native()) &&
+              EVP_DigestSign(digest.get(), nullptr, &size, unsigned_data(all), all.size()) == 1;
+  Bytes signature(size);
+  done = done && EVP_DigestSign(digest.get(), reinterpret_cast<unsigned char*>(signature.data()),
+                                &size, unsigned_data(all), all.size()) == 1;
+  invariant(done, "a TLS key signs");
+  signature.resize(size);
+  return signature;
+}
+
+bool Certificate::verifies(std::string_view context, ByteView bytes, ByteView signature) const {
+  EVP_PKEY* key = X509_get0_pubkey(native());
+  const Bytes all = signed_bytes(context, bytes);
+  const DigestContextPtr digest(EVP_MD_CTX_new());
+  const bool fine = key != nullptr && begin(digest.get(), EVP_DigestVerifyInit, key) &&
+                    EVP_DigestVerify(digest.get(), unsigned_data(signature), signature.size(),
+                                     unsigned_data(all), all.size()) == 1;
+  ERR_clear_error();
+  return fine;
 }
 
 }  // namespace postern

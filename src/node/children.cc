@@ -29,6 +29,9 @@ class Children::Session final : public ChannelHandler, public Child {
   // ---- Child
   const Neighbour& who() const override { return candidate_.who; }
   const ChannelPeer& peer() const override { return channel_->peer(); }
+  const Certificate& certificate() const override {
+    return renewed_ ? *renewed_ : peer().chain.front();
+  }
   std::uint64_t channel_id() const override { return channel_->id(); }
   void send(wire::Message message) override;
   void taken(wire::Lane lane, std::size_t message_bytes) override;
@@ -75,6 +78,7 @@ class Children::Session final : public ChannelHandler, public Child {
   void welcome(const Admitted& admitted);
   void on_batch(const wire::Message& message);
   void on_offer(const wire::Message& message);
+  void on_credential(const wire::Message& message);
   bool note(const wire::StreamKey& stream, std::uint64_t sequence);
 
   TimePoint repeat_at_{};
@@ -84,6 +88,7 @@ class Children::Session final : public ChannelHandler, public Child {
   Candidate candidate_;
   std::map<wire::StreamKey, std::uint64_t> highest_;
   std::optional<std::uint64_t> older_;
+  std::optional<Certificate> renewed_;  // shown since the handshake
 };
 
 void Children::Session::on_message(Channel&, wire::Message message) {
@@ -129,7 +134,7 @@ void Children::Session::on_message(Channel&, wire::Message message) {
       children_.owner_.on_child_message(*this, message);
       return;
     case wire::Type::credential:
-      return;  // channel.md#W60: skipped by this version
+      return on_credential(message);
     default:
       // Parent, failover and configuration never come from a child (rule T5).
       refuse({wire::Refusal::protocol,
@@ -316,6 +321,32 @@ bool Children::Session::note(const wire::StreamKey& stream, std::uint64_t sequen
   return true;
 }
 
+void Children::Session::on_credential(const wire::Message& message) {
+  wire::pb::Credential credential;
+  if (!credential.ParseFromArray(message.bytes().data(),
+                                 static_cast<int>(message.bytes().size()))) {
+    refuse({wire::Refusal::protocol, "a credential that cannot be read"});
+    return;
+  }
+  auto shown = verify_credential(credential, who(), peer().exporter, false, children_.owner_.tls(),
+                                 children_.self_);
+  if (!shown) {
+    refuse(shown.error());
+    return;
+  }
+  Neighbour renewed = who();
+  renewed.tls_key = shown->tls_key;
+  if (const auto objection = children_.owner_.objection_to(renewed)) {
+    refuse(*objection);
+    return;
+  }
+  candidate_.who.tls_key = shown->tls_key;
+  renewed_ = shown->chain.front();
+  children_.log_.info("{} {} shows a renewed certificate, valid until {}", to_string(who().role),
+                      who().name, to_rfc3339(renewed_->not_after()));
+  children_.owner_.on_credential(*this);
+}
+
 void Children::Session::on_batch(const wire::Message& message) {
   auto stamped = wire::read_stamped(message.bytes());
   auto batch = stamped ? wire::read_batch(stamped->body) : std::unexpected(stamped.error());
@@ -377,6 +408,7 @@ Children::~Children() = default;
 
 Result<> Children::listen(Network& network, std::shared_ptr<const TlsContext> tls,
                           const PortOptions& options) {
+  if (const auto& ours = tls->credential()) shown_ = ours->chain.front();
   auto port = network.listen(std::move(tls), *this, options);
   if (!port) return std::unexpected(port.error());
   port_ = std::move(*port);
@@ -428,6 +460,11 @@ void Children::attached(Session& session) {
   attached_[id] = &session;
   log_.info("{} {} attached from {} ({})", to_string(session.who().role), session.who().name,
             session.peer().address, id.hex());
+  // The handshake may have begun before the last renewal.
+  if (const auto& ours = owner_.tls().credential();
+      ours && session.peer().own_tls_key != ours->key.spki_sha256())
+    session.send(
+        credential_message(self_, *ours, session.peer().exporter, false, core_.clock().wall()));
   owner_.on_child(session, session.candidate());
   session.forget_hello();
 }
@@ -490,12 +527,26 @@ void Children::end_superseded(Session& newer) {
   }
 }
 
+void Children::set_tls(std::shared_ptr<const TlsContext> tls) {
+  const std::optional<TlsCredential> ours = tls->credential();
+  if (port_) port_->set_tls(std::move(tls));
+  if (!ours || shown_ == ours->chain.front()) return;
+  shown_ = ours->chain.front();
+  for (const auto& [id, session] : sessions_)
+    if (session->attached())
+      session->send(
+          credential_message(self_, *ours, session->peer().exporter, false, core_.clock().wall()));
+}
+
 void Children::sweep() {
   sweep_timer_ = core_.after(kSweep, [this] { sweep(); });
   for (const auto& [id, session] : sessions_) {
     if (!session->attached()) continue;
     if (core_.now() - session->channel().last_received() > kSilenceMax)
       session->channel().close("silent for 150 s");
+    else if (const auto over = refusal_for_age(session->who(), session->certificate(),
+                                               owner_.expiry_grace(), owner_.tls().now()))
+      session->refuse(*over);
   }
 }
 

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "net/loop.h"
 #include "net/network.h"
+#include "node/credential.h"
 #include "node/self.h"
 #include "relay/credit.h"
 #include "wire/coverage.h"
@@ -32,6 +33,7 @@ class Child {
   virtual std::uint64_t channel_id() const = 0;
   virtual const Neighbour& who() const = 0;
   virtual const ChannelPeer& peer() const = 0;
+  virtual const Certificate& certificate() const = 0;  // shown last: in TLS, or since (W60)
   virtual void send(wire::Message message) = 0;
 
   /// A batch of this size was taken off this child's hands: its credit may grow (rule C4).
@@ -80,6 +82,16 @@ class Children final : public PortHandler {
     virtual const TlsContext& tls() = 0;
     virtual Duration head_interval() = 0;
 
+    /// After the end of the certificate that a child showed last (channel.md#W63).
+    virtual Duration expiry_grace() { return kExpiryGrace; }
+    /// A child shows another TLS key, which was verified; a refusal ends the connection.
+    virtual std::optional<Refusal> objection_to(const Neighbour& who) {
+      (void)who;
+      return std::nullopt;
+    }
+    /// And there was no objection.
+    virtual void on_credential(Child& child) { (void)child; }
+
     virtual void on_child(Child& child, const Candidate& candidate) = 0;
     virtual void on_child_gone(const Child& child, const std::string& why) = 0;
     /// A batch as the child sent it; `batch` points into `message`.
@@ -99,7 +111,8 @@ class Children final : public PortHandler {
   /// Without it, channels come only by on_channel(): so tests do without sockets.
   Result<> listen(Network& network, std::shared_ptr<const TlsContext> tls,
                   const PortOptions& options);
-  void set_tls(std::shared_ptr<const TlsContext> tls) { port_->set_tls(std::move(tls)); }
+  /// For handshakes from now on, and shown to every child (W60).
+  void set_tls(std::shared_ptr<const TlsContext> tls);
   std::uint16_t port() const { return port_->port(); }
   PortCounters counters() const { return port_->counters(); }
 
@@ -143,6 +156,7 @@ class Children final : public PortHandler {
   const Self& self_;
   Owner& owner_;
   std::unique_ptr<Port> port_;
+  std::optional<Certificate> shown_;  // by us, to all
   relay::CreditBook credit_;
   std::map<std::uint64_t, std::unique_ptr<Session>> sessions_;     // by channel id
   std::map<NodeId, Session*> attached_;                            // the newest of each node

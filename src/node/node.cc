@@ -101,7 +101,8 @@ Node::Node(Surroundings around, NodeSettings settings, Identity identity, Listen
       relay_(identity_.self.id, within(around.relay_limits, settings_.spool_bytes_max)),
       started_(around.clock.wall()),
       uplink_(around.loops, around.network, around.log, around.random, identity_.self, relay_,
-              *this) {}
+              *this),
+      renewal_(identity_.self, around.random) {}
 
 Node::~Node() {
   *alive_ = false;  // what the spool still posts finds nobody
@@ -173,6 +174,10 @@ void Node::start() {
     events_ = around_.events->start(core_, log_, identity_.self, settings_, *this);
   beat_timer_ = core_.after(settings_.interval, [this] { beat(); });
   look_at_disk();
+  renewal_.use(tls_->credential()->chain.front());
+  look_at_certificate();
+  if (around_.watch_certificate)
+    watch_.emplace(core_, *files_, settings_.state_dir, [this] { take_certificate(); });
 }
 
 void Node::stop(const std::string& why) {
@@ -180,6 +185,8 @@ void Node::stop(const std::string& why) {
   sampler_.reset();
   beat_timer_.cancel();
   disk_timer_.cancel();
+  certificate_timer_.cancel();
+  watch_.reset();
   uplink_.stop(why);
 }
 
@@ -195,22 +202,8 @@ void Node::reload(const NodeSettings& settings) {
     log_.warning(
         "group, name, state_dir, listen, spool.bytes_max and events change at the next restart "
         "only");
-  StateFolder folder(around_.disk, settings_.state_dir);
-  auto credential = folder.tls();
-  auto anchors = folder.anchors();
-  if (credential && anchors) {
-    if (auto tls = make_tls(*credential, *anchors)) {
-      tls_ = *tls;
-      const Certificate& leaf = credential->chain.front();
-      log_.info("certificate {} valid until {} is used for new connections", leaf.serial(),
-                to_rfc3339(leaf.not_after()));
-    } else {
-      log_.error("the certificate is not taken over: {}", tls.error().message);
-    }
-  } else {
-    log_.error("the certificate is not taken over: {}",
-               credential ? anchors.error().message : credential.error().message);
-  }
+  settings_.certificates = settings.certificates;
+  take_certificate();
   const Sampling before{settings_.interval, settings_.collectors};
   const Sampling sampling{settings.interval, settings.collectors};
   if (sampling != before) {

@@ -13,9 +13,11 @@
 #include "identity/state_folder.h"
 #include "net/loop.h"
 #include "net/network.h"
+#include "node/certificate_watch.h"
 #include "node/event_feed.h"
 #include "node/head_numbers.h"
 #include "node/origin.h"
+#include "node/renewal.h"
 #include "node/sampler.h"
 #include "node/self.h"
 #include "node/trust.h"
@@ -27,10 +29,12 @@
 
 namespace postern::node {
 
-inline constexpr std::uint32_t kHoleRequest = 2, kTraceRequest = 3,
-                               kConfirmRequest = 4;  // channel.md#W52, W54, W55
+inline constexpr std::uint32_t kHoleRequest = 2, kTraceRequest = 3, kConfirmRequest = 4,
+                               kCertificateRequest = 5;  // channel.md#W52, W54, W55, W56
 /// Ids of requests that the node itself asks have this bit; those it passes on for others do not.
 inline constexpr std::uint64_t kOwnRequest = 1ull << 63;
+/// Of the own requests those for a certificate.
+inline constexpr std::uint64_t kOwnCertificate = kOwnRequest | 1ull << 62;
 
 /// What a program gives to the node it runs: every door to the outside. All outlive it.
 struct Surroundings {
@@ -46,7 +50,8 @@ struct Surroundings {
   relay::Relay::Limits relay_limits{};
   relay::CreditBook::Limits credit_limits{};
   std::uint64_t spool_segment_bytes = spool::Options{}.segment_bytes;
-  EventFeeds* events = nullptr;  // null: nothing that is logged is read
+  EventFeeds* events = nullptr;    // null: nothing that is logged is read
+  bool watch_certificate = false;  // take over what is put into the state folder
 };
 
 /// Who we are and whom we trust, as read from a state folder at the start.
@@ -94,6 +99,8 @@ class Node final : Uplink::Owner, Origin::Holdings, EventFeed::Door {
       (void)document, (void)body;
     }
     virtual void on_reply(const wire::pb::Reply& reply) { (void)reply; }
+    /// tls() shows another certificate from now on.
+    virtual void on_certificate() {}
     virtual std::vector<Measurement> own_health() { return {}; }
   };
 
@@ -176,7 +183,18 @@ class Node final : Uplink::Owner, Origin::Holdings, EventFeed::Door {
   void notify(const wire::StreamKey& stream, relay::Range range, std::uint32_t reason,
               const std::string& words);
 
+  // node_certificate.cc: what we show
+  void look_at_certificate();
+  void ask_for_certificate();
+  void on_certificate(const wire::pb::Reply& reply);
+  void install(TlsCredential credential);
+  /// What stands in the state folder now.
+  void take_certificate();
+  void use(const TlsCredential& credential, const Anchors& anchors);
+
   // Uplink::Owner
+  Duration expiry_grace() override { return settings_.certificates.expiry_grace; }
+  std::optional<Refusal> objection_to(const Neighbour& parent) override;
   std::optional<wire::pb::Signed> own_approval() override;
   void on_attached(const wire::pb::Welcome& welcome) override;
   void on_detached(const std::string& why) override;
@@ -222,7 +240,13 @@ class Node final : Uplink::Owner, Origin::Holdings, EventFeed::Door {
   HeadNumbers head_numbers_;
   std::shared_ptr<bool> alive_ =
       std::make_shared<bool>(true);  // shared with the spool's posts that may come late
-  Loop::Timer beat_timer_, disk_timer_;
+  Loop::Timer beat_timer_, disk_timer_, certificate_timer_;
+  Renewal renewal_;
+  std::optional<CertificateWatch> watch_;
+  bool key_wanted_ = false;              // and being made
+  std::uint64_t certificate_asked_ = 0;  // id of the newest request; 0: answered
+  std::uint64_t certificates_asked_ = 0;
+  std::string last_certificate_words_;   // so that the same is not said at each question
   std::optional<TimePoint> disk_asked_;  // and has not answered yet
   bool disk_hung_ = false;               // and that was said
 };

@@ -80,7 +80,9 @@ void Node::on_parent_message(const wire::Message& message) {
     case wire::Type::reply: {
       wire::pb::Reply reply;
       if (!parse(reply)) return;
-      if ((reply.id() & kOwnRequest) != 0)
+      if ((reply.id() & kOwnCertificate) == kOwnCertificate)
+        on_certificate(reply);
+      else if ((reply.id() & kOwnRequest) != 0)
         on_confirmed(reply);
       else
         listener_.on_reply(reply);

@@ -101,6 +101,7 @@ int run_program(Level level, std::size_t threads, const std::filesystem::path& s
   HostEventFeeds events(disk, workers);
   Surroundings around{loops, log, clock, random, disk, network, workers, samplers};
   around.events = &events;
+  around.watch_certificate = true;
   int status = 0;
   Loop::Timer retry;
   Duration wait = kRetryFirst, since_said = kRetrySaidEvery;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "node/credential.h"
+
 namespace postern::node {
 namespace {
 
@@ -145,6 +147,9 @@ void Uplink::on_message(Channel& channel, wire::Message message) {
     case wire::Type::credit:
       on_credit(message);
       return;
+    case wire::Type::credential:
+      on_credential(message);
+      return;
     case wire::Type::hello:
     case wire::Type::welcome:
     case wire::Type::batch:
@@ -201,6 +206,12 @@ void Uplink::on_welcome(Channel& channel, const wire::Message& message) {
     credit[static_cast<std::size_t>(i)] = welcome.credit(i);
   relay_.on_credit(credit);
   log_.info("attached to {} {} at {}", to_string(neighbour->role), expected, peer.address);
+  neighbour_ = std::move(*neighbour);
+  shown_ = peer.chain.front();
+  // The handshake may have begun before the last renewal.
+  if (const auto& ours = owner_.tls()->credential();
+      ours && peer.own_tls_key != ours->key.spki_sha256())
+    show_credential();
   owner_.on_attached(welcome);
   tick_timer_ = core_.after(kTick, [this] { tick(); });
   pump();
@@ -216,6 +227,40 @@ void Uplink::on_credit(const wire::Message& message) {
   }
   relay_.on_credit(totals);
   pump();
+}
+
+void Uplink::show_credential() {
+  const auto& ours = owner_.tls()->credential();
+  if (attached_ && ours)
+    channel_->send(
+        credential_message(self_, *ours, channel_->peer().exporter, true, core_.clock().wall()));
+}
+
+void Uplink::on_credential(const wire::Message& message) {
+  wire::pb::Credential credential;
+  if (!credential.ParseFromArray(message.bytes().data(),
+                                 static_cast<int>(message.bytes().size()))) {
+    channel_->refuse(wire::Refusal::protocol, "a credential that cannot be read");
+    return;
+  }
+  auto shown = verify_credential(credential, *neighbour_, channel_->peer().exporter, true,
+                                 *owner_.tls(), self_);
+  std::optional<Refusal> wrong;
+  Neighbour renewed = *neighbour_;
+  if (shown) {
+    renewed.tls_key = shown->tls_key;
+    wrong = owner_.objection_to(renewed);
+  } else {
+    wrong = shown.error();
+  }
+  if (wrong) {
+    channel_->refuse(wrong->reason, wrong->words);
+    return;
+  }
+  neighbour_ = std::move(renewed);
+  shown_ = shown->chain.front();
+  log_.info("{} {} shows a renewed certificate, valid until {}", to_string(neighbour_->role),
+            neighbour_->name, to_rfc3339(shown_->not_after()));
 }
 
 void Uplink::pump() {
@@ -254,6 +299,11 @@ void Uplink::tick() {
   if (!proven_ && core_.now() - attached_at_ >= kProvenAfter) {
     proven_ = true;
     order_.attached(index_of_current());
+  }
+  if (const auto over =
+          refusal_for_age(*neighbour_, *shown_, owner_.expiry_grace(), owner_.tls()->now())) {
+    channel_->refuse(over->reason, over->words);
+    return;
   }
   switch (liveness_.step(core_.now(), channel_->last_received(), relay_.waiting_for_answers())) {
     case relay::Liveness::Action::nothing:

@@ -28,6 +28,9 @@ class Uplink final : ChannelHandler {
     virtual ~Owner() = default;
     virtual std::shared_ptr<const TlsContext> tls() = 0;
     virtual std::optional<wire::pb::Signed> own_approval() = 0;
+    virtual Duration expiry_grace() = 0;  // channel.md#W63
+    /// The parent shows another TLS key, which was verified; a refusal ends the connection.
+    virtual std::optional<Refusal> objection_to(const Neighbour& parent) = 0;
     /// Welcome was verified; documents in it were not taken yet.
     virtual void on_attached(const wire::pb::Welcome& welcome) = 0;
     virtual void on_detached(const std::string& why) = 0;
@@ -49,6 +52,8 @@ class Uplink final : ChannelHandler {
   void set_parents(const std::vector<ParentSetting>& parents);
   void stop(const std::string& why);
 
+  /// What the owner's tls() shows from now on, on the open channel too (W60).
+  void show_credential();
   /// The relay has something new to offer or send. Cheap; may be called often.
   void pump();
   /// False when there is no parent: what matters is sent again at the next attach.
@@ -69,6 +74,7 @@ class Uplink final : ChannelHandler {
   void say_hello();
   void on_welcome(Channel& channel, const wire::Message& message);
   void on_credit(const wire::Message& message);
+  void on_credential(const wire::Message& message);
   void tick();
   void failed(const std::string& words, Duration retry_after);
   void end(const std::string& why);
@@ -92,6 +98,8 @@ class Uplink final : ChannelHandler {
   bool dialling_ = false;
   bool stopping_ = false;
   std::shared_ptr<Channel> channel_;
+  std::optional<Neighbour> neighbour_;  // once it was welcome
+  std::optional<Certificate> shown_;    // by the parent, last
   bool attached_ = false;
   bool ended_ = true;       // refused or closed: the channel may still exist for its last words
   Duration refused_for_{};  // the refuser's word, for the dial after

@@ -45,12 +45,14 @@ Server::Server(node::Surroundings around, ServerSettings settings, node::Identit
       trust_(around.log, identity_.root, settings_.state_dir / "documents",
              [](std::filesystem::path, Bytes) {}),
       ticks_(identity_.self.group_id),
+      renewal_(identity_.self, around.random),
       changes_(around.random.u64()),
       started_(around.clock.wall()),
       store_(std::move(store)) {}
 
 Server::~Server() {
   *alive_ = false;
+  watch_.reset();
   sampler_.reset();
   api_.reset();
   children_.reset();
@@ -112,17 +114,19 @@ Result<> Server::start() {
   store_thread_ = around_.workers.start("store");
   if (auto listening = children_->listen(around_.network, tls_, port); !listening) return listening;
 
-  ServerService::About about{settings_.group,
-                             settings_.name,
-                             fmt::format("{}:{}", port.address, children_->port()),
-                             node::kSoftware,
-                             identity_.self.id,
-                             settings_.addresses,
-                             *identity_.root,
-                             identity_.anchors,
-                             now,
-                             identity_.credential.chain.front().not_after(),
-                             settings_.interval};
+  ServerService::About about{
+      settings_.group,
+      settings_.name,
+      fmt::format("{}:{}", port.address, children_->port()),
+      node::kSoftware,
+      identity_.self.id,
+      settings_.addresses,
+      *identity_.root,
+      identity_.anchors,
+      now,
+      identity_.credential.chain.front().not_after(),
+      settings_.interval,
+      std::chrono::floor<std::chrono::seconds>(settings_.certificates.lifetime)};
   service_.emplace(*store_, *registry_, folder_, around_.clock, around_.random, std::move(about),
                    &holes_);
   service_->set_listen(
@@ -153,6 +157,10 @@ Result<> Server::start() {
   put_next();
   tick();
   look_timer_ = core_.after(kLookInterval, [this] { look(); });
+  renewal_.use(identity_.credential.chain.front());
+  look_at_certificate();
+  if (around_.watch_certificate)
+    watch_.emplace(core_, *store_thread_, settings_.state_dir, [this] { take_certificate(); });
   trim_timer_ = core_.after(kTrimInterval, [this] { trim(); });
   sampler_ = around_.samplers.start(
       core_, log_, identity_.self, Sampling{settings_.interval, {}},
@@ -162,22 +170,8 @@ Result<> Server::start() {
 }
 
 void Server::reload(const ServerSettings& settings) {
-  StateFolder folder(around_.disk, settings_.state_dir);
-  auto credential = folder.tls();
-  auto anchors = folder.anchors();
-  TlsContext::Options options;
-  options.now = [&clock = around_.clock] { return clock.wall(); };
-  auto tls = credential && anchors
-                 ? around_.network.make_tls(*credential, *anchors, options)
-                 : std::unexpected(credential ? anchors.error() : credential.error());
-  if (tls) {
-    tls_ = *tls;
-    children_->set_tls(tls_);
-    log_.info("certificate {} is used for new connections",
-              tls_->credential()->chain.front().serial());
-  } else {
-    log_.error("the certificate is not taken over: {}", tls.error().message);
-  }
+  settings_.certificates = settings.certificates;
+  take_certificate();
   if (settings.interval != settings_.interval) {
     settings_.interval = settings.interval;
     sampler_->set(Sampling{settings.interval, {}});
@@ -199,6 +193,8 @@ void Server::reload(const ServerSettings& settings) {
 }
 
 void Server::stop(const std::string& why) {
+  certificate_timer_.cancel();
+  watch_.reset();
   sampler_.reset();
   api_.reset();
   children_->stop(why);

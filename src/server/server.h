@@ -9,8 +9,10 @@
 #include "base/token_buckets.h"
 #include "base/worker.h"
 #include "net/unix_http.h"
+#include "node/certificate_watch.h"
 #include "node/children.h"
 #include "node/node.h"
+#include "node/renewal.h"
 #include "relay/ways.h"
 #include "server/changes.h"
 #include "server/hole_watch.h"
@@ -33,6 +35,8 @@ inline constexpr std::size_t kAdmissionsPerChildMax = 64;  // likewise, for one 
 inline constexpr std::size_t kPutOffMax = 1024;        // documents for a better clock
 inline constexpr std::size_t kShownDocumentsMax = 64;  // and as many notices
 inline constexpr std::size_t kShownSettledMax = 256;
+inline constexpr std::size_t kRenewalsMax = 64;  // likewise, requests for certificates (W56)
+inline constexpr Duration kRenewedEvery = std::chrono::seconds(1);  // one node
 inline constexpr std::size_t kConfirmsMax = 64;         // questions of one child under way (W55)
 inline constexpr std::size_t kAlertsCountedMax = 1000;  // open ones, for our own health
 inline constexpr double kApiRate = 50;  // requests a second of one user, token or address
@@ -114,6 +118,17 @@ class Server final : node::Children::Owner {
   void ask_for(const store::Hole& hole);
   void send_down(const NodeId& target, std::uint32_t kind, const wire::pb::Signed& body);
   void on_confirm(node::Child& child, const wire::pb::Request& request);
+  // server_certificates.cc: what nodes are called by, and what we show ourselves
+  Duration expiry_grace() override { return settings_.certificates.expiry_grace; }
+  std::optional<node::Refusal> objection_to(const node::Neighbour& who) override;
+  void on_credential(node::Child& child) override;
+  void on_certificate_request(node::Child& child, const wire::pb::Request& request);
+  /// On the store thread.
+  std::expected<std::vector<Certificate>, node::Refusal> renew(const wire::pb::Signed& request);
+  void look_at_certificate();
+  /// What stands in the state folder now.
+  void take_certificate();
+  void use(const TlsCredential& credential, const Anchors& anchors);
   void tick();
   void trim();
   void trim_some();
@@ -157,9 +172,11 @@ class Server final : node::Children::Owner {
   struct Asked {
     std::set<wire::StreamKey> offered;  // bounded by node::kStreamsPerChildMax
     bool answering = false;
-    std::size_t admissions = 0, documents = 0, settled = 0, notices = 0, confirms = 0;
+    std::size_t admissions = 0, documents = 0, settled = 0, notices = 0, confirms = 0,
+                certificates = 0;
     bool idle() const {
-      return !answering && admissions + documents + settled + notices + confirms == 0;
+      return !answering &&
+             admissions + documents + settled + notices + confirms + certificates == 0;
     }
   };
   /// One more of `what` is under way for this child; false at the limit. Every true is followed by
@@ -192,6 +209,11 @@ class Server final : node::Children::Owner {
   // no later one is there, and no number is missing (rule D1).
   std::deque<SharedBytes> own_;
   bool own_under_way_ = false;
+  Loop::Timer certificate_timer_;
+  node::Renewal renewal_;
+  bool renewing_ = false;
+  std::optional<node::CertificateWatch> watch_;
+  std::string last_certificate_words_;
   Loop::Timer tick_timer_, trim_timer_, own_timer_, look_timer_, changes_timer_, listeners_timer_;
   Changes changes_;
   TokenBuckets api_rate_{{kApiRate, kApiBurst, kApiSourcesMax}};
@@ -206,6 +228,7 @@ class Server final : node::Children::Owner {
   HoleWatch holes_;
   std::set<NodeId> closing_;  // removed, and their streams are not closed yet; of the store thread
   std::optional<ServerService> service_;
+  std::map<NodeId, TimePoint> renewed_;  // when each node was signed for; for a second
   std::shared_ptr<bool> alive_ =
       std::make_shared<bool>(true);       // shared with answers that come late; core's
   std::unique_ptr<Worker> store_thread_;  // ends before what it uses

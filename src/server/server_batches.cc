@@ -208,7 +208,7 @@ void Server::on_sample(node::Sampler::Sample sample) {
   sighting.seen.id = identity_.self.id;
   sighting.seen.time = now;
   sighting.seen.software = node::kSoftware;
-  sighting.seen.certificate_not_after = identity_.credential.chain.front().not_after();
+  sighting.seen.certificate_not_after = tls_->credential()->chain.front().not_after();
   note(std::move(sighting));
   for (const Payload& payload : sample.inventory)
     put(outbox_->seal(wire::Lane::state, wire::PayloadKind::logs, payload, now).message);

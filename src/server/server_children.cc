@@ -57,6 +57,8 @@ void Server::on_request(node::Child& child, const wire::Message& message) {
   const bool readable =
       request.ParseFromArray(message.bytes().data(), static_cast<int>(message.bytes().size()));
   if (readable && request.kind() == node::kConfirmRequest) return on_confirm(child, request);
+  if (readable && request.kind() == node::kCertificateRequest)
+    return on_certificate_request(child, request);
   if (!readable || request.kind() != 1 || child.who().role != node::Role::gateway ||
       !admission.ParseFromString(request.body())) {
     log_.debug("a request from {} is not answered", child.who().name);

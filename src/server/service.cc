@@ -351,6 +351,7 @@ Answer<api::SignedCertificate> ServerService::sign_certificate(const api::Caller
   if (!authority) return failed(authority.error());
   SignOptions options;
   options.now = clock_.wall();
+  options.lifetime = about_.certificate_lifetime;
   if (request.days) options.lifetime = std::chrono::days(*request.days);
   auto certificate = authority->sign(as_bytes(request.csr_pem), options, random_);
   if (!certificate) return failed(certificate.error());

@@ -4,6 +4,7 @@
 #include <map>
 
 #include "api/service.h"
+#include "identity/authority.h"
 #include "identity/group_file.h"
 #include "server/hole_watch.h"
 #include "server/registry.h"
@@ -34,6 +35,7 @@ class ServerService final : public api::Service {
     Anchors anchors;
     WallTime started{}, certificate_not_after{};
     Duration interval{};
+    std::chrono::seconds certificate_lifetime = kCertificateLifetime;
   };
   /// `holes`: what is watched, for the ages of holes; without it the ledger shows every hole.
   ServerService(store::Store& store, Registry& registry, GroupFolder& folder, const Clock& clock,
@@ -78,6 +80,8 @@ class ServerService final : public api::Service {
   api::Answer<api::NewToken> create_token(const api::Caller&, const api::TokenRequest&) override;
   api::Answer<std::vector<api::TokenView>> tokens() override;
   api::Answer<api::TokenView> revoke_token(const api::Caller&, std::string_view id) override;
+
+  void set_certificate_not_after(WallTime time) { about_.certificate_not_after = time; }
 
   /// Who asks with this token; kProblemUnauthenticated with the reason when nobody does.
   api::Answer<api::Caller> caller_of_token(std::string_view token);

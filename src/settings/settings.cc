@@ -16,6 +16,9 @@ namespace {
 
 constexpr Duration kIntervalMin = std::chrono::seconds(1);
 constexpr Duration kIntervalMax = std::chrono::hours(1);
+constexpr Duration kGraceMax = std::chrono::hours(24 * 365);
+constexpr Duration kLifetimeMin = std::chrono::seconds(10);
+constexpr Duration kLifetimeMax = std::chrono::hours(24 * 3652);
 constexpr Duration kCollectorIntervalMax = std::chrono::hours(24);
 constexpr std::uint64_t kSpoolBytesMin = 64ull << 20;
 constexpr std::uint64_t kSpoolBytesMax = 1ull << 50;
@@ -380,6 +383,23 @@ Result<> all(std::initializer_list<std::function<Result<>()>> steps) {
   return {};
 }
 
+Result<> read_certificates(Section& root, CertificateSettings& into, bool server) {
+  auto section = root.section("certificates");
+  if (!section) return std::unexpected(section.error());
+  const auto on_or_off = [](const YAML::Node& value) -> Result<bool> {
+    const std::string word = value.IsScalar() ? value.Scalar() : "";
+    if (word != "on" && word != "off") return fail(Errc::invalid, "it must be on or off");
+    return word == "on";
+  };
+  const auto grace = [](const YAML::Node& v) { return duration(v, Duration(0), kGraceMax); };
+  const auto lifetime = [](const YAML::Node& v) { return duration(v, kLifetimeMin, kLifetimeMax); };
+  if (auto done = section->field("renew", into.renew, on_or_off); !done) return done;
+  if (auto done = section->field("expiry_grace", into.expiry_grace, grace); !done) return done;
+  if (server)
+    if (auto done = section->field("lifetime", into.lifetime, lifetime); !done) return done;
+  return section->nothing_else();
+}
+
 }  // namespace
 
 Result<Endpoint> parse_endpoint(std::string_view written) {
@@ -463,6 +483,7 @@ Result<NodeSettings> parse_node_settings(std::string_view text_of_file, const st
           if (!events) return std::unexpected(events.error());
           return read_events(*events, s.events);
         },
+        [&] { return read_certificates(*root, s.certificates, false); },
         [&] { return root->nothing_else(); },
     });
     if (!read) return std::unexpected(read.error());
@@ -508,6 +529,7 @@ Result<ServerSettings> parse_server_settings(std::string_view text_of_file,
             return done;
           return archive->nothing_else();
         },
+        [&] { return read_certificates(*root, s.certificates, true); },
         [&] { return root->nothing_else(); },
     });
     if (!read) return std::unexpected(read.error());

@@ -50,6 +50,16 @@ struct EventSettings {
   bool operator==(const EventSettings&) const = default;
 };
 
+/// `certificates`: this node's own, and how long a neighbour's counts.
+struct CertificateSettings {
+  bool renew = true;  // by itself, over the channel, when half of the life is over
+  /// A connection ends when what the neighbour showed last is over for longer than this.
+  Duration expiry_grace = std::chrono::hours(24);
+  /// Management servers only: of what the built-in authority signs, unless it is told otherwise.
+  Duration lifetime = std::chrono::hours(24 * 365);
+  bool operator==(const CertificateSettings&) const = default;
+};
+
 /// What agents and gateways have in common, and a gateway's `listen`.
 struct NodeSettings {
   std::string group;
@@ -61,6 +71,7 @@ struct NodeSettings {
   CollectorSettings collectors{};
   std::uint64_t spool_bytes_max = 1ull << 30;
   EventSettings events;
+  CertificateSettings certificates;
   Level log_level = Level::info;
 };
 
@@ -79,6 +90,7 @@ struct ServerSettings {
   Duration interval = std::chrono::seconds(60);
   Duration archive_age = std::chrono::hours(24 * 7);
   std::uint64_t archive_bytes_max = 10ull << 30;
+  CertificateSettings certificates;
   std::vector<std::string>
       addresses;  // host:port under which nodes reach this server, for the group file
   Level log_level = Level::info;

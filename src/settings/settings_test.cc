@@ -38,7 +38,8 @@ TEST(Settings, NamesFileLineKeyAndValue) {
   const std::string base = "group: demo\nname: a.example.net\nparents: [gw.example.net]\n";
   EXPECT_EQ(error_of(base), "");
   EXPECT_EQ(error_of(base + "intervall: 30s\n"),
-            "agent.yaml:4: unknown key intervall; known here are: collectors, events, group, "
+            "agent.yaml:4: unknown key intervall; known here are: certificates, collectors, "
+            "events, group, "
             "interval, log_level, "
             "name, parents, spool, "
             "state_dir");
@@ -57,6 +58,26 @@ TEST(Settings, NamesFileLineKeyAndValue) {
   EXPECT_NE(
       error_of("name: nodots\ngroup: demo\nparents: [a.example.net]\n").find("fully qualified"),
       std::string::npos);
+}
+
+TEST(Settings, CertificatesAreRenewedUnlessToldOtherwise) {
+  const std::string base = "group: demo\nname: a.example.net\n";
+  const auto node = [&](const std::string& more) {
+    return parse_node_settings(base + "parents: [gw.example.net]\n" + more, "agent.yaml",
+                               NodeRole::agent);
+  };
+  EXPECT_EQ(node("")->certificates, CertificateSettings{});
+  const auto set = node("certificates: {renew: off, expiry_grace: 1h}\n");
+  ASSERT_TRUE(set) << set.error().message;
+  EXPECT_EQ(set->certificates,
+            (CertificateSettings{.renew = false, .expiry_grace = std::chrono::hours(1)}));
+  const auto server = parse_server_settings(base + "certificates: {lifetime: 30d}\n", "s.yaml");
+  ASSERT_TRUE(server) << server.error().message;
+  EXPECT_EQ(server->certificates.lifetime, std::chrono::hours(30 * 24));
+  for (const char* bad :
+       {"renew: perhaps", "expiry_grace: 2y", "expiry_grace: -1s", "lifetime: 1d"})
+    EXPECT_FALSE(node(fmt::format("certificates: {{{}}}\n", bad))) << bad;
+  EXPECT_FALSE(parse_server_settings(base + "certificates: {lifetime: 1s}\n", "s.yaml"));
 }
 
 TEST(Settings, EventsAreTheJournalFromWarningOnUnlessToldOtherwise) {
