@@ -169,7 +169,7 @@ void add_trace_verb(CLI::App& app, Options& options) {
 }
 
 void add_certificate_verbs(CLI::App& app, Options& options) {
-  CLI::App* group = add_group(app, "cert", "certificates: request, sign, import, show");
+  CLI::App* group = add_group(app, "cert", "certificates: request, sign, list, import, show");
   CLI::App* request = add_verb(*group, options, "request",
                                "make a private key and a signing request for this machine",
                                "postern cert request --name gw1.dmz.example");
@@ -194,6 +194,8 @@ void add_certificate_verbs(CLI::App& app, Options& options) {
       ->type_name("N")
       ->check(CLI::Range(1u, 3650u).description(""));
 
+  add_watched(*group, options, "list", "every node's certificate, whose ends next first",
+              "postern cert list");
   CLI::App* import = add_verb(
       *group, options, "import",
       "check a certificate against every requirement and install it for the roles of this machine",

@@ -32,6 +32,7 @@ constexpr Entry kVerbs[] = {
     {"trace", trace_node},
     {"cert request", request_certificate, false},
     {"cert sign", sign_certificate},
+    {"cert list", list_certificates},
     {"cert import", import_certificate, false},
     {"cert show", show_certificate, false},
     {"group export", export_group},

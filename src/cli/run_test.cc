@@ -114,6 +114,28 @@ TEST_F(Tool, AnApprovedGatewayStandsInInventoryAndTopology) {
   EXPECT_THAT(out(), HasSubstr("\n   `- web1.dmz.example"));
 }
 
+TEST_F(Tool, CertificatesAreListedWithTheNextToEndInFront) {
+  service_.nodes.clear();
+  for (const auto& [name, hours] :
+       std::vector<std::pair<const char*, int>>{{"a1.dmz.example", 0},
+                                                {"a2.dmz.example", 240},
+                                                {"a3.dmz.example", 5},
+                                                {"a4.dmz.example", -1}}) {
+    auto node = api::FakeService::agent_node(name);
+    node.path = {"gw1.dmz.example", "ms1.home.example"};
+    if (hours != 0) node.certificate_not_after = clock_.wall() + std::chrono::hours(hours);
+    if (hours != 0) node.certificate_sha256 = std::string(64, 'a');
+    service_.nodes.push_back(node);
+  }
+  EXPECT_EQ(postern({"cert", "list"}), 0);
+  const std::string text = out();
+  const std::vector<std::size_t> places{
+      text.find("a4.dmz.example  agent  expired"), text.find("a3.dmz.example  agent  5 h"),
+      text.find("a2.dmz.example  agent  10 d"), text.find("a1.dmz.example  agent  -")};
+  EXPECT_TRUE(std::ranges::is_sorted(places)) << text;
+  EXPECT_NE(places.back(), std::string::npos) << text;
+}
+
 TEST_F(Tool, FailoverParentsFollowThePrimary) {
   service_.nodes.push_back(api::FakeService::server_node());
   service_.nodes.back().name = "ms2.home.example";
@@ -192,10 +214,10 @@ TEST_F(Tool, EveryVerbExplainsItselfWithAnExample) {
        {"completion bash", "completion zsh",  "server list",    "spool ls",     "spool verify",
         "spool export",    "gateway approve", "gateway remove", "gateway list", "gateway show",
         "agent approve",   "agent remove",    "agent list",     "agent show",   "pending list",
-        "pending approve", "pending reject",  "inventory",      "topology",     "server list",
-        "cert request",    "loss list",       "alert list",     "alert show",   "alert close",
-        "trace",           "cert sign",       "cert import",    "cert show",    "group export",
-        "group show"}) {
+        "pending approve", "pending reject",  "cert list",      "inventory",    "topology",
+        "server list",     "cert request",    "loss list",      "alert list",   "alert show",
+        "alert close",     "trace",           "cert sign",      "cert import",  "cert show",
+        "group export",    "group show"}) {
     std::istringstream words(verb);
     std::vector<std::string> arguments{std::istream_iterator<std::string>(words), {}};
     arguments.push_back("--help");

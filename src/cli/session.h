@@ -75,6 +75,7 @@ int trace_node(Session& session);
 // certificates.cc
 int request_certificate(Session& session);
 int sign_certificate(Session& session);
+int list_certificates(Session& session);  // fleet.cc
 int import_certificate(Session& session);
 int show_certificate(Session& session);
 // tokens.cc
