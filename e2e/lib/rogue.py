@@ -43,11 +43,12 @@ copy_extensions = none
 [anything]
 commonName = supplied
 [leaf]
-basicConstraints = critical,CA:FALSE
-keyUsage = critical,digitalSignature
-extendedKeyUsage = {usage}
-subjectAltName = DNS:{name}
+{extensions}
+{sections}
 """
+GOOD = {"basicConstraints": "critical,CA:FALSE", "keyUsage": "critical,digitalSignature",
+        "extendedKeyUsage": "serverAuth,clientAuth"}
+EC_KEY = ("ec", "-pkeyopt", "ec_paramgen_curve:P-256")
 
 
 class Authority:
@@ -66,24 +67,39 @@ class Authority:
         (self.folder / "index").write_text("")
         (self.folder / "serial").write_text(f"{random.SystemRandom().getrandbits(62) | 1 << 62:016x}\n")
 
-    def issue(self, name, folder, not_before=-3600, not_after=86400, usage="serverAuth,clientAuth"):
-        """(key file, chain file) in `folder`; times are seconds from now."""
+    def issue(self, name, folder, not_before=-3600, not_after=86400, usage=None, key_of=EC_KEY,
+              digest="sha256", sections="", **extensions):
+        """(key file, chain file) in `folder`; times are seconds from now. `extensions`: OpenSSL's
+        names of what stands in the certificate; None leaves one out."""
+        found = {**GOOD, "subjectAltName": f"DNS:{name}", **extensions}
+        if usage:
+            found["extendedKeyUsage"] = usage
         folder = pathlib.Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         key, request, chain = folder / "key.pem", folder / "request.pem", folder / "chain.pem"
         settings = folder / "openssl.cnf"
         settings.write_text(AUTHORITY_SETTINGS.format(
-            folder=self.folder, certificate=self.certificate, key=self.key, usage=usage, name=name))
-        run(["openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-             "-keyout", key, "-out", request, "-subj", f"/CN={name}"])
+            folder=self.folder, certificate=self.certificate, key=self.key, sections=sections,
+            extensions="\n".join(f"{key} = {value}" for key, value in found.items() if value)))
+        run(["openssl", "req", "-new", "-newkey", *key_of, "-nodes", "-keyout", key, "-out", request,
+             "-subj", f"/CN={name}"])
 
         def stamp(offset):
             at = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=offset)
             return at.strftime("%Y%m%d%H%M%SZ")
         run(["openssl", "ca", "-batch", "-notext", "-config", settings, "-extensions", "leaf", "-in",
-             request, "-out", chain, "-startdate", stamp(not_before), "-enddate", stamp(not_after)])
+             request, "-out", chain, "-md", digest, "-startdate", stamp(not_before), "-enddate", stamp(not_after)])
         key.chmod(0o600)
         return key, chain
+
+
+    def authority(self, folder, name="Intermediate CA", **how):
+        """One whose certificate this one has issued."""
+        how.setdefault("basicConstraints", "critical,CA:TRUE")
+        how.setdefault("keyUsage", "critical,keyCertSign,cRLSign")
+        key, chain = self.issue(name, pathlib.Path(folder) / "own", subjectAltName=None,
+                                extendedKeyUsage=None, **how)
+        return Authority(pathlib.Path(folder) / "issues", key, chain)
 
 
 def group_authority(server, folder):

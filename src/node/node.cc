@@ -53,7 +53,8 @@ Result<Identity> open_identity(const Surroundings& around, const std::filesystem
   if (!incarnation) return std::unexpected(incarnation.error());
 
   const auto wrong =
-      why_refused(credential->chain, *anchors, {.now = around.clock.wall(), .name = name});
+      why_refused(credential->chain, *anchors,
+                  {.now = around.clock.wall(), .name = name, .as_server = role != Role::agent});
   if (wrong)
     around.log.error("this node's own certificate will be refused: {} ({})", wrong->words,
                      to_string(wrong->reason));
