@@ -1,0 +1,252 @@
+#include "server/alert_rules.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/quantity.h"
+
+namespace postern {
+namespace {
+
+constexpr std::array<std::string_view, AlertRules::kKinds> kWords = {
+    "heartbeat", "never-connected", "clock", "finding", "spool-fill", "spool-age", "certificate"};
+
+std::string cause_of(AlertRules::Kind kind, std::string_view name) {
+  return fmt::format("{} {}", AlertRules::word_of(kind), name);
+}
+
+/// Kind and node of a cause; none for those of others.
+std::optional<std::pair<std::size_t, std::string_view>> parse_cause(std::string_view cause) {
+  const std::size_t space = cause.find(' ');
+  if (space == std::string_view::npos) return std::nullopt;
+  const auto word = std::ranges::find(kWords, cause.substr(0, space));
+  if (word == kWords.end()) return std::nullopt;
+  return std::pair(static_cast<std::size_t>(word - kWords.begin()), cause.substr(space + 1));
+}
+
+bool above(double value, const Threshold& threshold, bool already) {
+  return already ? value >= threshold.close : value > threshold.open;
+}
+
+double seconds_of(Duration d) { return std::chrono::duration<double>(d).count(); }
+
+}  // namespace
+
+std::string_view AlertRules::word_of(Kind kind) { return kWords[static_cast<std::size_t>(kind)]; }
+
+void AlertRules::resume(std::span<const store::Alert> open) {
+  for (const store::Alert& alert : open) {
+    const auto cause = parse_cause(alert.cause);
+    if (alert.closed || !cause) continue;
+    known_[std::string(cause->second)].tracked[cause->first] =
+        Tracked{alert.severity == "critical" ? Level::critical : Level::warning, alert.words};
+  }
+}
+
+bool AlertRules::on_closed(std::string_view cause) {
+  const auto parsed = parse_cause(cause);
+  const auto known = parsed ? known_.find(parsed->second) : known_.end();
+  if (known == known_.end()) return false;
+  auto& tracked = known->second.tracked[parsed->first];
+  if (!tracked || tracked->closed_by_operator) return false;
+  tracked->closed_by_operator = true;
+  return true;
+}
+
+AlertRules::Round AlertRules::evaluate(std::span<const NodeView> nodes, TimePoint now,
+                                       WallTime wall) {
+  ++round_;
+  find_lost(nodes, now);
+  Round round;
+  for (const NodeView& node : nodes) {
+    Known& known = known_[node.name];
+    known.round = round_;
+    const auto before = [&](Kind kind) {
+      const auto& tracked = known.tracked[static_cast<std::size_t>(kind)];
+      return tracked ? tracked->level : Level::none;
+    };
+    const auto say = [&](Kind kind, Finding found) {
+      settle(node, kind, known, std::move(found), wall, round);
+    };
+    say(Kind::heartbeat, heartbeat(node, now, wall));
+    say(Kind::never_connected, never_connected(node, wall));
+    say(Kind::clock, clock(node, before(Kind::clock)));
+    say(Kind::finding, finding(node, known, now));
+    say(Kind::spool_fill, spool_fill(node, before(Kind::spool_fill)));
+    say(Kind::spool_age, spool_age(node, before(Kind::spool_age)));
+    say(Kind::certificate, certificate(node, wall));
+  }
+  for (auto known = known_.begin(); known != known_.end();) {
+    if (known->second.round == round_) {
+      ++known;
+      continue;
+    }
+    for (std::size_t i = 0; i < kKinds; ++i)
+      if (const auto& tracked = known->second.tracked[i]; tracked && !tracked->closed_by_operator)
+        round.close.push_back(cause_of(static_cast<Kind>(i), known->first));
+    known = known_.erase(known);
+  }
+  return round;
+}
+
+void AlertRules::settle(const NodeView& node, Kind kind, Known& known, Finding found, WallTime wall,
+                        Round& round) {
+  if (!found.level) return;
+  auto& tracked = known.tracked[static_cast<std::size_t>(kind)];
+  if (*found.level == Level::none) {
+    if (tracked && !tracked->closed_by_operator) round.close.push_back(cause_of(kind, node.name));
+    tracked.reset();
+    return;
+  }
+  // News after an operator closed it is another matter than what he closed.
+  const bool raise = !tracked || found.anew;
+  const bool change = tracked && !tracked->closed_by_operator &&
+                      (tracked->level != *found.level || tracked->words != found.words);
+  if (!raise && !change) {
+    tracked->level = *found.level;
+    return;
+  }
+  store::Alert alert;
+  alert.cause = cause_of(kind, node.name);
+  alert.severity = *found.level == Level::critical ? "critical" : "warning";
+  alert.node = node.id;
+  alert.words = found.words;
+  alert.raised = alert.last = wall;
+  (raise ? round.raise : round.change).push_back(std::move(alert));
+  tracked = Tracked{*found.level, std::move(found.words)};
+}
+
+/// By its own heads; what a parent says of it can only make it worse (rule D6).
+AlertRules::Silence AlertRules::silence(const NodeView& node, TimePoint now) const {
+  const Duration three = limits_.heartbeats_missed * node.interval + limits_.heartbeat_slack;
+  const Duration upward = std::max(node.interval, limits_.upward_interval);
+  const Duration patience =
+      node.gateways.empty() ? three : limits_.heartbeats_missed * upward + limits_.heartbeat_slack;
+  TimePoint judged = node.heard.value_or(started_) + patience;
+  if (node.reported_gone) judged = std::min(judged, *node.reported_gone + three);
+  return {now > judged, judged};
+}
+
+void AlertRules::find_lost(std::span<const NodeView> nodes, TimePoint now) {
+  lost_.clear();
+  behind_.clear();
+  for (const NodeView& node : nodes) {
+    if (node.role != store::Role::gateway || !node.first_seen) continue;
+    if (const Silence how = silence(node, now); how.lost) lost_.emplace(node.name, how.judged);
+  }
+  if (lost_.empty()) return;
+  for (const NodeView& node : nodes)
+    if (const std::string* top = topmost_lost(node)) ++behind_[*top];
+}
+
+/// None when all gateways above it are well, or it was heard although one is lost.
+const std::string* AlertRules::topmost_lost(const NodeView& node) const {
+  if (!node.first_seen) return nullptr;
+  for (auto gateway = node.gateways.rbegin(); gateway != node.gateways.rend(); ++gateway) {
+    const auto lost = lost_.find(*gateway);
+    if (lost != lost_.end() && !(node.heard && *node.heard > lost->second)) return &lost->first;
+  }
+  return nullptr;
+}
+
+AlertRules::Finding AlertRules::heartbeat(const NodeView& node, TimePoint now,
+                                          WallTime wall) const {
+  if (!node.first_seen) return {};  // never-connected speaks of it
+  if (topmost_lost(node) != nullptr) return {std::nullopt};
+  if (!silence(node, now).lost) {
+    if (!node.heard) return {std::nullopt};  // not since we run: neither lost nor well
+    return {};
+  }
+  // The minute is enough, and keeps the words as they are from round to round.
+  const Duration silent = now - node.heard.value_or(started_);
+  const auto since = std::chrono::round<std::chrono::minutes>(
+      wall - std::chrono::duration_cast<std::chrono::milliseconds>(silent));
+  std::string words =
+      fmt::format("{} is not heard since {}{}", node.name,
+                  node.heard ? "" : "before this server started at ", to_rfc3339(since));
+  const auto behind = behind_.find(node.name);
+  if (behind != behind_.end())
+    words += fmt::format("; {} {} behind it unknown", behind->second,
+                         behind->second == 1 ? "node" : "nodes");
+  words += "; see whether it runs and reaches its parent";
+  return {node.role == store::Role::gateway ? Level::critical : Level::warning, std::move(words)};
+}
+
+AlertRules::Finding AlertRules::never_connected(const NodeView& node, WallTime wall) const {
+  if (node.first_seen || !node.approved || wall - *node.approved <= limits_.never_connected_after)
+    return {};
+  return {Level::warning,
+          fmt::format("{} was approved at {} and never connected; start it there, or remove it "
+                      "if the name is wrong",
+                      node.name, to_rfc3339(*node.approved))};
+}
+
+AlertRules::Finding AlertRules::clock(const NodeView& node, Level before) const {
+  if (!node.clock_difference) return {std::nullopt};
+  const double seconds = std::abs(seconds_of(*node.clock_difference));
+  const bool critical = above(seconds, limits_.clock_critical, before == Level::critical);
+  if (!critical && !above(seconds, limits_.clock_warning, before != Level::none)) return {};
+  const double limit = critical ? limits_.clock_critical.open : limits_.clock_warning.open;
+  return {critical ? Level::critical : Level::warning,
+          fmt::format("the clock of {} is more than {:g} s {} ours; set up time synchronisation "
+                      "there, or here",
+                      node.name, limit,
+                      *node.clock_difference < Duration::zero() ? "behind" : "ahead of")};
+}
+
+/// Findings have no end that could be seen: they close when none came for long.
+AlertRules::Finding AlertRules::finding(const NodeView& node, Known& known, TimePoint now) const {
+  // After a start the count is where it was: what was closed meanwhile is not raised again.
+  const bool anew = known.findings && node.findings > *known.findings;
+  if (anew || !known.findings) known.found = now;
+  known.findings = node.findings;
+  const auto& tracked = known.tracked[static_cast<std::size_t>(Kind::finding)];
+  if (!anew && (!tracked || now - known.found > limits_.finding_quiet)) return {};
+  return {Level::critical,
+          fmt::format("what came as {}'s has a wrong signature or contradicts what it sent before; "
+                      "see whether it was copied or set back, then enrol it anew",
+                      node.name),
+          anew};
+}
+
+AlertRules::Finding AlertRules::spool_fill(const NodeView& node, Level before) const {
+  if (!node.spool_bytes || !node.spool_bytes_max || *node.spool_bytes_max == 0)
+    return {std::nullopt};
+  const double percent =
+      100 * static_cast<double>(*node.spool_bytes) / static_cast<double>(*node.spool_bytes_max);
+  const bool critical = above(percent, limits_.fill_critical, before == Level::critical);
+  if (!critical && !above(percent, limits_.fill_warning, before != Level::none)) return {};
+  const double limit = critical ? limits_.fill_critical.open : limits_.fill_warning.open;
+  return {critical ? Level::critical : Level::warning,
+          fmt::format("the spool of {} is over {:g} % of its {}; see why its parent does not take "
+                      "more, or raise spool.bytes_max there",
+                      node.name, limit, format_bytes(*node.spool_bytes_max))};
+}
+
+AlertRules::Finding AlertRules::spool_age(const NodeView& node, Level before) const {
+  if (!node.oldest_unsettled) return {std::nullopt};
+  if (!above(seconds_of(*node.oldest_unsettled), limits_.age_warning, before != Level::none))
+    return {};
+  return {Level::warning,
+          fmt::format("the oldest batch that {} keeps waits longer than {:g} s to be settled; see "
+                      "its way up, and postern loss list --node {}",
+                      node.name, limits_.age_warning.open, node.name)};
+}
+
+AlertRules::Finding AlertRules::certificate(const NodeView& node, WallTime wall) const {
+  if (!node.certificate_not_after || !node.certificate_not_before) return {std::nullopt};
+  const auto life = *node.certificate_not_after - *node.certificate_not_before;
+  if (life.count() <= 0) return {std::nullopt};
+  const double left = static_cast<double>((*node.certificate_not_after - wall).count()) /
+                      static_cast<double>(life.count());
+  if (left > limits_.certificate_warning) return {};
+  const bool critical = left <= limits_.certificate_critical;
+  return {critical ? Level::critical : Level::warning,
+          fmt::format("the certificate of {} ends at {} and was not renewed; see its log for why, "
+                      "or enrol it anew",
+                      node.name, to_rfc3339(*node.certificate_not_after))};
+}
+
+}  // namespace postern

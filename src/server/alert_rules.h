@@ -1,0 +1,135 @@
+#pragma once
+
+#include <array>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/node_id.h"
+#include "store/store.h"
+
+namespace postern {
+
+/// Opens above `open`, closes below `close`: what flaps in between is one alert.
+struct Threshold {
+  double open = 0, close = 0;
+};
+
+struct AlertLimits {
+  int heartbeats_missed = 3;
+  Duration heartbeat_slack = std::chrono::seconds(10);        // for the way, and the store
+  Duration upward_interval = std::chrono::minutes(15);        // of a quiet node (channel.md#W41)
+  Duration never_connected_after = std::chrono::hours(1);     // since its approval
+  Threshold clock_warning{30, 20}, clock_critical{300, 240};  // seconds, either way
+  Threshold fill_warning{80, 70}, fill_critical{95, 90};      // percent of the spool's limit
+  Threshold age_warning{3600, 1800};                          // seconds, of the oldest unsettled
+  double certificate_warning = 1.0 / 3, certificate_critical = 1.0 / 10;  // of its life, left
+  Duration finding_quiet = std::chrono::hours(24);  // without a new one, before it closes
+};
+
+/// What is known of an approved node. What nobody measured is none, and opens or closes nothing.
+struct NodeView {
+  std::string name;
+  std::optional<NodeId> id;
+  store::Role role = store::Role::agent;
+  std::optional<WallTime> approved, first_seen;
+  std::vector<std::string> gateways;             // the way up, nearest first, without the server
+  std::optional<TimePoint> heard;                // its own newest head, since this process runs
+  Duration interval = std::chrono::seconds(60);  // of its heads
+  std::optional<TimePoint> reported_gone;        // by its parent, and no head since (rule D6)
+  std::optional<Duration> clock_difference, oldest_unsettled;
+  std::optional<std::uint64_t> spool_bytes, spool_bytes_max;
+  std::optional<WallTime> certificate_not_before, certificate_not_after;
+  std::uint64_t findings = 0;  // wrong signatures and equivocations, ever; never falls
+};
+
+/// Decides which alerts about nodes are open. Views and the time go in; what is to be raised,
+/// changed and closed comes out, and is for the caller to do. Owns no clock, thread or store.
+///
+/// One alert a cause. A condition that nothing is known of stays as it is: after a restart nothing
+/// is raised for want of news, and nothing is closed for it either. What an operator closed stays
+/// closed until the condition has ended once. A node behind a lost gateway has no alert of its
+/// own: the topmost lost one names how many are behind it (rule P7).
+class AlertRules {
+ public:
+  enum class Kind : std::uint8_t {
+    heartbeat,
+    never_connected,
+    clock,
+    finding,
+    spool_fill,
+    spool_age,
+    certificate
+  };
+  static constexpr std::size_t kKinds = 7;
+  static std::string_view word_of(Kind kind);  // the first word of the cause
+
+  /// `started`: nodes that were not heard since are silent since then.
+  explicit AlertRules(TimePoint started, AlertLimits limits = {})
+      : started_(started), limits_(limits) {}
+
+  /// Alerts that the store had open: raised already. Once, before the first round; causes of
+  /// others are left alone.
+  void resume(std::span<const store::Alert> open);
+  /// An operator closed it. False: no such alert is open here.
+  bool on_closed(std::string_view cause);
+
+  struct Round {
+    std::vector<store::Alert> raise;   // new, or seen anew: counts once more
+    std::vector<store::Alert> change;  // open ones, with another severity or other words
+    std::vector<std::string> close;    // causes
+  };
+  /// `nodes`: all approved ones but servers, each name once. A node that is missing is no member
+  /// any more: what was open about it closes.
+  Round evaluate(std::span<const NodeView> nodes, TimePoint now, WallTime wall);
+
+ private:
+  enum class Level : std::uint8_t { none, warning, critical };
+  /// What is so. `level` none of `std::nullopt`: nothing is known.
+  struct Finding {
+    std::optional<Level> level = Level::none;
+    std::string words = {};
+    bool anew = false;
+  };
+  struct Tracked {
+    Level level = Level::none;
+    std::string words;  // "" after a resume: whatever they are, they are as good as new
+    bool closed_by_operator = false;
+  };
+  struct Known {
+    std::array<std::optional<Tracked>, kKinds> tracked;
+    std::optional<std::uint64_t> findings;
+    TimePoint found{};  // when `findings` rose last
+    std::uint64_t round = 0;
+  };
+  struct Silence {
+    bool lost = false;
+    TimePoint judged{};  // heard later than this, a node is not silent because of this one
+  };
+
+  Silence silence(const NodeView& node, TimePoint now) const;
+  Finding heartbeat(const NodeView& node, TimePoint now, WallTime wall) const;
+  Finding never_connected(const NodeView& node, WallTime wall) const;
+  Finding clock(const NodeView& node, Level before) const;
+  Finding finding(const NodeView& node, Known& known, TimePoint now) const;
+  Finding spool_fill(const NodeView& node, Level before) const;
+  Finding spool_age(const NodeView& node, Level before) const;
+  Finding certificate(const NodeView& node, WallTime wall) const;
+  void settle(const NodeView& node, Kind kind, Known& known, Finding found, WallTime wall,
+              Round& round);
+  void find_lost(std::span<const NodeView> nodes, TimePoint now);
+  const std::string* topmost_lost(const NodeView& node) const;
+
+  TimePoint started_;
+  AlertLimits limits_;
+  std::uint64_t round_ = 0;
+  std::map<std::string, Known, std::less<>> known_;
+  std::map<std::string, TimePoint, std::less<>> lost_;  // gateways of this round: Silence::judged
+  std::map<std::string, std::size_t, std::less<>> behind_;  // of this round, by the topmost lost
+};
+
+}  // namespace postern
