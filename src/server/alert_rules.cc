@@ -70,7 +70,7 @@ AlertRules::Round AlertRules::evaluate(std::span<const NodeView> nodes, TimePoin
     const auto say = [&](Kind kind, Finding found) {
       settle(node, kind, known, std::move(found), wall, round);
     };
-    say(Kind::heartbeat, heartbeat(node, now, wall));
+    say(Kind::heartbeat, heartbeat(node, now));
     say(Kind::never_connected, never_connected(node, wall));
     say(Kind::clock, clock(node, before(Kind::clock)));
     say(Kind::finding, finding(node, known, now));
@@ -151,21 +151,16 @@ const std::string* AlertRules::topmost_lost(const NodeView& node) const {
   return nullptr;
 }
 
-AlertRules::Finding AlertRules::heartbeat(const NodeView& node, TimePoint now,
-                                          WallTime wall) const {
+AlertRules::Finding AlertRules::heartbeat(const NodeView& node, TimePoint now) const {
   if (!node.first_seen) return {};  // never-connected speaks of it
   if (topmost_lost(node) != nullptr) return {std::nullopt};
   if (!silence(node, now).lost) {
     if (!node.heard) return {std::nullopt};  // not since we run: neither lost nor well
     return {};
   }
-  // The minute is enough, and keeps the words as they are from round to round.
-  const Duration silent = now - node.heard.value_or(started_);
-  const auto since = std::chrono::round<std::chrono::minutes>(
-      wall - std::chrono::duration_cast<std::chrono::milliseconds>(silent));
-  std::string words =
-      fmt::format("{} is not heard since {}{}", node.name,
-                  node.heard ? "" : "before this server started at ", to_rfc3339(since));
+  // The last time it was seen, not how long ago: the words stay as they are from round to round.
+  std::string words = fmt::format("{} is not heard since {}", node.name,
+                                  to_rfc3339(node.last_seen.value_or(*node.first_seen)));
   const auto behind = behind_.find(node.name);
   if (behind != behind_.end())
     words += fmt::format("; {} {} behind it unknown", behind->second,

@@ -36,7 +36,7 @@ struct NodeView {
   std::string name;
   std::optional<NodeId> id;
   store::Role role = store::Role::agent;
-  std::optional<WallTime> approved, first_seen;
+  std::optional<WallTime> approved, first_seen, last_seen;  // by the server's clock
   std::vector<std::string> gateways;             // the way up, nearest first, without the server
   std::optional<TimePoint> heard;                // its own newest head, since this process runs
   Duration interval = std::chrono::seconds(60);  // of its heads
@@ -97,7 +97,7 @@ class AlertRules {
   };
   struct Tracked {
     Level level = Level::none;
-    std::string words;  // "" after a resume: whatever they are, they are as good as new
+    std::string words;
     bool closed_by_operator = false;
   };
   struct Known {
@@ -112,7 +112,7 @@ class AlertRules {
   };
 
   Silence silence(const NodeView& node, TimePoint now) const;
-  Finding heartbeat(const NodeView& node, TimePoint now, WallTime wall) const;
+  Finding heartbeat(const NodeView& node, TimePoint now) const;
   Finding never_connected(const NodeView& node, WallTime wall) const;
   Finding clock(const NodeView& node, Level before) const;
   Finding finding(const NodeView& node, Known& known, TimePoint now) const;

@@ -3,6 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
+#include <sstream>
+
 namespace postern {
 namespace {
 
@@ -227,6 +230,25 @@ TEST_F(AlertRulesTest, AnOldBatchWarnsAndClosesAtHalfTheAge) {
   expect_quiet(at(2s, {a}));
   a.oldest_unsettled = 29min;
   EXPECT_THAT(at(3s, {a}).close, ElementsAre("spool-age a"));
+}
+
+TEST_F(AlertRulesTest, TheWordsDoNotChangeWhileNothingElseDoes) {
+  NodeView a = agent("a");
+  a.last_seen = kWall - 5min;
+  const auto round = at(1h, {a});
+  ASSERT_THAT(round.raise, SizeIs(1));
+  EXPECT_THAT(round.raise[0].words, HasSubstr("since " + to_rfc3339(kWall - 5min)));
+  expect_quiet(at(2h, {a}));
+}
+
+TEST_F(AlertRulesTest, EveryKindHasARowOnThePageOfAlerts) {
+  std::ifstream file(POSTERN_ALERTS_PAGE);
+  std::stringstream page;
+  page << file.rdbuf();
+  for (std::size_t i = 0; i < AlertRules::kKinds; ++i) {
+    const std::string word(AlertRules::word_of(static_cast<AlertRules::Kind>(i)));
+    EXPECT_THAT(page.str(), HasSubstr("| `" + word + " NAME` |"));
+  }
 }
 
 TEST_F(AlertRulesTest, WhatIsOpenAboutARemovedNodeCloses) {
