@@ -47,8 +47,12 @@ class SharedStore final : public store::Store {
   Result<store::Alert> raise_alert(const store::Alert& alert) override {
     return store_.raise_alert(alert);
   }
-  Result<bool> close_alert(std::string_view cause, WallTime now) override {
-    return store_.close_alert(cause, now);
+  Result<bool> close_alert(std::string_view cause, WallTime now, std::string_view by) override {
+    return store_.close_alert(cause, now, by);
+  }
+  Result<std::vector<store::Alert>> update_alerts(const store::AlertChanges& changes,
+                                                  WallTime now) override {
+    return store_.update_alerts(changes, now);
   }
   Result<std::vector<store::Alert>> alerts(bool open_only, std::size_t limit) override {
     return store_.alerts(open_only, limit);

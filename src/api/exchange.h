@@ -109,6 +109,7 @@ Answer<Reply> show_node(Exchange& exchange);
 Answer<Reply> list_certificates(Exchange& exchange);
 Answer<Reply> show_topology(Exchange& exchange);
 Answer<Reply> list_servers(Exchange& exchange);
+Answer<Reply> show_server(Exchange& exchange);
 Answer<Reply> list_audit(Exchange& exchange);
 // observations.cc
 Answer<Reply> list_entities(Exchange& exchange);

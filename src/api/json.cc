@@ -80,6 +80,20 @@ std::string_view to_string(Role role) {
   return "?";
 }
 
+std::string_view to_string(Health health) {
+  switch (health) {
+    case Health::healthy:
+      return "healthy";
+    case Health::warning:
+      return "warning";
+    case Health::critical:
+      return "critical";
+    case Health::unknown:
+      return "unknown";
+  }
+  return "?";
+}
+
 std::string_view to_string(Standing standing) {
   switch (standing) {
     case Standing::pending:
@@ -151,6 +165,8 @@ json::object to_json(const NodeSummary& node) {
           {"standing", to_string(node.standing)},
           {"connection", connection_of(node)},
           {"connected", node.connected},
+          {"health", to_string(node.health)},
+          {"via", text_or_null(node.via)},
           {"first_seen", time_or_null(node.first_seen)},
           {"last_seen", time_or_null(node.last_seen)},
           {"parents", texts(node.parents)},
@@ -212,6 +228,8 @@ json::object to_json(const TopologyNode& node) {
           {"standing", to_string(node.standing)},
           {"parent", text_or_null(node.parent)},
           {"connected", node.connected},
+          {"health", to_string(node.health)},
+          {"via", text_or_null(node.via)},
           {"last_seen", time_or_null(node.last_seen)},
           {"path", texts(node.path)},
           {"lag_ms", number_or_null(node.lag_ms)},
@@ -342,7 +360,8 @@ json::object to_json(const AlertView& alert) {
           {"raised", to_rfc3339(alert.raised)},
           {"last", to_rfc3339(alert.last)},
           {"count", alert.count},
-          {"closed", time_or_null(alert.closed)}};
+          {"closed", time_or_null(alert.closed)},
+          {"closed_by", text_or_null(alert.closed_by)}};
 }
 
 json::object to_json(const TraceStarted& started) {

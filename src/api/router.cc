@@ -78,6 +78,7 @@ constexpr Route kRoutes[] = {
      "contains, cursor, limit, severity, since, until"},
     {"GET", "/api/v1/topology", show_topology},
     {"GET", "/api/v1/servers", list_servers},
+    {"GET", "/api/v1/servers/{node}", show_server},
     {"GET", "/api/v1/audit", list_audit, Scope::read_only, false, kPaged},
     {"GET", "/api/v1/losses", list_losses, Scope::read_only, false, "cursor, limit, node, since"},
     {"GET", "/api/v1/alerts", list_alerts, Scope::read_only, false,

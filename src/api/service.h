@@ -20,6 +20,9 @@ enum class Role : std::uint8_t { agent, gateway, server };
 enum class Standing : std::uint8_t { pending, approved, rejected, removed };
 enum class Direction : std::uint8_t { child_dials, parent_dials };
 
+/// The worst of the alerts that are open about a node, in this order; unknown: nobody can tell.
+enum class Health : std::uint8_t { healthy, warning, critical, unknown };
+
 /// What a caller may do, lowest first: each may do what those before it may.
 enum class Scope : std::uint8_t {
   read_only,
@@ -82,6 +85,8 @@ struct NodeSummary {
   Role role = Role::agent;
   Standing standing = Standing::pending;
   bool connected = false;
+  Health health = Health::unknown;
+  std::string via;  // the gateway it was last seen through, when that one is lost: hence unknown
   std::optional<WallTime> first_seen, last_seen;  // last_seen empty: never connected
   std::vector<std::string> parents;               // allowed ones in order; empty: any
   Direction direction = Direction::child_dials;
@@ -210,6 +215,8 @@ struct TopologyNode {
   std::string parent;
   bool connected = false;
   std::optional<WallTime> last_seen;
+  Health health = Health::unknown;
+  std::string via;
   std::vector<std::string> path;
   std::optional<std::int64_t> lag_ms;          // of the newest batch, from sealing to applied
   std::optional<std::uint64_t> queue_batches;  // sealed and not applied
@@ -347,6 +354,7 @@ struct AlertView {
   WallTime raised{}, last{};  // first and latest time
   std::uint64_t count = 1;    // how often
   std::optional<WallTime> closed;
+  std::string closed_by;  // who; "": its condition ended
 };
 
 inline constexpr std::size_t kAlertLimitDefault = 1000;

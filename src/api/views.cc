@@ -6,6 +6,7 @@
 
 #include "api/exchange.h"
 #include "api/json.h"
+#include "identity/certificate.h"
 
 namespace postern::api {
 namespace {
@@ -89,6 +90,21 @@ Answer<Reply> list_certificates(Exchange& exchange) {
 Answer<Reply> show_topology(Exchange& exchange) { return reply_of(exchange.service.topology()); }
 
 Answer<Reply> list_servers(Exchange& exchange) { return reply_of(exchange.service.servers()); }
+
+Answer<Reply> show_server(Exchange& exchange) {
+  auto servers = exchange.service.servers();
+  if (!servers) return std::unexpected(servers.error());
+  const auto name = normal_fqdn(exchange.node);
+  for (const ServerView& server : *servers) {
+    if (server.id != exchange.node && (!name || server.name != *name)) continue;
+    Reply reply;
+    reply.json = to_json(server);
+    return reply;
+  }
+  return refuse(kProblemNotFound,
+                fmt::format("there is no management server {}; postern server list shows them",
+                            exchange.node));
+}
 
 Answer<Reply> list_audit(Exchange& exchange) {
   const auto page = page_of(exchange, kAuditLimitDefault, kAuditLimitMax);

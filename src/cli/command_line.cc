@@ -124,6 +124,9 @@ void add_view_verbs(CLI::App& app, Options& options) {
               "postern topology --watch 5");
   CLI::App* server = add_group(app, "server", "the management servers of the group");
   add_watched(*server, options, "list", "all management servers", "postern server list");
+  add_name(add_watched(*server, options, "show", "one management server",
+                       "postern server show ms.home.example"),
+           options, "the server's FQDN or node id");
 }
 
 void add_loss_verbs(CLI::App& app, Options& options) {

@@ -88,6 +88,7 @@ std::string alert_text(Session& session, const json::value& alert) {
   line("last", when(session, alert, "last"));
   line("times", count_text(alert, "count"));
   line("closed", when(session, alert, "closed"));
+  if (!text_of(alert, "closed_by").empty()) line("by", text_of(alert, "closed_by"));
   return text + "\n" + printable(text_of(alert, "words")) + "\n";
 }
 

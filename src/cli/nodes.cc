@@ -116,6 +116,7 @@ std::string node_text(Session& session, const json::value& node) {
   line("standing", text_of(node, "standing"));
   line("reason", text_of(node, "reason"));
   line("connection", text_of(node, "connection"));
+  line("health", health_text(node));
   line("last seen", when(session, node, "last_seen"));
   line("parents", joined(texts_of(node, "parents")));
   line("path", joined(texts_of(node, "path")));

@@ -25,6 +25,7 @@ constexpr Entry kVerbs[] = {
     {"inventory", show_inventory},
     {"topology", show_topology},
     {"server list", list_servers},
+    {"server show", show_server},
     {"loss list", list_losses},
     {"alert list", list_alerts},
     {"alert show", show_alert},

@@ -112,6 +112,11 @@ std::string when(Session& session, const json::value& object, std::string_view m
   return time ? ago(*time, session.world.clock.wall()) : "-";
 }
 
+std::string health_text(const json::value& node) {
+  const std::string via = text_of(node, "via");
+  return or_dash(text_of(node, "health")) + (via.empty() ? "" : " via " + via);
+}
+
 std::string lifetime_left(Session& session, const json::value& object) {
   const auto end = parse_rfc3339(text_of(object, "certificate_not_after"));
   return end ? left(*end, session.world.clock.wall()) : "-";

@@ -43,6 +43,7 @@ const boost::json::array& list_of(const boost::json::value& object, std::string_
 std::string joined(const std::vector<std::string>& list);  // "a, b"; "-" when empty
 std::string or_dash(std::string text);
 std::string when(Session& session, const boost::json::value& object, std::string_view member);
+std::string health_text(const boost::json::value& node);  // "unknown via gw1.dmz.example"
 std::string lifetime_left(Session& session, const boost::json::value& object);
 
 using Verb = int (*)(Session&);
@@ -63,6 +64,7 @@ int list_agents(Session& session);
 int show_inventory(Session& session);
 int show_topology(Session& session);
 int list_servers(Session& session);
+int show_server(Session& session);
 int export_group(Session& session);
 int show_group(Session& session);
 // ledger.cc

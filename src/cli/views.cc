@@ -23,10 +23,11 @@ std::string os_text(const json::value& node) {
 }
 
 std::string inventory_table(Session& session, const json::value& answer) {
-  Table table({"NAME", "ROLE", "STATE", "LAST SEEN", "ADDRESSES", "SYSTEM"});
+  Table table({"NAME", "ROLE", "STATE", "HEALTH", "LAST SEEN", "ADDRESSES", "SYSTEM"});
   for (const json::value& node : list_of(answer, "items"))
     table.add({text_of(node, "name"), text_of(node, "role"), text_of(node, "connection"),
-               when(session, node, "last_seen"), addresses_text(node), os_text(node)});
+               health_text(node), when(session, node, "last_seen"), addresses_text(node),
+               os_text(node)});
   return table.empty() ? "There are no such nodes.\n" : table.text(session.world.columns);
 }
 
@@ -50,12 +51,12 @@ std::string topology_table(Session& session, const json::value& answer) {
   std::vector<TreeNode> tree;
   for (const json::value& node : nodes)
     tree.push_back({text_of(node, "name"), text_of(node, "parent")});
-  Table table({"NODE", "ROLE", "STATE", "LAST SEEN", "LAG", "QUEUE", "CERTIFICATE"});
+  Table table({"NODE", "ROLE", "STATE", "HEALTH", "LAST SEEN", "LAG", "QUEUE", "CERTIFICATE"});
   for (const TreeLine& line : tree_lines(tree)) {
     const json::value& node = nodes[line.index];
     table.add({line.prefix + text_of(node, "name"), text_of(node, "role"), state_of(node),
-               when(session, node, "last_seen"), lag_text(node), queue_text(node),
-               lifetime_left(session, node)});
+               health_text(node), when(session, node, "last_seen"), lag_text(node),
+               queue_text(node), lifetime_left(session, node)});
   }
   return table.text(session.world.columns);
 }
@@ -67,6 +68,24 @@ std::string servers_table(Session& session, const json::value& answer) {
                or_dash(text_of(server, "listen")), or_dash(text_of(server, "software")),
                when(session, server, "started"), lifetime_left(session, server)});
   return table.text(session.world.columns);
+}
+
+std::string server_text(Session& session, const json::value& server) {
+  std::string text;
+  const auto line = [&](const char* label, const std::string& value) {
+    text += fmt::format("{:<13}{}\n", label, printable(or_dash(value)));
+  };
+  line("name", text_of(server, "name"));
+  line("node id", text_of(server, "id"));
+  line("this one", flag_of(server, "this_server") ? "yes" : "no");
+  line("listens at", text_of(server, "listen"));
+  line("Postern", text_of(server, "software"));
+  line("started", when(session, server, "started"));
+  const auto generation = count_of(server, "generation");
+  line("generation", generation ? std::to_string(*generation) : "");
+  line("certificate", fmt::format("until {} ({} left)", text_of(server, "certificate_not_after"),
+                                  lifetime_left(session, server)));
+  return text;
 }
 
 std::string group_text(Session&, const json::value& group) {
@@ -94,6 +113,10 @@ int show_inventory(Session& session) {
 int show_topology(Session& session) { return draw(session, "/api/v1/topology", topology_table); }
 
 int list_servers(Session& session) { return draw(session, "/api/v1/servers", servers_table); }
+
+int show_server(Session& session) {
+  return draw(session, "/api/v1/servers/" + path_segment(session.options.name), server_text);
+}
 
 int show_group(Session& session) { return draw(session, "/api/v1/group", group_text); }
 

@@ -289,6 +289,8 @@ wire::Message Node::head() {
   for (const auto& number : trust_.numbers()) *head.add_documents() = number;
   head.set_software(kSoftware);
   head.set_tls_not_after_ms(to_ms(tls_->credential()->chain.front().not_after()));
+  head.set_tls_not_before_ms(to_ms(tls_->credential()->chain.front().not_before()));
+  if (const auto oldest = oldest_own()) head.set_oldest_unsettled_ms(to_ms(*oldest));
   const spool::Usage usage = spool_->usage();
   head.set_spool_bytes(usage.live_bytes);
   head.set_spool_bytes_max(usage.bytes_max);
@@ -307,18 +309,23 @@ std::string Node::not_ready() const {
   return "";
 }
 
-double Node::oldest_own_s() const {
-  WallTime oldest = around_.clock.wall();
-  const WallTime now = oldest;
+std::optional<WallTime> Node::oldest_own() const {
+  std::optional<WallTime> oldest;
   for (const wire::StreamKey& stream : relay_.streams()) {
-    if (stream.node != identity_.self.id) continue;
+    // Events have the times of their logs, which may be read long after they were written.
+    if (stream.node != identity_.self.id || stream.lane == wire::Lane::event) continue;
     const auto held = relay_.held_ranges(stream);
     const relay::Held* first = held.empty() ? nullptr : relay_.copy_of(stream, held.front().first);
     // What was not looked at since the start has no time.
     if (first != nullptr && first->first_time != WallTime{})
-      oldest = std::min(oldest, first->first_time);
+      oldest = std::min(oldest.value_or(first->first_time), first->first_time);
   }
-  return std::chrono::duration<double>(now - oldest).count();
+  return oldest;
+}
+
+double Node::oldest_own_s() const {
+  const WallTime now = around_.clock.wall();
+  return std::chrono::duration<double>(now - std::min(now, oldest_own().value_or(now))).count();
 }
 
 std::vector<Measurement> Node::own_health() {

@@ -148,6 +148,7 @@ class Node final : Uplink::Owner, Origin::Holdings, EventFeed::Door {
 
   // node_own.cc: what we make
   void on_sample(Sampler::Sample sample);
+  std::optional<WallTime> oldest_own() const;  // of our batches that are not settled
   double oldest_own_s() const;
   void on_set_back(const wire::Coverage& coverage);
   void on_evidence(const wire::StreamKey& stream, ByteView evidence);

@@ -36,13 +36,25 @@ double seconds_of(Duration d) { return std::chrono::duration<double>(d).count();
 
 std::string_view AlertRules::word_of(Kind kind) { return kWords[static_cast<std::size_t>(kind)]; }
 
-void AlertRules::resume(std::span<const store::Alert> open) {
-  for (const store::Alert& alert : open) {
+std::optional<std::string_view> AlertRules::node_of(std::string_view cause) {
+  const auto parsed = parse_cause(cause);
+  if (!parsed) return std::nullopt;
+  return parsed->second;
+}
+
+void AlertRules::resume(std::span<const store::Alert> alerts) {
+  for (const store::Alert& alert : alerts) {
     const auto cause = parse_cause(alert.cause);
-    if (alert.closed || !cause) continue;
-    known_[std::string(cause->second)].tracked[cause->first] =
-        Tracked{alert.severity == "critical" ? Level::critical : Level::warning, alert.words};
+    if (!cause || (alert.closed && !alert.muted)) continue;
+    known_[std::string(cause->second)].tracked[cause->first] = Tracked{
+        alert.severity == "critical" ? Level::critical : Level::warning, alert.words, alert.muted};
   }
+}
+
+std::optional<std::string> AlertRules::unknown_via(std::string_view node) const {
+  const auto found = unknown_.find(node);
+  if (found == unknown_.end()) return std::nullopt;
+  return found->second;
 }
 
 bool AlertRules::on_closed(std::string_view cause) {
@@ -55,11 +67,11 @@ bool AlertRules::on_closed(std::string_view cause) {
   return true;
 }
 
-AlertRules::Round AlertRules::evaluate(std::span<const NodeView> nodes, TimePoint now,
-                                       WallTime wall) {
+store::AlertChanges AlertRules::evaluate(std::span<const NodeView> nodes, TimePoint now,
+                                         WallTime wall) {
   ++round_;
   find_lost(nodes, now);
-  Round round;
+  store::AlertChanges round;
   for (const NodeView& node : nodes) {
     Known& known = known_[node.name];
     known.round = round_;
@@ -84,7 +96,7 @@ AlertRules::Round AlertRules::evaluate(std::span<const NodeView> nodes, TimePoin
       continue;
     }
     for (std::size_t i = 0; i < kKinds; ++i)
-      if (const auto& tracked = known->second.tracked[i]; tracked && !tracked->closed_by_operator)
+      if (known->second.tracked[i])
         round.close.push_back(cause_of(static_cast<Kind>(i), known->first));
     known = known_.erase(known);
   }
@@ -92,14 +104,16 @@ AlertRules::Round AlertRules::evaluate(std::span<const NodeView> nodes, TimePoin
 }
 
 void AlertRules::settle(const NodeView& node, Kind kind, Known& known, Finding found, WallTime wall,
-                        Round& round) {
+                        store::AlertChanges& round) {
   if (!found.level) return;
   auto& tracked = known.tracked[static_cast<std::size_t>(kind)];
   if (*found.level == Level::none) {
-    if (tracked && !tracked->closed_by_operator) round.close.push_back(cause_of(kind, node.name));
+    // Also what an operator closed: it is forgotten that he did.
+    if (tracked) round.close.push_back(cause_of(kind, node.name));
     tracked.reset();
     return;
   }
+  if (found.words.empty() && tracked) found.words = tracked->words;
   // News after an operator closed it is another matter than what he closed.
   const bool raise = !tracked || found.anew;
   const bool change = tracked && !tracked->closed_by_operator &&
@@ -114,31 +128,42 @@ void AlertRules::settle(const NodeView& node, Kind kind, Known& known, Finding f
   alert.node = node.id;
   alert.words = found.words;
   alert.raised = alert.last = wall;
-  (raise ? round.raise : round.change).push_back(std::move(alert));
+  (!raise ? round.change : (tracked ? round.again : round.raise)).push_back(std::move(alert));
   tracked = Tracked{*found.level, std::move(found.words)};
 }
 
 /// By its own heads; what a parent says of it can only make it worse (rule D6).
 AlertRules::Silence AlertRules::silence(const NodeView& node, TimePoint now) const {
-  const Duration three = limits_.heartbeats_missed * node.interval + limits_.heartbeat_slack;
-  const Duration upward = std::max(node.interval, limits_.upward_interval);
-  const Duration patience =
-      node.gateways.empty() ? three : limits_.heartbeats_missed * upward + limits_.heartbeat_slack;
-  TimePoint judged = node.heard.value_or(started_) + patience;
-  if (node.reported_gone) judged = std::min(judged, *node.reported_gone + three);
+  const TimePoint since = node.heard.value_or(std::max(started_, node.since));
+  TimePoint judged = since + limits_.patience(node.interval, !node.gateways.empty());
+  if (node.reported_gone)
+    judged = std::min(judged, *node.reported_gone + limits_.patience(node.interval, false));
   return {now > judged, judged};
 }
 
 void AlertRules::find_lost(std::span<const NodeView> nodes, TimePoint now) {
   lost_.clear();
   behind_.clear();
+  silent_.clear();
+  unknown_.clear();
   for (const NodeView& node : nodes) {
-    if (node.role != store::Role::gateway || !node.first_seen) continue;
-    if (const Silence how = silence(node, now); how.lost) lost_.emplace(node.name, how.judged);
+    if (!node.first_seen) continue;
+    const Silence how = silence(node, now);
+    // Lost before we began, and not heard since.
+    const auto known = known_.find(node.name);
+    const bool still = !node.heard && known != known_.end() &&
+                       known->second.tracked[static_cast<std::size_t>(Kind::heartbeat)];
+    if (!how.lost && !still) continue;
+    silent_.insert(node.name);
+    if (node.role == store::Role::gateway)
+      lost_.emplace(node.name, how.lost ? how.judged : started_);
   }
   if (lost_.empty()) return;
   for (const NodeView& node : nodes)
-    if (const std::string* top = topmost_lost(node)) ++behind_[*top];
+    if (const std::string* top = topmost_lost(node)) {
+      ++behind_[*top];
+      unknown_.emplace(node.name, *top);
+    }
 }
 
 /// None when all gateways above it are well, or it was heard although one is lost.
@@ -193,15 +218,14 @@ AlertRules::Finding AlertRules::clock(const NodeView& node, Level before) const 
 
 /// Findings have no end that could be seen: they close when none came for long.
 AlertRules::Finding AlertRules::finding(const NodeView& node, Known& known, TimePoint now) const {
-  // After a start the count is where it was: what was closed meanwhile is not raised again.
-  const bool anew = known.findings && node.findings > *known.findings;
-  if (anew || !known.findings) known.found = now;
+  const bool anew = node.findings > known.findings;
+  if (anew || !known.found) known.found = now;  // one that was open before we began, too
   known.findings = node.findings;
   const auto& tracked = known.tracked[static_cast<std::size_t>(Kind::finding)];
-  if (!anew && (!tracked || now - known.found > limits_.finding_quiet)) return {};
+  if (!anew && (!tracked || now - *known.found > limits_.finding_quiet)) return {};
+  if (node.found.empty()) return {Level::critical, "", anew};  // as it was said before
   return {Level::critical,
-          fmt::format("what came as {}'s has a wrong signature or contradicts what it sent before; "
-                      "see whether it was copied or set back, then enrol it anew",
+          fmt::format("{}; see whether {} was copied or set back, then enrol it anew", node.found,
                       node.name),
           anew};
 }

@@ -3,6 +3,7 @@
 #include <array>
 #include <map>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -10,26 +11,10 @@
 
 #include "base/clock.h"
 #include "base/node_id.h"
+#include "settings/alert_limits.h"
 #include "store/store.h"
 
 namespace postern {
-
-/// Opens above `open`, closes below `close`: what flaps in between is one alert.
-struct Threshold {
-  double open = 0, close = 0;
-};
-
-struct AlertLimits {
-  int heartbeats_missed = 3;
-  Duration heartbeat_slack = std::chrono::seconds(10);        // for the way, and the store
-  Duration upward_interval = std::chrono::minutes(15);        // of a quiet node (channel.md#W41)
-  Duration never_connected_after = std::chrono::hours(1);     // since its approval
-  Threshold clock_warning{30, 20}, clock_critical{300, 240};  // seconds, either way
-  Threshold fill_warning{80, 70}, fill_critical{95, 90};      // percent of the spool's limit
-  Threshold age_warning{3600, 1800};                          // seconds, of the oldest unsettled
-  double certificate_warning = 1.0 / 3, certificate_critical = 1.0 / 10;  // of its life, left
-  Duration finding_quiet = std::chrono::hours(24);  // without a new one, before it closes
-};
 
 /// What is known of an approved node. What nobody measured is none, and opens or closes nothing.
 struct NodeView {
@@ -37,14 +22,16 @@ struct NodeView {
   std::optional<NodeId> id;
   store::Role role = store::Role::agent;
   std::optional<WallTime> approved, first_seen, last_seen;  // by the server's clock
-  std::vector<std::string> gateways;             // the way up, nearest first, without the server
-  std::optional<TimePoint> heard;                // its own newest head, since this process runs
+  std::vector<std::string> gateways;  // the way up, nearest first, without the server
+  TimePoint since{};                  // it is waited for: approved, or known to this process
+  std::optional<TimePoint> heard;     // its own newest head, since this process runs
   Duration interval = std::chrono::seconds(60);  // of its heads
   std::optional<TimePoint> reported_gone;        // by its parent, and no head since (rule D6)
   std::optional<Duration> clock_difference, oldest_unsettled;
   std::optional<std::uint64_t> spool_bytes, spool_bytes_max;
   std::optional<WallTime> certificate_not_before, certificate_not_after;
-  std::uint64_t findings = 0;  // wrong signatures and equivocations, ever; never falls
+  std::uint64_t findings = 0;  // wrong signatures and equivocations, since this process runs
+  std::string found;           // the newest of them, in words; "": not known
 };
 
 /// Decides which alerts about nodes are open. Views and the time go in; what is to be raised,
@@ -72,20 +59,25 @@ class AlertRules {
   explicit AlertRules(TimePoint started, AlertLimits limits = {})
       : started_(started), limits_(limits) {}
 
-  /// Alerts that the store had open: raised already. Once, before the first round; causes of
-  /// others are left alone.
-  void resume(std::span<const store::Alert> open);
+  /// Alerts that the store had open or muted. Once, before the first round; causes of others, and
+  /// what is closed and not muted, are left alone.
+  void resume(std::span<const store::Alert> alerts);
   /// An operator closed it. False: no such alert is open here.
   bool on_closed(std::string_view cause);
+  void set_limits(const AlertLimits& limits) { limits_ = limits; }
+  const AlertLimits& limits() const { return limits_; }
 
-  struct Round {
-    std::vector<store::Alert> raise;   // new, or seen anew: counts once more
-    std::vector<store::Alert> change;  // open ones, with another severity or other words
-    std::vector<std::string> close;    // causes
-  };
-  /// `nodes`: all approved ones but servers, each name once. A node that is missing is no member
-  /// any more: what was open about it closes.
-  Round evaluate(std::span<const NodeView> nodes, TimePoint now, WallTime wall);
+  /// `nodes`: all approved ones, each name once; of servers only the one that this is. A node that
+  /// is missing is no member any more: what was open about it closes. What is to be done is for
+  /// Store::update_alerts(); until it is done, the same is not decided again.
+  store::AlertChanges evaluate(std::span<const NodeView> nodes, TimePoint now, WallTime wall);
+
+  /// As the last round found it.
+  bool is_lost(std::string_view node) const { return silent_.contains(node); }
+  /// The lost gateway that this node is unknown by.
+  std::optional<std::string> unknown_via(std::string_view node) const;
+  /// Whom an alert of these rules is about, by its cause.
+  static std::optional<std::string_view> node_of(std::string_view cause);
 
  private:
   enum class Level : std::uint8_t { none, warning, critical };
@@ -102,8 +94,8 @@ class AlertRules {
   };
   struct Known {
     std::array<std::optional<Tracked>, kKinds> tracked;
-    std::optional<std::uint64_t> findings;
-    TimePoint found{};  // when `findings` rose last
+    std::uint64_t findings = 0;
+    std::optional<TimePoint> found;  // when `findings` rose last
     std::uint64_t round = 0;
   };
   struct Silence {
@@ -120,7 +112,7 @@ class AlertRules {
   Finding spool_age(const NodeView& node, Level before) const;
   Finding certificate(const NodeView& node, WallTime wall) const;
   void settle(const NodeView& node, Kind kind, Known& known, Finding found, WallTime wall,
-              Round& round);
+              store::AlertChanges& round);
   void find_lost(std::span<const NodeView> nodes, TimePoint now);
   const std::string* topmost_lost(const NodeView& node) const;
 
@@ -129,7 +121,9 @@ class AlertRules {
   std::uint64_t round_ = 0;
   std::map<std::string, Known, std::less<>> known_;
   std::map<std::string, TimePoint, std::less<>> lost_;  // gateways of this round: Silence::judged
-  std::map<std::string, std::size_t, std::less<>> behind_;  // of this round, by the topmost lost
+  std::map<std::string, std::size_t, std::less<>> behind_;   // of this round, by the topmost lost
+  std::set<std::string, std::less<>> silent_;                // of this round
+  std::map<std::string, std::string, std::less<>> unknown_;  // of this round: by which gateway
 };
 
 }  // namespace postern

@@ -33,7 +33,7 @@ NodeView gateway(const std::string& name, std::vector<std::string> gateways = {}
 
 class AlertRulesTest : public testing::Test {
  protected:
-  AlertRules::Round at(Duration after, const std::vector<NodeView>& nodes) {
+  store::AlertChanges at(Duration after, const std::vector<NodeView>& nodes) {
     return rules_.evaluate(nodes, kStart + after,
                            kWall + std::chrono::duration_cast<std::chrono::milliseconds>(after));
   }
@@ -42,8 +42,9 @@ class AlertRulesTest : public testing::Test {
     for (const store::Alert& alert : alerts) list.push_back(alert.cause);
     return list;
   }
-  static void expect_quiet(const AlertRules::Round& round) {
+  static void expect_quiet(const store::AlertChanges& round) {
     EXPECT_THAT(causes(round.raise), IsEmpty());
+    EXPECT_THAT(causes(round.again), IsEmpty());
     EXPECT_THAT(causes(round.change), IsEmpty());
     EXPECT_THAT(round.close, IsEmpty());
   }
@@ -134,9 +135,52 @@ TEST_F(AlertRulesTest, WhatAnOperatorClosedStaysClosedUntilItHasEndedOnce) {
   EXPECT_FALSE(rules_.on_closed("spool-fill a"));
   expect_quiet(at(2s, {a}));
   a.spool_bytes = 60;
-  expect_quiet(at(3s, {a}));
+  const auto ended = at(3s, {a});
+  EXPECT_THAT(ended.close, ElementsAre("spool-fill a")) << "so that the store forgets it too";
   a.spool_bytes = 85;
   EXPECT_THAT(causes(at(4s, {a}).raise), ElementsAre("spool-fill a"));
+}
+
+TEST_F(AlertRulesTest, WhatAnOperatorClosedStaysClosedOverARestart) {
+  store::Alert closed = open("spool-fill a");
+  closed.closed = kWall;
+  closed.muted = true;
+  store::Alert ended = open("clock a");
+  ended.closed = kWall;
+  rules_.resume(std::vector{closed, ended});
+  NodeView a = agent("a");
+  a.heard = kStart;
+  a.spool_bytes_max = 100;
+  a.spool_bytes = 85;
+  a.clock_difference = 31s;
+  EXPECT_THAT(causes(at(1s, {a}).raise), ElementsAre("clock a"));
+  a.spool_bytes = 60;
+  EXPECT_THAT(at(2s, {a}).close, ElementsAre("spool-fill a"));
+  a.spool_bytes = 85;
+  EXPECT_THAT(causes(at(3s, {a}).raise), ElementsAre("spool-fill a"));
+}
+
+TEST_F(AlertRulesTest, ANodeThatIsApprovedWhileWeRunIsWaitedForFromThenOn) {
+  NodeView a = agent("a");  // it knocked before, so it was seen
+  a.since = kStart + 1h;
+  expect_quiet(at(1h + 3min, {a}));
+  EXPECT_THAT(causes(at(1h + 4min, {a}).raise), ElementsAre("heartbeat a"));
+}
+
+TEST_F(AlertRulesTest, WhoIsBehindALostGatewayIsUnknownByItAlsoRightAfterARestart) {
+  const std::vector<NodeView> nodes = {gateway("top"), agent("a", {"top"}), agent("b")};
+  at(1s, nodes);
+  EXPECT_EQ(rules_.unknown_via("a"), std::nullopt);
+  at(4min, nodes);
+  EXPECT_EQ(rules_.unknown_via("a"), "top");
+  EXPECT_EQ(rules_.unknown_via("b"), std::nullopt);
+  EXPECT_TRUE(rules_.is_lost("b"));
+  EXPECT_FALSE(rules_.is_lost("a")) << "nothing is known of it";
+
+  AlertRules restarted(kStart);
+  restarted.resume(std::vector{open("heartbeat top")});
+  EXPECT_TRUE(restarted.evaluate(nodes, kStart + 1s, kWall).empty());
+  EXPECT_EQ(restarted.unknown_via("a"), "top");
 }
 
 TEST_F(AlertRulesTest, AFillThatFlapsIsOneAlertAndEscalatesWithinIt) {
@@ -191,17 +235,20 @@ TEST_F(AlertRulesTest, ANodeThatNeverConnectedIsAnAlertUntilItDoesAndIsNotLost) 
 
 TEST_F(AlertRulesTest, AFindingCountsOnceEachTimeItIsSeenAnewAndClosesAfterAQuietDay) {
   NodeView a = agent("a");
-  a.findings = 4;
   const auto look = [&](Duration t) {
     a.heard = kStart + t;
     return at(t, {a});
   };
-  expect_quiet(look(1s));  // of an earlier life
+  expect_quiet(look(1s));
   a.findings = 5;
-  EXPECT_THAT(causes(look(2s).raise), ElementsAre("finding a"));
+  a.found = "batch 5 of a is not as a signed it";
+  const auto found = look(2s);
+  EXPECT_THAT(causes(found.raise), ElementsAre("finding a"));
+  EXPECT_THAT(found.raise[0].words, HasSubstr("batch 5 of a is not as a signed it; see whether"));
   expect_quiet(look(3s));
   a.findings = 7;
-  EXPECT_THAT(causes(look(4s).raise), ElementsAre("finding a"));
+  EXPECT_THAT(causes(look(4s).again), ElementsAre("finding a"));
+  a.found.clear();
   expect_quiet(look(24h + 4s));
   EXPECT_THAT(look(24h + 5s).close, ElementsAre("finding a"));
 }

@@ -32,9 +32,9 @@ std::uint64_t missing(std::uint64_t first, std::uint64_t last, std::span<const s
 
 }  // namespace
 
-void HoleWatch::resume(std::span<const store::Alert> open) {
-  for (const store::Alert& alert : open) {
-    if (alert.closed || !alert.cause.starts_with("hole ")) continue;
+void HoleWatch::resume(std::span<const store::Alert> alerts) {
+  for (const store::Alert& alert : alerts) {
+    if ((alert.closed && !alert.muted) || !alert.cause.starts_with("hole ")) continue;
     raised_.insert(alert.cause);
     resumed_.insert(alert.cause);
   }

@@ -35,9 +35,9 @@ class HoleWatch {
   /// What to hand to Store::holes().
   std::size_t limit() const { return limits_.holes_max; }
 
-  /// Alerts that the store had open when it was opened: they are closed when their hole is, and
-  /// not raised a second time. Once, before the first round.
-  void resume(std::span<const store::Alert> open);
+  /// Alerts that the store had open or muted when it was opened: they are closed when their hole
+  /// is, and not raised a second time. Once, before the first round.
+  void resume(std::span<const store::Alert> alerts);
 
   struct Unexplained {
     store::Hole hole;

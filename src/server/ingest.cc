@@ -56,7 +56,12 @@ void Ingest::commit(const std::vector<store::Apply>& apply,
         verdict.kind = Verdict::Kind::not_yet;
         verdict.words = "another batch of this number is known; both are kept";
         verdict.evidence = evidence_against(apply[i]);
-        raise_equivocation(verdict, apply[i].arrived);
+        find_fault(
+            verdict.stream.node,
+            fmt::format("{} has signed two different batches {} of {}: its state folder was set "
+                        "back or copied, or its identity key is in other hands",
+                        registry_.member(verdict.stream.node)->name, verdict.sequence,
+                        verdict.stream.text()));
         break;
       case store::Outcome::too_many_holes:
         verdict.kind = Verdict::Kind::not_yet;
@@ -123,7 +128,7 @@ std::optional<store::Apply> Ingest::examine(const Arrived& arrived, Verdict& ver
     verdict.words =
         fmt::format("batch {} of {} is not as {} signed it; it came by {}", verdict.sequence,
                     verdict.stream.text(), origin->name, path_of(stamped));
-    log_.error("{}", verdict.words);
+    find_fault(header.stream.node, verdict.words);
     return std::nullopt;
   }
   // What is refused for good is kept raw, without effect, and settled (rule D11).
@@ -161,21 +166,9 @@ Bytes Ingest::evidence_against(const store::Apply& claimed) {
   return {};
 }
 
-void Ingest::raise_equivocation(const Verdict& verdict, WallTime arrived) {
-  const Registry::Member* origin = registry_.member(verdict.stream.node);
-  store::Alert alert;
-  alert.cause = "equivocation " + verdict.stream.text();
-  alert.severity = "critical";
-  alert.node = verdict.stream.node;
-  alert.words = fmt::format(
-      "{} has signed two different batches {} of {}: its state folder was set back or copied, or "
-      "its identity key is in other hands",
-      origin != nullptr ? origin->name : verdict.stream.node.hex(), verdict.sequence,
-      verdict.stream.text());
-  alert.raised = alert.last = arrived;
-  log_.error("equivocation: {}", alert.words);
-  if (auto raised = store_.raise_alert(alert); !raised)
-    log_.error("no alert is raised: {}", raised.error().message);
+void Ingest::find_fault(const NodeId& node, const std::string& words) {
+  log_.error("{}", words);
+  if (watch_ != nullptr) watch_->on_finding(node, words);
 }
 
 /// After the commit, and seldom: a node that sends nonsense must not fill log and audit list. Of a

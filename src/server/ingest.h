@@ -4,6 +4,7 @@
 #include <set>
 #include <vector>
 
+#include "server/node_watch.h"
 #include "server/registry.h"
 #include "store/store.h"
 
@@ -42,8 +43,9 @@ struct Ingested {
 /// thread. When it returns, the effects of everything `applied` are committed (rule D4).
 class Ingest {
  public:
-  Ingest(store::Store& store, Registry& registry, const Log& log)
-      : store_(store), registry_(registry), log_(log) {}
+  /// `watch`: is told of wrong signatures and of equivocations.
+  Ingest(store::Store& store, Registry& registry, const Log& log, NodeWatch* watch = nullptr)
+      : store_(store), registry_(registry), log_(log), watch_(watch) {}
   Ingested take(std::vector<Arrived> batches);
   /// The next take(), which may be of no batches, says what is settled of this stream.
   void say_again(const wire::StreamKey& stream);
@@ -57,13 +59,14 @@ class Ingest {
   std::optional<store::Apply> examine(const Arrived& arrived, Verdict& verdict,
                                       const wire::Stamped& stamped, const wire::BatchView& batch);
   Bytes evidence_against(const store::Apply& claimed);
-  void raise_equivocation(const Verdict& verdict, WallTime arrived);
+  void find_fault(const NodeId& node, const std::string& words);
   void note_refused(const Verdict& verdict, WallTime arrived);
   std::string path_of(const wire::Stamped& stamped) const;
 
   store::Store& store_;
   Registry& registry_;
   const Log& log_;
+  NodeWatch* watch_;
   struct Refused {
     WallTime time{};
     bool removed = false;

@@ -96,6 +96,9 @@ class Registry {
   /// their streams is another thing now.
   std::vector<NodeId> take_removed() { return std::exchange(removed_, {}); }
 
+  /// Alerts raised since the last call.
+  std::vector<store::Alert> take_alerts() { return std::exchange(alerts_, {}); }
+
   /// The key that signs for this server.
   const GroupFolder::Delegate& delegate() const { return delegate_; }
 
@@ -124,6 +127,7 @@ class Registry {
                        const std::string& payload);
   // registry_adopt.cc
   Result<std::optional<std::uint32_t>> follow(const Rewind& rewind);
+  Result<> raise_rolled_back(const std::string& words);
   Result<std::uint32_t> open_generation(std::uint32_t generation);
   Result<std::map<std::uint32_t, std::uint64_t>> set_backs(std::uint32_t type);
   Result<> note_set_back(std::uint32_t type, std::uint32_t generation);
@@ -151,6 +155,7 @@ class Registry {
   Bytes deny_list_;  // as it was seen last
   std::vector<wire::pb::Signed> documents_;
   std::vector<NodeId> removed_;
+  std::vector<store::Alert> alerts_;  // at most one: of one cause
 };
 
 }  // namespace postern

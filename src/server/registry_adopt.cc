@@ -71,7 +71,7 @@ Result<Registry::Adopted> Registry::adopt(const wire::pb::Signed& document) {
   if (!adopted.refused.empty())
     log_.warning("{}; it is not taken over: {}", rewind.words, adopted.refused);
   if (!adopted.adopted && !adopted.opened) return adopted;
-  if (auto raised = store_.raise_alert(rolled_back_alert(rewind.words, clock_.wall())); !raised)
+  if (auto raised = raise_rolled_back(rewind.words); !raised)
     return std::unexpected(raised.error());
   return adopted;
 }
@@ -90,6 +90,13 @@ Result<std::optional<std::uint32_t>> Registry::meet_generation(std::uint32_t sho
   return follow(judge_generation(shown, *generation));
 }
 
+Result<> Registry::raise_rolled_back(const std::string& words) {
+  auto raised = store_.raise_alert(rolled_back_alert(words, clock_.wall()));
+  if (!raised) return std::unexpected(raised.error());
+  alerts_ = {std::move(*raised)};
+  return {};
+}
+
 Result<std::optional<std::uint32_t>> Registry::follow(const Rewind& rewind) {
   if (rewind.words.empty()) return std::nullopt;
   std::optional<std::uint32_t> opened;
@@ -99,7 +106,7 @@ Result<std::optional<std::uint32_t>> Registry::follow(const Rewind& rewind) {
     opened = *now;
   }
   log_.error("the store was set back: {}", rewind.words);
-  if (auto raised = store_.raise_alert(rolled_back_alert(rewind.words, clock_.wall())); !raised)
+  if (auto raised = raise_rolled_back(rewind.words); !raised)
     return std::unexpected(raised.error());
   return opened;
 }

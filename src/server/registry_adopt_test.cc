@@ -143,7 +143,7 @@ TEST_F(AdoptTest, WhoIsDeniedIsNotLetInByItsApproval) {
   EXPECT_THAT(adopted.refused, HasSubstr("removed or rejected"));
   EXPECT_EQ(row(gateway_)->standing, Standing::removed);
   EXPECT_EQ(registry_.take_documents().size(), 1u);
-  ASSERT_TRUE(store_->close_alert("store rolled back", clock_.wall()));
+  ASSERT_TRUE(store_->close_alert("store rolled back", clock_.wall(), "root"));
   EXPECT_FALSE(adopt(approval(gateway_, 9)).adopted);
   EXPECT_EQ(alerts(), 0u) << "it proves nothing new";
 }

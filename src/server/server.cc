@@ -60,7 +60,7 @@ Server::~Server() {
   // (also with store_, registry_ and service_, which are still there) and ends.
   if (auto last = sightings_.take(); store_thread_ && !last.empty())
     store_thread_->post([this, last = std::move(last)] {
-      if (auto noted = note_sightings(last, *store_, *registry_, identity_.self, log_); !noted)
+      if (auto noted = note_sightings(last, noting()); !noted)
         log_.warning("not noted: {}", noted.error().message);
     });
   store_thread_.reset();
@@ -98,10 +98,14 @@ Result<> Server::start() {
 
   registry_.emplace(*store_, log_, around_.clock, identity_.self, delegate_, settings_.agents);
   if (auto loaded = registry_->load(); !loaded) return loaded;
-  ingest_.emplace(*store_, *registry_, log_);
-  auto open_alerts = store_->alerts(true, store::kClosedAlertsMax);
-  if (!open_alerts) return std::unexpected(open_alerts.error());
-  holes_.resume(*open_alerts);
+  watch_.emplace(own_facts(), around_.clock.now(), settings_.alerts);
+  ingest_.emplace(*store_, *registry_, log_, &*watch_);
+  auto alerts = store_->alerts(false, kAlertsSearched);
+  if (!alerts) return std::unexpected(alerts.error());
+  auto nodes = store_->nodes();
+  if (!nodes) return std::unexpected(nodes.error());
+  holes_.resume(*alerts);
+  watch_->resume(*nodes, *alerts);
   if (auto opened = open_outbox(); !opened) return opened;
 
   node::Children::Owner& owner = *this;
@@ -128,7 +132,7 @@ Result<> Server::start() {
       settings_.interval,
       std::chrono::floor<std::chrono::seconds>(settings_.certificates.lifetime)};
   service_.emplace(*store_, *registry_, folder_, around_.clock, around_.random, std::move(about),
-                   &holes_);
+                   &holes_, &*watch_);
   service_->set_listen(
       [this, alive = alive_](const api::ChangeQuery& query, std::shared_ptr<HttpStream> stream) {
         if (*alive) listen_to_changes(std::move(stream), query);
@@ -177,6 +181,11 @@ void Server::reload(const ServerSettings& settings) {
     sampler_->set(Sampling{settings.interval, {}});
     log_.info("interval is now {}", format_duration(settings.interval));
   }
+  settings_.alerts = settings.alerts;
+  store_thread_->post([this, own = own_facts(), limits = settings.alerts] {
+    watch_->set_own(own);
+    watch_->set_limits(limits);
+  });
   settings_.archive_age = settings.archive_age;
   settings_.archive_bytes_max = settings.archive_bytes_max;
   settings_.api_from = settings.api_from;

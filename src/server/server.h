@@ -17,6 +17,7 @@
 #include "server/changes.h"
 #include "server/hole_watch.h"
 #include "server/ingest.h"
+#include "server/node_watch.h"
 #include "server/numbers.h"
 #include "server/registry.h"
 #include "server/service.h"
@@ -142,6 +143,11 @@ class Server final : node::Children::Owner {
   Result<> open_outbox();
 
   // On the store thread:
+  Noting noting() { return {*store_, *registry_, identity_.self, log_, around_.clock, *watch_}; }
+  NodeWatch::Own own_facts() const;
+  /// server_alerts.cc: raises and closes what the looks at holes and nodes have found. What is to
+  /// be told to listeners.
+  std::vector<std::pair<std::string, std::string>> update_alerts(const HoleWatch::Round& holes);
   /// What is settled of the nodes that were removed since the last call.
   Ingested closed_streams();
   node::Decision decide(const node::Candidate& candidate, const std::vector<std::string>& path,
@@ -226,6 +232,8 @@ class Server final : node::Children::Owner {
   std::optional<Registry> registry_;
   std::optional<Ingest> ingest_;
   HoleWatch holes_;
+  std::optional<NodeWatch> watch_;
+  store::AlertChanges unsaved_;  // what the store did not take: before anything newer
   std::set<NodeId> closing_;  // removed, and their streams are not closed yet; of the store thread
   std::optional<ServerService> service_;
   std::map<NodeId, TimePoint> renewed_;  // when each node was signed for; for a second

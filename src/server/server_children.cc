@@ -195,7 +195,7 @@ void Server::note_next() {
   for (const Sighting& sighting : now)
     if (sighting.seen.connected) changed("node", sighting.seen.id.hex());
   store_thread_->post([this, alive = alive_, now = std::move(now)] {
-    auto noted = note_sightings(now, *store_, *registry_, identity_.self, log_);
+    auto noted = note_sightings(now, noting());
     if (!noted) log_.warning("{} sightings are not noted: {}", now.size(), noted.error().message);
     core_.post([this, alive, noted = noted.value_or(Noted{})] {
       if (!*alive) return;

@@ -5,27 +5,21 @@
 
 namespace postern {
 
-/// On the store thread: what is missing, and what other servers of the group decided meanwhile.
+/// On the store thread: what is missing, what there is to be said of nodes, and what other servers
+/// of the group decided meanwhile.
 void Server::look() {
   look_timer_ = core_.after(kLookInterval, [this] { look(); });
   if (std::exchange(looking_, true)) return;
   store_thread_->post([this, alive = alive_] {
     HoleWatch::Round round;
-    const WallTime now = around_.clock.wall();
-    if (auto holes = store_->holes(holes_.limit()))
+    // Not while alerts wait for the store: what is found later must not come before them.
+    auto holes =
+        unsaved_.empty() ? store_->holes(holes_.limit()) : fail(Errc::unavailable, "later");
+    if (holes)
       round = holes_.look(*holes, around_.clock.now());
-    else
+    else if (unsaved_.empty())
       log_.warning("holes are not looked for: {}", holes.error().message);
-    for (const HoleWatch::Unexplained& hole : round.raise) {
-      auto origin = store_->node(hole.hole.stream.node);
-      const store::Alert alert = hole_alert(hole, origin.value_or(std::nullopt), now);
-      log_.error("{}", alert.words);
-      if (auto raised = store_->raise_alert(alert); !raised)
-        log_.error("no alert is raised: {}", raised.error().message);
-    }
-    for (const std::string& cause : round.close)
-      if (auto closed = store_->close_alert(cause, now); !closed)
-        log_.warning("an alert stays open: {}", closed.error().message);
+    auto changes = update_alerts(round);
     if (auto refreshed = registry_->refresh(); !refreshed)
       log_.warning("the registry is not read: {}", refreshed.error().message);
     auto documents = registry_->take_documents();
@@ -36,9 +30,10 @@ void Server::look() {
       health.alerts_open = open->size();
     health.equivocations = store_->equivocation_count().value_or(0);
     core_.post([this, alive, ask = std::move(round.ask), documents = std::move(documents),
-                closed = std::move(closed), health]() mutable {
+                closed = std::move(closed), changes = std::move(changes), health]() mutable {
       if (!*alive) return;
       looking_ = false;
+      for (auto& [kind, subject] : changes) changed(std::move(kind), std::move(subject));
       health_ = health;
       spread(std::move(documents));
       on_ingested(std::move(closed));  // also opens a generation that another server opened

@@ -94,14 +94,105 @@ TEST_F(ServerTest, AHoleThatNobodyExplainsIsAnAlertUntilItIsClosed) {
   Outbox outbox(agent_.self.identity, stream_.epoch);
   const auto one = metric(outbox, 1), two = metric(outbox, 2);
   agent->deliver(batch_message(two));
-  pass(std::chrono::minutes(14));
+  std::uint64_t number = 0;
+  const auto pass_with_heads = [&](int minutes) {
+    for (; minutes > 0; --minutes) {
+      agent->deliver(head_of(agent_, ++number));
+      pass(std::chrono::minutes(1));
+    }
+  };
+  pass_with_heads(14);
   EXPECT_THAT(open_alerts(), IsEmpty());
-  pass(std::chrono::minutes(2));
+  pass_with_heads(2);
   EXPECT_THAT(open_alerts(), ElementsAre(HasSubstr("hole " + stream_.text())));
   EXPECT_EQ(first().health("postern.server.alerts.open"), 1);
   agent->deliver(batch_message(one));
   pass(std::chrono::seconds(6));
   EXPECT_THAT(open_alerts(), IsEmpty());
+}
+
+// ---- What is known of nodes
+
+TEST_F(ServerTest, ASilentNodeIsLostAfterThreeHeartbeatsAndWellAgainWithItsNextHead) {
+  auto agent = first().attach(agent_);
+  agent->deliver(head_of(agent_, 1));
+  pass(std::chrono::minutes(3));
+  EXPECT_THAT(open_alerts(), IsEmpty());
+  EXPECT_THAT(first().ask("GET", "/api/v1/nodes/agent1.site.example").body,
+              HasSubstr("\"connected\":true,\"health\":\"healthy\",\"via\":null"));
+  pass(std::chrono::seconds(20));
+  EXPECT_THAT(open_alerts(), ElementsAre("heartbeat agent1.site.example"));
+  EXPECT_THAT(first().ask("GET", "/api/v1/nodes/agent1.site.example").body,
+              HasSubstr("\"connected\":false,\"health\":\"warning\",\"via\":null"));
+  agent->deliver(head_of(agent_, 2));
+  pass(std::chrono::seconds(6));
+  EXPECT_THAT(open_alerts(), IsEmpty());
+}
+
+TEST_F(ServerTest, BehindALostGatewayIsOneAlertAndItsNodesAreUnknownViaIt) {
+  auto gateway = first().attach(gateway_);
+  gateway->deliver(head_of(gateway_, 1));
+  gateway->deliver(head(1));
+  pass(std::chrono::minutes(4));
+  EXPECT_THAT(open_alerts(), ElementsAre("heartbeat gw1.site.example"));
+  const std::string unknown =
+      "\"connected\":false,\"health\":\"unknown\",\"via\":\"gw1.site.example\"";
+  EXPECT_THAT(first().ask("GET", "/api/v1/nodes/agent1.site.example").body, HasSubstr(unknown));
+  EXPECT_THAT(first().ask("GET", "/api/v1/topology").body, HasSubstr(unknown));
+  first().settle_down();
+  gateway->deliver(head_of(gateway_, 2));
+  gateway->deliver(head(2));
+  pass(std::chrono::seconds(6));
+  EXPECT_THAT(open_alerts(), IsEmpty());
+  EXPECT_THAT(first().ask("GET", "/api/v1/nodes/agent1.site.example").body,
+              HasSubstr("\"connected\":true,\"health\":\"healthy\",\"via\":null"));
+}
+
+TEST_F(ServerTest, WhatAnOperatorClosedIsNotRaisedAgainBeforeItHasEndedAlsoAfterARestart) {
+  first().attach(agent_)->deliver(head_of(agent_, 1));
+  pass(std::chrono::minutes(4));
+  ASSERT_THAT(open_alerts(), ElementsAre("heartbeat agent1.site.example"));
+  const std::string id = std::to_string((*store_.alerts(true, 1))[0].id);
+  EXPECT_EQ(first().ask("POST", "/api/v1/alerts/" + id + "/close").status, 200u);
+  EXPECT_THAT(first().ask("GET", "/api/v1/alerts/" + id).body,
+              HasSubstr("\"closed_by\":\"tester\""));
+  pass(std::chrono::minutes(4));
+  EXPECT_THAT(open_alerts(), IsEmpty());
+  restart_first();
+  pass(std::chrono::minutes(4));
+  EXPECT_THAT(open_alerts(), IsEmpty());
+  first().attach(agent_)->deliver(head_of(agent_, 2));
+  pass(std::chrono::minutes(4));
+  EXPECT_THAT(open_alerts(), ElementsAre("heartbeat agent1.site.example")) << "it was well between";
+}
+
+TEST_F(ServerTest, WhatTheStoreDoesNotTakeNowIsRaisedWhenItDoes) {
+  first().attach(agent_)->deliver(head_of(agent_, 1));
+  pass(std::chrono::minutes(3));
+  first().fail_when([](std::string_view doing) -> std::optional<Error> {
+    if (doing != "updating alerts") return std::nullopt;
+    return Error{Errc::unavailable, "the disk is full"};
+  });
+  pass(std::chrono::minutes(1));
+  first().fail_when({});
+  EXPECT_THAT(open_alerts(), IsEmpty());
+  pass(std::chrono::seconds(10));
+  EXPECT_THAT(open_alerts(), ElementsAre("heartbeat agent1.site.example"));
+}
+
+TEST_F(ServerTest, AHeadThatItsNodeDidNotSignIsAFinding) {
+  auto gateway = first().attach(gateway_);
+  gateway->deliver(head_of(gateway_, 1));
+  wire::Message forged = head(1);
+  Bytes bytes = to_bytes(forged.bytes());
+  bytes.back() ^= std::byte{1};
+  forged.body = std::make_shared<const Bytes>(std::move(bytes));
+  gateway->deliver(forged);
+  pass(std::chrono::seconds(6));
+  EXPECT_THAT(open_alerts(), ElementsAre("finding agent1.site.example"));
+  EXPECT_THAT((*store_.alerts(true, 1))[0].words, HasSubstr("it came by gw1.site.example"));
+  pass(std::chrono::seconds(20));
+  EXPECT_EQ((*store_.alerts(true, 1))[0].count, 1u);
 }
 
 // ---- A store that lost commits (rule D10)
@@ -205,8 +296,8 @@ TEST_F(ServerTest, AnEquivocationIsAnsweredWithTheOtherBatchsSignatureAndWithWha
   ASSERT_THAT(settled(*agent, stream_), SizeIs(said + 1));
   EXPECT_EQ(settled(*agent, stream_).back().coverage,
             (wire::Coverage{stream_, {{1, 1, known.hash}}}));
-  EXPECT_THAT(open_alerts(), Contains("equivocation " + stream_.text()));
   pass(std::chrono::seconds(6));
+  EXPECT_THAT(open_alerts(), ElementsAre("finding agent1.site.example"));
   EXPECT_EQ(first().health("postern.server.equivocations"), 1);
 }
 

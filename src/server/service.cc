@@ -9,8 +9,6 @@ using api::Answer;
 using api::problem;
 using store::Standing;
 
-constexpr Duration kIntervalMax = std::chrono::hours(1);  // more cannot be set (settings.h)
-
 api::Role role_of(store::Role role) { return static_cast<api::Role>(static_cast<int>(role) - 1); }
 store::Role role_of(api::Role role) { return static_cast<store::Role>(static_cast<int>(role) + 1); }
 const char* name_of(store::Role role) { return to_string(static_cast<node::Role>(role)); }
@@ -65,27 +63,56 @@ void add_inventory(api::NodeSummary& summary, const std::string& attributes) {
 
 }  // namespace
 
-/// Connected by the node's own signed word, not by a gateway's (rule D6): a head within three of
-/// the intervals that it says it sends them in.
+/// Connected by the node's own signed word, not by a gateway's (rule D6), and never while the rules
+/// for alerts count it as lost.
 bool ServerService::connected(const store::Node& node) const {
   if (node.role == store::Role::server) return true;
-  if (!node.connected || !node.last_seen) return false;
-  Duration interval = about_.interval;
-  wire::pb::Signed signed_head;
-  wire::pb::Head head;
-  if (signed_head.ParseFromString(to_string(node.head)) &&
-      head.ParseFromString(signed_head.body()) && head.interval_ms() != 0)
-    interval = std::min<Duration>(std::chrono::milliseconds(head.interval_ms()), kIntervalMax);
-  return clock_.wall() - *node.last_seen < 3 * interval + std::chrono::seconds(10);
+  if (watch_ != nullptr) return watch_->connected(node, clock_.wall());
+  return NodeWatch({about_.id, about_.name, {}, {}, about_.interval}, clock_.now())
+      .connected(node, clock_.wall());
+}
+
+/// The worst of what is open about each node, by its name.
+Answer<ServerService::Worst> ServerService::worst_open() {
+  auto open = store_.alerts(true, kAlertsSearched);
+  if (!open) return failed(open.error());
+  Worst worst;
+  Names names;
+  for (const store::Alert& alert : *open) {
+    const auto named = AlertRules::node_of(alert.cause);
+    if (!named && !alert.node) continue;
+    auto& health = worst[named ? std::string(*named) : name_of_node(*alert.node, names)];
+    const auto this_one =
+        alert.severity == "critical" ? api::Health::critical : api::Health::warning;
+    health = std::max(health, this_one);
+  }
+  return worst;
+}
+
+/// What is not known is never shown as well: a node behind a lost gateway, one that waits, and one
+/// that has not come yet.
+ServerService::Shown ServerService::health(const store::Node& node, const Worst& worst) const {
+  if (watch_ != nullptr)
+    if (auto via = watch_->unknown_via(node.name)) return {api::Health::unknown, *via};
+  const auto found = worst.find(node.name);
+  if (node.standing != Standing::approved) return {api::Health::unknown, ""};
+  if (found != worst.end()) return {found->second, ""};
+  const bool came = node.first_seen || node.role == store::Role::server;
+  return {came ? api::Health::healthy : api::Health::unknown, ""};
 }
 
 api::NodeSummary ServerService::summary(const store::Node& node) {
+  return summary(node, worst_open().value_or(Worst{}));
+}
+
+api::NodeSummary ServerService::summary(const store::Node& node, const Worst& worst) {
   api::NodeSummary s;
   s.name = node.name;
   s.id = node.id ? node.id->hex() : "";
   s.role = role_of(node.role);
   s.standing = static_cast<api::Standing>(node.standing);
   s.connected = connected(node);
+  std::tie(s.health, s.via) = health(node, worst);
   s.first_seen = node.first_seen;
   s.last_seen = node.last_seen;
   s.parents = node.parents;
@@ -272,8 +299,10 @@ Answer<std::vector<api::NodeSummary>> ServerService::inventory(const api::NodeQu
   }
   std::sort(found.begin(), found.end());
   if (found.size() > query.limit) found.resize(query.limit);
+  auto worst = worst_open();
+  if (!worst) return std::unexpected(worst.error());
   std::vector<api::NodeSummary> list;
-  for (const auto& [place, node] : found) list.push_back(summary(*node));
+  for (const auto& [place, node] : found) list.push_back(summary(*node, *worst));
   return list;
 }
 
@@ -309,6 +338,8 @@ Answer<api::NodeDetail> ServerService::node(std::string_view name) {
 Answer<std::vector<api::TopologyNode>> ServerService::topology() {
   auto nodes = store_.nodes();
   if (!nodes) return failed(nodes.error());
+  auto worst = worst_open();
+  if (!worst) return std::unexpected(worst.error());
   std::vector<api::TopologyNode> tree;
   for (const bool servers : {true, false})
     for (const store::Node& node : *nodes) {
@@ -319,6 +350,7 @@ Answer<std::vector<api::TopologyNode>> ServerService::topology() {
       view.role = role_of(node.role);
       view.standing = api::Standing::approved;
       view.connected = connected(node);
+      std::tie(view.health, view.via) = health(node, *worst);
       view.last_seen = node.last_seen;
       view.path = node.path;
       view.certificate_not_after = node.certificate_not_after;

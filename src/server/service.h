@@ -7,12 +7,15 @@
 #include "identity/authority.h"
 #include "identity/group_file.h"
 #include "server/hole_watch.h"
+#include "server/node_watch.h"
 #include "server/registry.h"
 
 namespace postern {
 
 inline constexpr std::size_t kTracesAskedMax = 1000;   // remembered; the oldest are forgotten
 inline constexpr std::chrono::seconds kTraceEvery{1};  // of one node: it seals no more than that
+/// All alerts that there can be: open ones are few, closed ones have a limit.
+inline constexpr std::size_t kAlertsSearched = 10 * store::kClosedAlertsMax;
 /// How exact the time of a token's last use is: noting it is a commit.
 inline constexpr std::chrono::minutes kTokenUseNotedEvery{1};
 
@@ -38,15 +41,18 @@ class ServerService final : public api::Service {
     std::chrono::seconds certificate_lifetime = kCertificateLifetime;
   };
   /// `holes`: what is watched, for the ages of holes; without it the ledger shows every hole.
+  /// `watch`: who is lost or unknown; without it nobody is, but by the time of its last head.
   ServerService(store::Store& store, Registry& registry, GroupFolder& folder, const Clock& clock,
-                Random& random, About about, const HoleWatch* holes = nullptr)
+                Random& random, About about, const HoleWatch* holes = nullptr,
+                NodeWatch* watch = nullptr)
       : store_(store),
         registry_(registry),
         folder_(folder),
         clock_(clock),
         random_(random),
         about_(std::move(about)),
-        holes_(holes) {}
+        holes_(holes),
+        watch_(watch) {}
 
   api::Answer<api::Approved> approve_gateway(const api::Caller&,
                                              const api::GatewayApproval&) override;
@@ -108,7 +114,12 @@ class ServerService final : public api::Service {
   api::Answer<std::vector<store::Loss>> unexplained(const std::optional<NodeId>& node);
   api::Answer<store::Alert> find_alert(std::int64_t id);
 
+  using Worst = std::map<std::string, api::Health>;
+  using Shown = std::pair<api::Health, std::string>;  // and the gateway it is unknown by
+  api::Answer<Worst> worst_open();
+  Shown health(const store::Node& node, const Worst& worst) const;
   api::NodeSummary summary(const store::Node& node);
+  api::NodeSummary summary(const store::Node& node, const Worst& worst);
   bool connected(const store::Node& node) const;
   api::Answer<store::Node> find(std::string_view name_or_id,
                                 std::optional<store::Standing> standing);
@@ -121,6 +132,7 @@ class ServerService final : public api::Service {
   Random& random_;
   About about_;
   const HoleWatch* holes_;
+  NodeWatch* watch_;
   std::vector<Question> questions_;
   Listen listen_;
   std::vector<std::pair<std::string, std::string>> changes_;

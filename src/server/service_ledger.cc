@@ -12,8 +12,6 @@ using api::Answer;
 using api::problem;
 using store::Standing;
 
-/// All alerts that there can be: open ones are few, closed ones have a limit.
-constexpr std::size_t kAlertsSearched = 10 * store::kClosedAlertsMax;
 constexpr std::size_t kWordsSearched = 4 * store::kNoticesMax;
 
 std::unexpected<api::ApiError> failed(const Error& error) {
@@ -145,6 +143,7 @@ api::AlertView ServerService::alert_view(const store::Alert& alert, Names& names
   view.last = alert.last;
   view.count = alert.count;
   view.closed = alert.closed;
+  view.closed_by = alert.closed_by;
   return view;
 }
 
@@ -178,8 +177,11 @@ Answer<api::AlertView> ServerService::close_alert(const api::Caller& caller, std
   auto found = find_alert(id);
   if (!found) return std::unexpected(found.error());
   if (found->closed) return alert(id);
-  auto closed = store_.close_alert(found->cause, clock_.wall());
+  auto closed = store_.close_alert(found->cause, clock_.wall(), caller.name);
   if (!closed) return failed(closed.error());
+  if (watch_ != nullptr) watch_->on_closed(found->cause);
+  changes_.emplace_back("alert", std::to_string(id));
+  if (found->node) changes_.emplace_back("node", found->node->hex());
   const store::AuditEntry audit{clock_.wall(), caller.name, "alert closed", found->cause,
                                 fmt::format("alert {}", id)};
   if (auto noted = store_.audit(audit); !noted) return failed(noted.error());

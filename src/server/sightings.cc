@@ -6,17 +6,21 @@ namespace postern {
 namespace {
 
 /// nullopt: not a head of a member, or not as it signed it.
-std::optional<store::Store::Seen> verify_head(const Sighting& sighting, Registry& registry,
-                                              const node::Self& self, const Log& log) {
+std::optional<store::Store::Seen> verify_head(const Sighting& sighting, wire::pb::Head& head,
+                                              const Noting& by) {
+  const auto& [store, registry, self, log, clock, watch] = by;
   const wire::pb::Signed& message = sighting.head->message;
-  wire::pb::Head head;
   if (!head.ParseFromString(message.body())) return std::nullopt;
   const NodeId id = node::node_id_of_field(head.node_id());
   const Registry::Member* member = registry.find_member(id);
   if (member == nullptr || member->removed) return std::nullopt;
   if (!node::verifies(member->key, node::kHeadContext, message)) {
-    log.error("a head of {} is not as it signed it; it came by {}", member->name,
-              sighting.head->by.hex());
+    const auto* child = registry.member(sighting.head->by);
+    const std::string words =
+        fmt::format("a head of {} is not as it signed it; it came by {}", member->name,
+                    child != nullptr ? child->name : sighting.head->by.hex());
+    log.error("{}", words);
+    watch.on_finding(id, words);
     return std::nullopt;
   }
   store::Store::Seen seen;
@@ -68,21 +72,26 @@ std::vector<Sighting> Sightings::take() {
   return std::exchange(waiting_, {});
 }
 
-Result<Noted> note_sightings(const std::vector<Sighting>& sightings, store::Store& store,
-                             Registry& registry, const node::Self& self, const Log& log) {
+Result<Noted> note_sightings(const std::vector<Sighting>& sightings, const Noting& by) {
   std::vector<store::Store::Seen> all;
+  std::vector<std::pair<const Sighting*, wire::pb::Head>> heads;
   Noted result;
   for (const Sighting& sighting : sightings) {
+    wire::pb::Head head;
     if (!sighting.head) {
       all.push_back(sighting.seen);
-    } else if (auto seen = verify_head(sighting, registry, self, log)) {
+    } else if (auto seen = verify_head(sighting, head, by)) {
       result.ways.push_back({seen->id, sighting.head->channel, seen->head_number.value_or(0)});
       all.push_back(std::move(*seen));
+      heads.emplace_back(&sighting, std::move(head));
     }
   }
-  auto noted = store.seen(all);
+  auto noted = by.store.seen(all);
   if (!noted) return std::unexpected(noted.error());
   result.ignored = sightings.size() - *noted;
+  const TimePoint now = by.clock.now();
+  for (const auto& [sighting, head] : heads)
+    by.watch.on_head(head, sighting->head->stamps, sighting->head->by, now, *sighting->seen.time);
   return result;
 }
 

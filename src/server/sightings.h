@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/log.h"
+#include "server/node_watch.h"
 #include "server/registry.h"
 #include "store/store.h"
 #include "wire/batch.h"
@@ -56,9 +57,17 @@ struct Noted {
   };
   std::vector<Way> ways;
 };
-/// Commits them in one transaction; a head only when its node has signed it. Blocking; on the store
-/// thread.
-Result<Noted> note_sightings(const std::vector<Sighting>& sightings, store::Store& store,
-                             Registry& registry, const node::Self& self, const Log& log);
+/// Who notes: the parts of the server that it takes.
+struct Noting {
+  store::Store& store;
+  Registry& registry;
+  const node::Self& self;
+  const Log& log;
+  const Clock& clock;
+  NodeWatch& watch;
+};
+/// Commits them in one transaction; a head only when its node has signed it. Then the watch is told
+/// of the heads. Blocking; on the store thread.
+Result<Noted> note_sightings(const std::vector<Sighting>& sightings, const Noting& by);
 
 }  // namespace postern

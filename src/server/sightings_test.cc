@@ -30,8 +30,9 @@ class SightingsTest : public testing::Test {
     }
     EXPECT_TRUE(registry_.load());
   }
-  /// Of the agent, by way of the gateway.
-  Sighting head(std::uint64_t number, WallTime at, std::uint32_t interval_ms = 60'000) {
+  /// Of the agent, by way of the gateway; or as its own child sends it.
+  Sighting head(std::uint64_t number, WallTime at, std::uint32_t interval_ms = 60'000,
+                bool by_gateway = true) {
     wire::pb::Head head;
     head.set_node_id(node::field_of(agent_.self.id.bytes));
     head.set_number(number);
@@ -46,8 +47,8 @@ class SightingsTest : public testing::Test {
     seen.message.set_body(head.SerializeAsString());
     seen.message.set_signature(node::field_of(
         agent_.self.identity.sign(node::kHeadContext, as_bytes(seen.message.body()))));
-    seen.stamps = {{agent_.self.id, at}};
-    seen.by = gateway_.self.id;
+    if (by_gateway) seen.stamps = {{agent_.self.id, at}};
+    seen.by = by_gateway ? gateway_.self.id : agent_.self.id;
     sighting.seen.time = at;
     sighting.bytes = seen.message.ByteSizeLong();
     return sighting;
@@ -61,7 +62,8 @@ class SightingsTest : public testing::Test {
   }
   /// How many changed nothing.
   std::size_t note(std::vector<Sighting> sightings) {
-    return note_sightings(sightings, *store_, registry_, server_.self, lines_.log)->ignored;
+    return note_sightings(sightings, {*store_, registry_, server_.self, lines_.log, clock_, watch_})
+        ->ignored;
   }
   store::Node row() { return **store_->node(agent_.self.id); }
 
@@ -74,6 +76,8 @@ class SightingsTest : public testing::Test {
   FakeClock clock_;
   std::unique_ptr<store::Store> store_ = std::move(*store::open_sqlite(":memory:"));
   GroupFolder::Delegate delegate_{PrivateKey::generate(), 1};
+  NodeWatch watch_{{server_.self.id, server_.self.name, {}, {}, std::chrono::seconds(60)},
+                   clock_.now()};
   Registry registry_{*store_,      lines_.log, clock_,
                      server_.self, delegate_,  ServerSettings::AgentPolicy::pending};
 };
@@ -156,16 +160,16 @@ TEST_F(SightingsTest, ANodeIsConnectedByTheIntervalThatItNamesItself) {
                              std::chrono::seconds(10)};
   ServerService service(*store_, registry_, group, clock_, random, std::move(about));
   const auto connected = [&] { return service.node(agent_.self.name)->node.connected; };
-  note({head(5, clock_.wall(), 300'000)});
+  note({head(5, clock_.wall(), 300'000, false)});
   clock_.advance(std::chrono::seconds(900));
   EXPECT_TRUE(connected()) << "it sends a head every 5 minutes, whatever our own interval is";
-  clock_.advance(std::chrono::seconds(10));
+  clock_.advance(std::chrono::seconds(11));
   EXPECT_FALSE(connected());
-  note({head(6, clock_.wall(), 1000)});
+  note({head(6, clock_.wall(), 1000, false)});
   EXPECT_TRUE(connected());
-  clock_.advance(std::chrono::seconds(13));
+  clock_.advance(std::chrono::seconds(14));
   EXPECT_FALSE(connected());
-  note({head(7, clock_.wall(), 0)});
+  note({head(7, clock_.wall(), 0, false)});
   clock_.advance(std::chrono::seconds(39));
   EXPECT_TRUE(connected()) << "it does not say: ours";
 }

@@ -40,9 +40,11 @@ class TestServer {
     settings.name = node_.self.name;
     settings.state_dir = "/state";
     settings.api_socket = "";
+    auto view = all.view();
+    store_ = view.get();
     auto opened =
         Server::open({loops_, lines.log, clock_, random_, disk_, network_, workers_, samplers},
-                     settings, all.view());
+                     settings, std::move(view));
     if (!opened)
       ADD_FAILURE() << opened.error().message;
     else
@@ -99,6 +101,9 @@ class TestServer {
     return -1;
   }
 
+  /// What it asks of the store fails for a while.
+  void fail_when(store::MemoryStore::Hook hook) { store_->fail_when(std::move(hook)); }
+
   LogLines lines;
   HandDrivenSamplers samplers;
 
@@ -112,6 +117,7 @@ class TestServer {
   HandDrivenNetwork network_;
   HandDrivenWorkers workers_;
   std::vector<std::shared_ptr<FakeChannel>> channels_;
+  store::MemoryStore* store_ = nullptr;  // the server's own
   std::unique_ptr<Server> server_;
 };
 
@@ -132,6 +138,10 @@ class ServerTest : public testing::Test {
     first_.emplace(group_, copy_of(first_node_), clock_, store_);
   }
   TestServer& first() { return *first_; }
+  void restart_first() {
+    first_.reset();
+    first_.emplace(group_, copy_of(first_node_), clock_, store_);
+  }
   /// The other server; opened when it is first asked for.
   TestServer& second() {
     if (!second_) second_.emplace(group_, copy_of(second_node_), clock_, store_);
@@ -168,13 +178,19 @@ class ServerTest : public testing::Test {
   }
   /// The agent's own word, as a gateway sends it on.
   wire::Message head(std::uint64_t number) const {
-    wire::pb::Head head;
-    head.set_node_id(node::field_of(agent_.self.id.bytes));
-    head.set_number(number);
-    const std::string bytes =
-        node::sign(agent_.self.identity, node::kHeadContext, head.SerializeAsString())
-            .SerializeAsString();
     const std::vector<wire::Stamp> stamps{{agent_.self.id, clock_.wall()}};
+    return head_of(agent_, number, stamps);
+  }
+  /// A node's own word; without stamps as it sends it itself.
+  wire::Message head_of(const TestNode& node, std::uint64_t number,
+                        const std::vector<wire::Stamp>& stamps = {}) const {
+    wire::pb::Head head;
+    head.set_node_id(node::field_of(node.self.id.bytes));
+    head.set_number(number);
+    head.set_issued_ms(to_ms(clock_.wall()));
+    const std::string bytes =
+        node::sign(node.self.identity, node::kHeadContext, head.SerializeAsString())
+            .SerializeAsString();
     return wire::make_message(wire::Type::head, wire::write_stamped(stamps, as_bytes(bytes)));
   }
   static wire::Message offer(const wire::Coverage& coverage) {

@@ -77,6 +77,15 @@ class Section {
     return Section(value ? value : YAML::Node(YAML::NodeType::Map), file_, name(key));
   }
 
+  /// Something is wrong with this key, which may not be there at all.
+  template <typename... Values>
+  std::unexpected<Error> objection(const char* key, fmt::format_string<Values...> words,
+                                   Values&&... values) const {
+    const YAML::Node& at = node_[key] ? node_[key] : node_;
+    return fail(Errc::invalid, "{}:{}: {}: {}", file_, at.Mark().line + 1, name(key),
+                fmt::format(words, std::forward<Values>(values)...));
+  }
+
   bool is_section(const char* key) const { return node_[key] && node_[key].IsMap(); }
 
   Result<> nothing_else() const {
@@ -366,6 +375,88 @@ Result<> read_events(Section& events, EventSettings& into) {
   return events.nothing_else();
 }
 
+/// Runs the steps in order and stops at the first error.
+Result<> all(std::initializer_list<std::function<Result<>()>> steps) {
+  for (const auto& step : steps)
+    if (auto done = step(); !done) return done;
+  return {};
+}
+
+Result<double> percent(const YAML::Node& value) {
+  auto written = text(value);
+  if (!written) return std::unexpected(written.error());
+  unsigned number = 0;
+  const char* end = written->data() + written->size();
+  const auto [rest, error] = std::from_chars(written->data(), end, number);
+  if (error != std::errc{} || std::string_view(rest, end) != "%" || number < 1 || number > 100)
+    return fail(Errc::invalid, "'{}' is no share from 1% to 100%", *written);
+  return number;
+}
+
+Result<double> share(const YAML::Node& value) {
+  auto hundredths = percent(value);
+  if (!hundredths) return hundredths;
+  return *hundredths / 100;
+}
+
+Result<int> heartbeats(const YAML::Node& value) {
+  auto written = text(value);
+  if (!written) return std::unexpected(written.error());
+  int number = 0;
+  const char* end = written->data() + written->size();
+  const auto [rest, error] = std::from_chars(written->data(), end, number);
+  if (error != std::errc{} || rest != end || number < 2 || number > 100)
+    return fail(Errc::invalid, "'{}' is no number from 2 to 100", *written);
+  return number;
+}
+
+Result<double> seconds(const YAML::Node& value) {
+  auto span = duration(value, std::chrono::seconds(1), std::chrono::hours(24 * 30));
+  if (!span) return std::unexpected(span.error());
+  return std::chrono::duration<double>(*span).count();
+}
+
+/// `{warning: ..., critical: ...}`; each is worse than the one before it.
+Result<> read_levels(Section& alerts, const char* key, Result<double> (*parse)(const YAML::Node&),
+                     double& warning, double& critical, bool rising) {
+  auto levels = alerts.section(key);
+  if (!levels) return std::unexpected(levels.error());
+  if (auto done = levels->field("warning", warning, parse); !done) return done;
+  if (auto done = levels->field("critical", critical, parse); !done) return done;
+  if (rising ? critical <= warning : critical >= warning)
+    return alerts.objection(key, "critical must be {} warning", rising ? "above" : "below");
+  return levels->nothing_else();
+}
+
+Result<> read_alerts(Section alerts, AlertLimits& into) {
+  const auto span = [](const YAML::Node& value) {
+    return duration(value, std::chrono::seconds(1), std::chrono::hours(24 * 365));
+  };
+  double clock_warning = into.clock_warning.open, clock_critical = into.clock_critical.open;
+  double fill_warning = into.fill_warning.open, fill_critical = into.fill_critical.open;
+  double age = into.age_warning.open;
+  auto read = all({
+      [&] { return alerts.field("heartbeats_missed", into.heartbeats_missed, heartbeats); },
+      [&] { return alerts.field("never_connected_after", into.never_connected_after, span); },
+      [&] { return read_levels(alerts, "clock", seconds, clock_warning, clock_critical, true); },
+      [&] { return read_levels(alerts, "spool_fill", percent, fill_warning, fill_critical, true); },
+      [&] { return alerts.field("spool_age", age, seconds); },
+      [&] {
+        return read_levels(alerts, "certificate", share, into.certificate_warning,
+                           into.certificate_critical, false);
+      },
+      [&] { return alerts.field("finding_quiet", into.finding_quiet, span); },
+      [&] { return alerts.nothing_else(); },
+  });
+  if (!read) return read;
+  into.clock_warning = into.clock_warning.at(clock_warning);
+  into.clock_critical = into.clock_critical.at(clock_critical);
+  into.fill_warning = into.fill_warning.at(fill_warning);
+  into.fill_critical = into.fill_critical.at(fill_critical);
+  into.age_warning = into.age_warning.at(age);
+  return {};
+}
+
 Result<Section> root_of(std::string_view text, const std::string& file) {
   try {
     YAML::Node node = YAML::Load(std::string(text));
@@ -374,13 +465,6 @@ Result<Section> root_of(std::string_view text, const std::string& file) {
   } catch (const YAML::Exception& e) {
     return fail(Errc::invalid, "{}:{}: {}", file, e.mark.line + 1, e.msg);
   }
-}
-
-/// Runs the steps in order and stops at the first error.
-Result<> all(std::initializer_list<std::function<Result<>()>> steps) {
-  for (const auto& step : steps)
-    if (auto done = step(); !done) return done;
-  return {};
 }
 
 Result<> read_certificates(Section& root, CertificateSettings& into, bool server) {
@@ -530,6 +614,11 @@ Result<ServerSettings> parse_server_settings(std::string_view text_of_file,
           return archive->nothing_else();
         },
         [&] { return read_certificates(*root, s.certificates, true); },
+        [&]() -> Result<> {
+          auto alerts = root->section("alerts");
+          if (!alerts) return std::unexpected(alerts.error());
+          return read_alerts(std::move(*alerts), s.alerts);
+        },
         [&] { return root->nothing_else(); },
     });
     if (!read) return std::unexpected(read.error());

@@ -10,6 +10,7 @@
 #include "base/disk.h"
 #include "base/log.h"
 #include "base/result.h"
+#include "settings/alert_limits.h"
 #include "settings/collectors.h"
 
 namespace postern {
@@ -91,6 +92,7 @@ struct ServerSettings {
   Duration archive_age = std::chrono::hours(24 * 7);
   std::uint64_t archive_bytes_max = 10ull << 30;
   CertificateSettings certificates;
+  AlertLimits alerts;
   std::vector<std::string>
       addresses;  // host:port under which nodes reach this server, for the group file
   Level log_level = Level::info;

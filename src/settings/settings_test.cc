@@ -169,5 +169,49 @@ TEST(Endpoints, AreReadWithAndWithoutPort) {
     EXPECT_FALSE(parse_endpoint(bad)) << bad;
 }
 
+TEST(Settings, AlertsHaveTheirLimitsAndWhereTheyCloseMovesAlong) {
+  const auto parse = [](const std::string& alerts) {
+    return parse_server_settings("group: d\nname: ms.example\n" + alerts, "server.yaml");
+  };
+  EXPECT_EQ(parse("")->alerts, AlertLimits{});
+  EXPECT_EQ(parse("alerts: {}\n")->alerts, AlertLimits{});
+  const auto s = parse(
+      "alerts:\n  heartbeats_missed: 5\n  never_connected_after: 10m\n  clock: {warning: 3s}\n"
+      "  spool_fill: {warning: 40%, critical: 50%}\n  spool_age: 10m\n"
+      "  certificate: {warning: 20%, critical: 5%}\n  finding_quiet: 2h\n");
+  ASSERT_TRUE(s) << s.error().message;
+  const AlertLimits& alerts = s->alerts;
+  EXPECT_EQ(alerts.heartbeats_missed, 5);
+  EXPECT_EQ(alerts.never_connected_after, Duration(std::chrono::minutes(10)));
+  EXPECT_EQ(alerts.clock_warning, (Threshold{3, 2}));
+  EXPECT_EQ(alerts.clock_critical, (Threshold{300, 240}));
+  EXPECT_EQ(alerts.fill_warning, (Threshold{40, 35}));
+  EXPECT_EQ(alerts.fill_critical.open, 50);
+  EXPECT_EQ(alerts.age_warning, (Threshold{600, 300}));
+  EXPECT_EQ(alerts.certificate_warning, 0.2);
+  EXPECT_EQ(alerts.certificate_critical, 0.05);
+  EXPECT_EQ(alerts.finding_quiet, Duration(std::chrono::hours(2)));
+}
+
+TEST(Settings, AMistakeInTheLimitsOfAlertsNamesItsLine) {
+  const auto error_in = [](const std::string& alerts) {
+    const auto s =
+        parse_server_settings("group: d\nname: ms.example\nalerts:\n" + alerts, "server.yaml");
+    return s ? "" : s.error().message;
+  };
+  EXPECT_EQ(error_in("  heartbeats_missed: 1\n"),
+            "server.yaml:4: alerts.heartbeats_missed: '1' is no number from 2 to 100");
+  EXPECT_EQ(error_in("  spool_fill: {warning: 80}\n"),
+            "server.yaml:4: alerts.spool_fill.warning: '80' is no share from 1% to 100%");
+  EXPECT_EQ(error_in("  spool_age: 1h\n  spool_fill: {warning: 96%}\n"),
+            "server.yaml:5: alerts.spool_fill: critical must be above warning");
+  EXPECT_EQ(error_in("  certificate: {critical: 50%}\n"),
+            "server.yaml:4: alerts.certificate: critical must be below warning");
+  EXPECT_EQ(error_in("  clock: 5s\n"),
+            "server.yaml:4: alerts.clock must be a section of key: value");
+  EXPECT_NE(error_in("  clocks: {}\n").find("server.yaml:4: unknown key alerts.clocks"),
+            std::string::npos);
+}
+
 }  // namespace
 }  // namespace postern

@@ -107,7 +107,12 @@ struct MemoryStore::Memory {
   std::map<std::int64_t, Alert> alerts;  // by id
   std::map<std::string, std::int64_t, std::less<>> open_alerts;
   std::set<std::pair<WallTime, std::int64_t>> closed_alerts;
+  std::map<std::string, std::int64_t, std::less<>> muted_alerts;
   std::int64_t next_alert_id = 1;
+  Alert* open_alert(std::string_view cause);
+  Alert raise(const Alert& alert, bool count);  // `count`: when it is open already
+  Alert close(Alert& open, WallTime now, std::string_view by);
+  void unmute(std::string_view cause);
   std::map<Bytes, TraceRow> traces;
   std::deque<Bytes> trace_order;
   std::map<std::int64_t, Node> nodes;  // by row
@@ -433,32 +438,74 @@ Result<> MemoryStore::close_streams(const NodeId& node, WallTime now) {
   return {};
 }
 
-Result<Alert> MemoryStore::raise_alert(const Alert& alert) {
-  if (auto may = ask("raising an alert"); !may) return std::unexpected(may.error());
-  if (const auto open = memory_->open_alerts.find(alert.cause);
-      open != memory_->open_alerts.end()) {
-    Alert& known = memory_->alerts.at(open->second);
-    raise_again(known, alert);
-    return known;
+Alert* MemoryStore::Memory::open_alert(std::string_view cause) {
+  const auto open = open_alerts.find(cause);
+  return open == open_alerts.end() ? nullptr : &alerts.at(open->second);
+}
+
+Alert MemoryStore::Memory::raise(const Alert& alert, bool count) {
+  if (Alert* known = open_alert(alert.cause)) {
+    count ? raise_again(*known, alert) : change_alert(*known, alert);
+    return *known;
   }
-  Alert fresh = raise_first(alert, memory_->next_alert_id++);
-  memory_->alerts.emplace(fresh.id, fresh);
-  memory_->open_alerts.emplace(fresh.cause, fresh.id);
+  unmute(alert.cause);
+  Alert fresh = raise_first(alert, next_alert_id++);
+  alerts.emplace(fresh.id, fresh);
+  open_alerts.emplace(fresh.cause, fresh.id);
   return fresh;
 }
 
-Result<bool> MemoryStore::close_alert(std::string_view cause, WallTime now) {
-  if (auto may = ask("closing an alert"); !may) return std::unexpected(may.error());
-  const auto open = memory_->open_alerts.find(cause);
-  if (open == memory_->open_alerts.end()) return false;
-  memory_->alerts.at(open->second).closed = now;
-  memory_->closed_alerts.emplace(now, open->second);
-  memory_->open_alerts.erase(open);
-  while (memory_->closed_alerts.size() > kClosedAlertsMax) {
-    memory_->alerts.erase(memory_->closed_alerts.begin()->second);
-    memory_->closed_alerts.erase(memory_->closed_alerts.begin());
+Alert MemoryStore::Memory::close(Alert& open, WallTime now, std::string_view by) {
+  open.closed = now;
+  open.closed_by = by;
+  open.muted = !by.empty();
+  if (open.muted) muted_alerts[open.cause] = open.id;
+  open_alerts.erase(open.cause);
+  closed_alerts.emplace(now, open.id);
+  const Alert closed = open;
+  while (closed_alerts.size() > kClosedAlertsMax) {
+    const std::int64_t oldest = closed_alerts.begin()->second;
+    if (alerts.at(oldest).muted) muted_alerts.erase(alerts.at(oldest).cause);
+    alerts.erase(oldest);
+    closed_alerts.erase(closed_alerts.begin());
   }
-  return true;
+  return closed;
+}
+
+void MemoryStore::Memory::unmute(std::string_view cause) {
+  const auto muted = muted_alerts.find(cause);
+  if (muted == muted_alerts.end()) return;
+  alerts.at(muted->second).muted = false;
+  muted_alerts.erase(muted);
+}
+
+Result<Alert> MemoryStore::raise_alert(const Alert& alert) {
+  if (auto may = ask("raising an alert"); !may) return std::unexpected(may.error());
+  return memory_->raise(alert, true);
+}
+
+Result<bool> MemoryStore::close_alert(std::string_view cause, WallTime now, std::string_view by) {
+  if (auto may = ask("closing an alert"); !may) return std::unexpected(may.error());
+  Alert* open = memory_->open_alert(cause);
+  if (open != nullptr) memory_->close(*open, now, by);
+  return open != nullptr;
+}
+
+Result<std::vector<Alert>> MemoryStore::update_alerts(const AlertChanges& changes, WallTime now) {
+  if (auto may = ask("updating alerts"); !may) return std::unexpected(may.error());
+  std::vector<Alert> changed;
+  for (const Alert& alert : changes.raise) changed.push_back(memory_->raise(alert, false));
+  for (const Alert& alert : changes.again) changed.push_back(memory_->raise(alert, true));
+  for (const Alert& alert : changes.change)
+    if (Alert* known = memory_->open_alert(alert.cause)) {
+      change_alert(*known, alert);
+      changed.push_back(*known);
+    }
+  for (const std::string& cause : changes.close) {
+    memory_->unmute(cause);
+    if (Alert* open = memory_->open_alert(cause)) changed.push_back(memory_->close(*open, now, ""));
+  }
+  return changed;
 }
 
 Result<std::vector<Alert>> MemoryStore::alerts(bool open_only, std::size_t limit) {

@@ -47,7 +47,8 @@ class MemoryStore final : public Store {
   Result<> note_loss(const Loss& notice) override;
   Result<> close_streams(const NodeId& node, WallTime now) override;
   Result<Alert> raise_alert(const Alert& alert) override;
-  Result<bool> close_alert(std::string_view cause, WallTime now) override;
+  Result<bool> close_alert(std::string_view cause, WallTime now, std::string_view by) override;
+  Result<std::vector<Alert>> update_alerts(const AlertChanges& changes, WallTime now) override;
   Result<std::vector<Alert>> alerts(bool open_only, std::size_t limit) override;
   Result<std::optional<TraceRow>> trace(ByteView id) override;
   Result<std::size_t> trim_archive(WallTime older_than, std::uint64_t bytes_max,

@@ -158,12 +158,18 @@ Alert raise_first(const Alert& alert, std::int64_t id) {
   row.raised = row.last = std::max(alert.raised, alert.last);
   row.count = 1;
   row.closed.reset();
+  row.closed_by.clear();
+  row.muted = false;
   return row;
 }
 
 void raise_again(Alert& known, const Alert& alert) {
   ++known.count;
   known.last = std::max({known.last, alert.raised, alert.last});
+  change_alert(known, alert);
+}
+
+void change_alert(Alert& known, const Alert& alert) {
   known.severity = alert.severity;
   known.node = alert.node;
   known.words = alert.words;

@@ -78,6 +78,7 @@ bool is_same_notice(const Loss& a, const Loss& b);
 /// The row of a cause that is raised for the first time, and of one that is open already.
 Alert raise_first(const Alert& alert, std::int64_t id);
 void raise_again(Alert& known, const Alert& alert);
+void change_alert(Alert& known, const Alert& alert);  // what it says; not counted
 
 /// `exhausted` when as many tokens of the API as there may be are in use.
 Result<> may_add_token(std::size_t in_use);

@@ -258,6 +258,11 @@ CREATE INDEX archive_by_time ON archive (stream, last_time, id, first_time)
   WHERE last_time IS NOT NULL;
 DROP INDEX archive_by_arrival;  -- ids rise as batches arrive
 )sql",
+    R"sql(
+ALTER TABLE alert ADD COLUMN closed_by TEXT NOT NULL DEFAULT '';
+ALTER TABLE alert ADD COLUMN muted INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX alert_muted ON alert (cause) WHERE muted = 1;
+)sql",
 };
 
 std::int64_t number(Database& database, std::string_view sql) {

@@ -37,7 +37,8 @@ class SqliteStore final : public Store {
   Result<> note_loss(const Loss& notice) override;
   Result<> close_streams(const NodeId& node, WallTime now) override;
   Result<Alert> raise_alert(const Alert& alert) override;
-  Result<bool> close_alert(std::string_view cause, WallTime now) override;
+  Result<bool> close_alert(std::string_view cause, WallTime now, std::string_view by) override;
+  Result<std::vector<Alert>> update_alerts(const AlertChanges& changes, WallTime now) override;
   Result<std::vector<Alert>> alerts(bool open_only, std::size_t limit) override;
   Result<std::optional<TraceRow>> trace(ByteView id) override;
   Result<std::size_t> trim_archive(WallTime older_than, std::uint64_t bytes_max,
@@ -111,7 +112,11 @@ class SqliteStore final : public Store {
   bool see(const Seen& seen);  // false: skipped
   Result<> write_document(const StoredDocument& document);
   void write_audit(const AuditEntry& entry);
+  // Inside a transaction:
   std::optional<Alert> open_alert(std::string_view cause);
+  Alert write_alert(const Alert& alert, bool count);  // `count`: when it is open already
+  std::optional<Alert> end_alert(std::string_view cause, WallTime now, std::string_view by);
+  void unmute_alert(std::string_view cause);
 
   std::unique_ptr<Database> database_;
 };

@@ -20,6 +20,8 @@ Alert read_alert(Query& row) {
   alert.last = row.time(6);
   alert.count = row.u64(7);
   alert.closed = row.optional_time(8);
+  alert.closed_by = row.text(9);
+  alert.muted = row.integer(10) != 0;
   return alert;
 }
 
@@ -155,50 +157,80 @@ Result<> SqliteStore::close_streams(const NodeId& node, WallTime now) {
 
 std::optional<Alert> SqliteStore::open_alert(std::string_view cause) {
   Query query(database_->prepare(
-      "SELECT id, cause, severity, node, words, raised, last, count, closed FROM "
+      "SELECT id, cause, severity, node, words, raised, last, count, closed, closed_by, muted FROM "
       "alert WHERE cause = ? AND closed IS NULL"));
   if (!query.bind(cause).step()) return std::nullopt;
   return read_alert(query);
 }
 
-Result<Alert> SqliteStore::raise_alert(const Alert& alert) {
-  return database_->transaction("raising an alert", [&]() -> Result<Alert> {
-    if (auto known = open_alert(alert.cause)) {
-      raise_again(*known, alert);
-      database_->run(
-          "UPDATE alert SET severity = ?, node = ?, words = ?, last = ?, count = ? WHERE id = ?",
-          known->severity, known->node, known->words, known->last, known->count, known->id);
-      return *known;
-    }
-    Alert fresh = raise_first(alert, 0);
+Alert SqliteStore::write_alert(const Alert& alert, bool count) {
+  if (auto known = open_alert(alert.cause)) {
+    count ? raise_again(*known, alert) : change_alert(*known, alert);
     database_->run(
-        "INSERT INTO alert (cause, severity, node, words, raised, last, count) VALUES (?, ?, ?, ?, "
-        "?, ?, ?)",
-        fresh.cause, fresh.severity, fresh.node, fresh.words, fresh.raised, fresh.last,
-        fresh.count);
-    fresh.id = database_->last_row();
-    return fresh;
-  });
+        "UPDATE alert SET severity = ?, node = ?, words = ?, last = ?, count = ? WHERE id = ?",
+        known->severity, known->node, known->words, known->last, known->count, known->id);
+    return *known;
+  }
+  unmute_alert(alert.cause);
+  Alert fresh = raise_first(alert, 0);
+  database_->run(
+      "INSERT INTO alert (cause, severity, node, words, raised, last, count) VALUES (?, ?, ?, ?, "
+      "?, ?, ?)",
+      fresh.cause, fresh.severity, fresh.node, fresh.words, fresh.raised, fresh.last, fresh.count);
+  fresh.id = database_->last_row();
+  return fresh;
 }
 
-Result<bool> SqliteStore::close_alert(std::string_view cause, WallTime now) {
-  return database_->transaction("closing an alert", [&]() -> Result<bool> {
-    const auto known = open_alert(cause);
-    if (!known) return false;
-    database_->run("UPDATE alert SET closed = ? WHERE id = ?", now, known->id);
-    database_->run(
-        "DELETE FROM alert WHERE id IN (SELECT id FROM alert WHERE closed IS NOT NULL ORDER BY "
-        "closed DESC, id DESC LIMIT -1 OFFSET ?)",
-        static_cast<std::int64_t>(kClosedAlertsMax));
-    return true;
+void SqliteStore::unmute_alert(std::string_view cause) {
+  database_->run("UPDATE alert SET muted = 0 WHERE cause = ? AND muted = 1", cause);
+}
+
+std::optional<Alert> SqliteStore::end_alert(std::string_view cause, WallTime now,
+                                            std::string_view by) {
+  auto known = open_alert(cause);
+  if (!known) return std::nullopt;
+  known->closed = now;
+  known->closed_by = by;
+  known->muted = !by.empty();
+  database_->run("UPDATE alert SET closed = ?, closed_by = ?, muted = ? WHERE id = ?", now, by,
+                 known->muted, known->id);
+  database_->run(
+      "DELETE FROM alert WHERE id IN (SELECT id FROM alert WHERE closed IS NOT NULL ORDER BY "
+      "closed DESC, id DESC LIMIT -1 OFFSET ?)",
+      static_cast<std::int64_t>(kClosedAlertsMax));
+  return known;
+}
+
+Result<Alert> SqliteStore::raise_alert(const Alert& alert) {
+  return database_->transaction("raising an alert",
+                                [&]() -> Result<Alert> { return write_alert(alert, true); });
+}
+
+Result<bool> SqliteStore::close_alert(std::string_view cause, WallTime now, std::string_view by) {
+  return database_->transaction(
+      "closing an alert", [&]() -> Result<bool> { return end_alert(cause, now, by).has_value(); });
+}
+
+Result<std::vector<Alert>> SqliteStore::update_alerts(const AlertChanges& changes, WallTime now) {
+  return database_->transaction("updating alerts", [&]() -> Result<std::vector<Alert>> {
+    std::vector<Alert> changed;
+    for (const Alert& alert : changes.raise) changed.push_back(write_alert(alert, false));
+    for (const Alert& alert : changes.again) changed.push_back(write_alert(alert, true));
+    for (const Alert& alert : changes.change)
+      if (open_alert(alert.cause)) changed.push_back(write_alert(alert, false));
+    for (const std::string& cause : changes.close) {
+      unmute_alert(cause);
+      if (auto closed = end_alert(cause, now, "")) changed.push_back(std::move(*closed));
+    }
+    return changed;
   });
 }
 
 Result<std::vector<Alert>> SqliteStore::alerts(bool open_only, std::size_t limit) {
   return database_->guarded("reading alerts", [&]() -> Result<std::vector<Alert>> {
     Query query(database_->prepare(
-        "SELECT id, cause, severity, node, words, raised, last, count, closed FROM alert WHERE "
-        "closed IS NULL OR NOT ? ORDER BY id DESC LIMIT ?"));
+        "SELECT id, cause, severity, node, words, raised, last, count, closed, closed_by, muted "
+        "FROM alert WHERE closed IS NULL OR NOT ? ORDER BY id DESC LIMIT ?"));
     query.bind(open_only, row_limit(limit));
     std::vector<Alert> found;
     while (query.step()) found.push_back(read_alert(query));

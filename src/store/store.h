@@ -95,7 +95,20 @@ struct Alert {
   WallTime raised{}, last{};
   std::uint64_t count = 1;
   std::optional<WallTime> closed;
+  std::string closed_by;  // the operator who closed it; "" when its condition ended
+  /// Closed by an operator, and its condition has not ended since: not to be raised for it again.
+  /// Known as long as the closed alert is kept (kClosedAlertsMax).
+  bool muted = false;
   bool operator==(const Alert&) const = default;
+};
+
+/// What one look at all conditions found.
+struct AlertChanges {
+  std::vector<Alert> raise;        // new; of one that is open already only what it says is changed
+  std::vector<Alert> again;        // met once more: counted; raised when none is open
+  std::vector<Alert> change;       // other words or severity, not counted; only when it is open
+  std::vector<std::string> close;  // causes whose condition has ended: not muted any more either
+  bool empty() const { return raise.empty() && again.empty() && change.empty() && close.empty(); }
 };
 
 /// A trace probe that arrived (batch.md#B27).
@@ -298,8 +311,11 @@ class Store {
 
   /// Raises the cause, or counts it once more when it is open already. Returns its row.
   virtual Result<Alert> raise_alert(const Alert& alert) = 0;
-  /// Closes the open alert of this cause, if there is one.
-  virtual Result<bool> close_alert(std::string_view cause, WallTime now) = 0;
+  /// An operator closes the open alert of this cause, if there is one; it is muted until
+  /// update_alerts() closes the cause.
+  virtual Result<bool> close_alert(std::string_view cause, WallTime now, std::string_view by) = 0;
+  /// All of it in ONE transaction. Returns the alerts that it changed, as they are now.
+  virtual Result<std::vector<Alert>> update_alerts(const AlertChanges& changes, WallTime now) = 0;
   virtual Result<std::vector<Alert>> alerts(bool open_only, std::size_t limit) = 0;  // newest first
 
   virtual Result<std::optional<TraceRow>> trace(ByteView id) = 0;

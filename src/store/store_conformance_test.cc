@@ -897,14 +897,86 @@ TEST_P(StoreConformance, AnAlertIsOneRowACauseUntilItIsClosed) {
   const Alert other = store_->raise_alert(alert).value();
   reopen();
   EXPECT_EQ(store_->alerts(true, 10).value(), (std::vector{other, again}));
-  EXPECT_TRUE(store_->close_alert("hole 1", wall_from_ms(30)).value());
-  EXPECT_FALSE(store_->close_alert("hole 1", wall_from_ms(31)).value());
+  EXPECT_TRUE(store_->close_alert("hole 1", wall_from_ms(30), "root").value());
+  EXPECT_FALSE(store_->close_alert("hole 1", wall_from_ms(31), "root").value());
   reopen();
   EXPECT_EQ(store_->alerts(true, 10).value(), std::vector{other});
   EXPECT_EQ(store_->alerts(false, 10).value()[1].closed, wall_from_ms(30));
   alert.cause = "hole 1";
   EXPECT_NE(store_->raise_alert(alert).value().id, first.id) << "a new one";
   EXPECT_EQ(store_->alerts(false, 1).value().size(), 1u);
+}
+
+TEST_P(StoreConformance, OneLookAtAllAlertsIsOneUpdateThatCountsOnlyWhatWasMetAgain) {
+  const auto alert = [](const std::string& cause, const std::string& words) {
+    Alert one;
+    one.cause = cause;
+    one.severity = "warning";
+    one.words = words;
+    one.raised = wall_from_ms(10);
+    return one;
+  };
+  AlertChanges changes;
+  changes.raise = {alert("a", "one"), alert("b", "one")};
+  changes.again = {alert("c", "one")};
+  changes.change = {alert("never raised", "one")};
+  changes.close = {"nobody knows it"};
+  const auto raised = store_->update_alerts(changes, wall_from_ms(10)).value();
+  ASSERT_EQ(raised.size(), 3u) << "what is not open is neither changed nor closed";
+  EXPECT_NE(raised[0].id, raised[1].id);
+
+  changes = {};
+  changes.raise = {alert("a", "raised by two")};
+  changes.again = {alert("b", "met again")};
+  changes.change = {alert("c", "other words")};
+  changes.change[0].severity = "critical";
+  changes.change[0].raised = wall_from_ms(99);
+  const auto changed = store_->update_alerts(changes, wall_from_ms(20)).value();
+  ASSERT_EQ(changed.size(), 3u);
+  reopen();
+  EXPECT_EQ(store_->alerts(true, 10).value(), (std::vector{changed[2], changed[1], changed[0]}));
+  EXPECT_EQ(changed[0].id, raised[0].id);
+  EXPECT_EQ(changed[0].count, 1u);
+  EXPECT_EQ(changed[0].words, "raised by two");
+  EXPECT_EQ(changed[1].count, 2u);
+  EXPECT_EQ(changed[2].count, 1u);
+  EXPECT_EQ(changed[2].severity, "critical");
+  EXPECT_EQ(changed[2].last, wall_from_ms(10)) << "it was not met again";
+
+  changes = {};
+  changes.close = {"a"};
+  const auto closed = store_->update_alerts(changes, wall_from_ms(30)).value();
+  ASSERT_EQ(closed.size(), 1u);
+  EXPECT_EQ(closed[0].closed, wall_from_ms(30));
+  EXPECT_EQ(closed[0].closed_by, "");
+  EXPECT_FALSE(closed[0].muted);
+}
+
+TEST_P(StoreConformance, WhatAnOperatorClosedIsMutedUntilItsConditionHasEnded) {
+  Alert alert;
+  alert.cause = "clock a";
+  alert.severity = "warning";
+  alert.raised = wall_from_ms(10);
+  const auto muted = [&] {
+    reopen();
+    return store_->alerts(false, 10).value()[0].muted;
+  };
+  AlertChanges raise, ended;
+  raise.raise = {alert};
+  ended.close = {"clock a"};
+  ASSERT_TRUE(store_->update_alerts(raise, wall_from_ms(10)));
+  ASSERT_TRUE(store_->close_alert("clock a", wall_from_ms(20), "root").value());
+  EXPECT_TRUE(muted());
+  EXPECT_EQ(store_->alerts(false, 10).value()[0].closed_by, "root");
+  EXPECT_TRUE(store_->update_alerts(ended, wall_from_ms(30)).value().empty()) << "not open";
+  EXPECT_FALSE(muted());
+  EXPECT_EQ(store_->alerts(false, 10).value()[0].closed, wall_from_ms(20));
+
+  ASSERT_TRUE(store_->raise_alert(alert));
+  ASSERT_TRUE(store_->close_alert("clock a", wall_from_ms(40), "root").value());
+  EXPECT_TRUE(muted());
+  ASSERT_TRUE(store_->raise_alert(alert));
+  EXPECT_FALSE(store_->alerts(false, 10).value()[1].muted) << "it is open again";
 }
 
 TEST_P(StoreConformance, AProbeIsFoundByItsIdWithItsStamps) {
