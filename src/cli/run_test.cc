@@ -107,8 +107,9 @@ TEST_F(Tool, AnApprovedGatewayStandsInInventoryAndTopology) {
   EXPECT_THAT(out(), HasSubstr("gw1.dmz.example is approved as gateway"));
   EXPECT_EQ(postern({"agent", "approve", "web1.dmz.example", "--parent", "gw1.dmz.example"}), 0);
   EXPECT_EQ(postern({"inventory"}), 0);
-  EXPECT_THAT(out(), HasSubstr("gw1.dmz.example   gateway  never connected  -"));
-  EXPECT_THAT(out(), HasSubstr("ms1.home.example  server   connected        just now, 08:00:00Z"));
+  EXPECT_THAT(out(), HasSubstr("gw1.dmz.example   gateway  never connected  unknown  -"));
+  EXPECT_THAT(
+      out(), HasSubstr("ms1.home.example  server   connected        unknown  just now, 08:00:00Z"));
   EXPECT_EQ(postern({"topology"}), 0);
   EXPECT_THAT(out(), HasSubstr("\n`- gw1.dmz.example"));
   EXPECT_THAT(out(), HasSubstr("\n   `- web1.dmz.example"));
@@ -134,6 +135,41 @@ TEST_F(Tool, CertificatesAreListedWithTheNextToEndInFront) {
       text.find("a2.dmz.example  agent  10 d"), text.find("a1.dmz.example  agent  -")};
   EXPECT_TRUE(std::ranges::is_sorted(places)) << text;
   EXPECT_NE(places.back(), std::string::npos) << text;
+}
+
+TEST_F(Tool, HealthIsInInventoryTopologyAndOnTheNodesOwnPage) {
+  api::NodeSummary agent = api::FakeService::server_node();
+  agent.name = "web1.dmz.example";
+  agent.role = api::Role::agent;
+  agent.via = "gw1.dmz.example";
+  service_.nodes.push_back(agent);
+  service_.nodes[0].health = api::Health::critical;
+  api::TopologyNode well, lost, unknown;
+  well.name = "ms1.home.example";
+  well.connected = true;
+  well.health = api::Health::healthy;
+  lost.name = "gw1.dmz.example";
+  lost.health = api::Health::critical;
+  unknown.name = "web1.dmz.example";
+  unknown.via = "gw1.dmz.example";
+  service_.tree = {well, lost, unknown};
+  EXPECT_EQ(postern({"inventory"}), 0);
+  EXPECT_THAT(out(), HasSubstr("connected  critical  "));
+  EXPECT_THAT(out(), HasSubstr("connected  unknown   "));
+  EXPECT_EQ(postern({"topology"}), 0);
+  EXPECT_THAT(out(), HasSubstr("ms1.home.example  agent  connected "));
+  EXPECT_THAT(out(), HasSubstr("gw1.dmz.example   agent  critical "));
+  EXPECT_THAT(out(), HasSubstr("web1.dmz.example  agent  unknown  "));
+  EXPECT_EQ(postern({"agent", "show", "web1.dmz.example"}), 0);
+  EXPECT_THAT(out(), HasSubstr("health       unknown via gw1.dmz.example\n"));
+}
+
+TEST_F(Tool, OneServerIsShown) {
+  EXPECT_EQ(postern({"server", "show", "MS1.home.example"}), 0);
+  EXPECT_THAT(out(), HasSubstr("name         ms1.home.example\n"));
+  EXPECT_THAT(out(), HasSubstr("\ngeneration   "));
+  EXPECT_EQ(postern({"server", "show", "gw1.dmz.example"}), 1);
+  EXPECT_THAT(err(), HasSubstr("there is no management server gw1.dmz.example"));
 }
 
 TEST_F(Tool, FailoverParentsFollowThePrimary) {
@@ -215,9 +251,9 @@ TEST_F(Tool, EveryVerbExplainsItselfWithAnExample) {
         "spool export",    "gateway approve", "gateway remove", "gateway list", "gateway show",
         "agent approve",   "agent remove",    "agent list",     "agent show",   "pending list",
         "pending approve", "pending reject",  "cert list",      "inventory",    "topology",
-        "server list",     "cert request",    "loss list",      "alert list",   "alert show",
-        "alert close",     "trace",           "cert sign",      "cert import",  "cert show",
-        "group export",    "group show"}) {
+        "server show",     "server list",     "cert request",   "loss list",    "alert list",
+        "alert show",      "alert close",     "trace",          "cert sign",    "cert import",
+        "cert show",       "group export",    "group show"}) {
     std::istringstream words(verb);
     std::vector<std::string> arguments{std::istream_iterator<std::string>(words), {}};
     arguments.push_back("--help");

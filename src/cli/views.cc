@@ -26,12 +26,15 @@ std::string inventory_table(Session& session, const json::value& answer) {
   Table table({"NAME", "ROLE", "STATE", "HEALTH", "LAST SEEN", "ADDRESSES", "SYSTEM"});
   for (const json::value& node : list_of(answer, "items"))
     table.add({text_of(node, "name"), text_of(node, "role"), text_of(node, "connection"),
-               health_text(node), when(session, node, "last_seen"), addresses_text(node),
-               os_text(node)});
+               or_dash(text_of(node, "health")), when(session, node, "last_seen"),
+               addresses_text(node), os_text(node)});
   return table.empty() ? "There are no such nodes.\n" : table.text(session.world.columns);
 }
 
+/// Its health where that says more than its connection: a tree needs the room for names.
 std::string state_of(const json::value& node) {
+  const std::string health = text_of(node, "health");
+  if (health == "warning" || health == "critical" || !text_of(node, "via").empty()) return health;
   if (flag_of(node, "connected")) return "connected";
   return text_of(node, "last_seen").empty() ? "never connected" : "disconnected";
 }
@@ -51,12 +54,12 @@ std::string topology_table(Session& session, const json::value& answer) {
   std::vector<TreeNode> tree;
   for (const json::value& node : nodes)
     tree.push_back({text_of(node, "name"), text_of(node, "parent")});
-  Table table({"NODE", "ROLE", "STATE", "HEALTH", "LAST SEEN", "LAG", "QUEUE", "CERTIFICATE"});
+  Table table({"NODE", "ROLE", "STATE", "LAST SEEN", "LAG", "QUEUE", "CERTIFICATE"});
   for (const TreeLine& line : tree_lines(tree)) {
     const json::value& node = nodes[line.index];
     table.add({line.prefix + text_of(node, "name"), text_of(node, "role"), state_of(node),
-               health_text(node), when(session, node, "last_seen"), lag_text(node),
-               queue_text(node), lifetime_left(session, node)});
+               when(session, node, "last_seen"), lag_text(node), queue_text(node),
+               lifetime_left(session, node)});
   }
   return table.text(session.world.columns);
 }

@@ -130,7 +130,7 @@ void NodeWatch::follow(Known& known, const store::Node& row, TimePoint now) {
 
 void NodeWatch::read_head(Known& known, const store::Node& row) const {
   known.read = row.head_number.value_or(0);
-  known.oldest_unsettled.reset();
+  known.oldest_before = std::exchange(known.oldest_unsettled, std::nullopt);
   known.spool_bytes.reset();
   known.spool_bytes_max.reset();
   known.not_before.reset();
@@ -168,7 +168,8 @@ NodeView NodeWatch::view_of(const store::Node& row, const Known& known,
   view.heard = known.heard;
   view.reported_gone = known.reported_gone;
   view.clock_difference = clock_difference(*row.id);
-  view.oldest_unsettled = known.oldest_unsettled;
+  if (known.oldest_unsettled && known.oldest_before)
+    view.oldest_unsettled = std::min(*known.oldest_unsettled, *known.oldest_before);
   view.spool_bytes = known.spool_bytes;
   view.spool_bytes_max = known.spool_bytes_max;
   view.certificate_not_before = known.not_before;

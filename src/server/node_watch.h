@@ -24,7 +24,8 @@ inline constexpr Duration kHeadIntervalMax = std::chrono::hours(1);  // more is 
 /// A node is heard when its head's number rises, or when it came to us itself (Node::last_seen).
 /// Whether its clock is right shows the time of its head against the time at which its parent
 /// received it, up to us: so a gateway's wrong clock is not its agents'. A delay on the way looks
-/// like a clock that is behind; hence the better one of the two newest heads counts.
+/// like a clock that is behind; hence the better one of the two newest heads counts. Likewise for
+/// the age of what is unsettled: a node that comes back has old batches, and sends them at once.
 class NodeWatch {
  public:
   /// What is known of this server itself.
@@ -73,7 +74,7 @@ class NodeWatch {
     // Of the head with the number `read`:
     std::uint64_t read = 0;
     Duration interval{};
-    std::optional<Duration> oldest_unsettled;
+    std::optional<Duration> oldest_unsettled, oldest_before;  // before: by the head read before
     std::optional<std::uint64_t> spool_bytes, spool_bytes_max;
     std::optional<WallTime> not_before, not_after;
     // Against its parent's clock, by the newest two heads that came to us:

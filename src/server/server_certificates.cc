@@ -203,8 +203,10 @@ void Server::use(const TlsCredential& credential, const Anchors& anchors) {
   last_certificate_words_.clear();
   log_.info("certificate {} is used from now on, valid until {}", leaf.serial(),
             to_rfc3339(leaf.not_after()));
-  store_thread_->post(
-      [this, not_after = leaf.not_after()] { service_->set_certificate_not_after(not_after); });
+  store_thread_->post([this, own = own_facts()] {
+    service_->set_certificate_not_after(own.certificate_not_after);
+    watch_->set_own(own);
+  });
 }
 
 }  // namespace postern
