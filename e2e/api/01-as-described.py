@@ -60,6 +60,8 @@ def every_operation(api, group, agent):
     ask("GET", "/api/v1/nodes?role=agent&limit=1&name=*.example&connected=true")
     ask("GET", "/api/v1/nodes?limit=0", 400)
     ask("GET", f"/api/v1/gateways/{agent.name}", 404)
+    ask("GET", f"/api/v1/servers/{group.server.name}")
+    ask("GET", f"/api/v1/servers/{agent.name}", 404)
     gateway = {"name": "gw9.dmz.example", "parents": [group.server.name]}
     ask("POST", "/api/v1/gateways", 201, gateway)
     ask("POST", "/api/v1/gateways", 200, gateway)

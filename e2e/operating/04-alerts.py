@@ -112,8 +112,17 @@ def operator_closes(group, cause):
     return alert["id"]
 
 
+def limits_are_checked(server):
+    good = server.config.read_text()
+    server.set("alerts", "{spool_fill: {warning: 99%, critical: 95%}}")
+    done = server.run("postern-server", "check-config", "--config", server.config, status=1)
+    expect_in(f"{server.config.name}:{len(good.splitlines()) + 1}: alerts.spool_fill", done.err, "the line")
+    server.config.write_text(good)
+
+
 def test(group):
     server = group.make_server()
+    limits_are_checked(server)
     server.set("alerts", "{never_connected_after: 5s, clock: {warning: 20s, critical: 60s}, "
                          "spool_fill: {warning: 10%, critical: 90%}, spool_age: 10s}")
     group.start_server()

@@ -166,6 +166,38 @@ TEST_F(ServerTest, WhatAnOperatorClosedIsNotRaisedAgainBeforeItHasEndedAlsoAfter
   EXPECT_THAT(open_alerts(), ElementsAre("heartbeat agent1.site.example")) << "it was well between";
 }
 
+/// A client that listens to changes.
+struct Listener final : HttpStream {
+  bool push(std::string text) override {
+    heard += text;
+    return true;
+  }
+  std::string heard;
+};
+
+TEST_F(ServerTest, WhoListensHearsOfEachAlertThatIsRaisedAndClosed) {
+  const HttpResponse changes = first().ask("GET", "/api/v1/changes?kinds=alert");
+  ASSERT_TRUE(changes.go_on) << changes.body;
+  auto listener = std::make_shared<Listener>();
+  changes.go_on(listener);
+  const auto hears = [&](const std::string& id) {
+    pass(std::chrono::seconds(6));
+    EXPECT_THAT(std::exchange(listener->heard, {}),
+                HasSubstr("event: alert\ndata: {\"id\":\"" + id + "\"}"));
+  };
+  auto agent = first().attach(agent_);
+  pass(std::chrono::minutes(3));
+  EXPECT_THAT(listener->heard, testing::Not(HasSubstr("event")));
+  pass(std::chrono::seconds(15));
+  hears("1");
+  agent->deliver(head_of(agent_, 1));
+  hears("1");
+  pass(std::chrono::minutes(3) + std::chrono::seconds(10));
+  hears("2");
+  EXPECT_EQ(first().ask("POST", "/api/v1/alerts/2/close").status, 200u);
+  hears("2");
+}
+
 TEST_F(ServerTest, WhatTheStoreDoesNotTakeNowIsRaisedWhenItDoes) {
   first().attach(agent_)->deliver(head_of(agent_, 1));
   pass(std::chrono::minutes(3));
