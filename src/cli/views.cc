@@ -33,7 +33,7 @@ std::string inventory_table(Session& session, const json::value& answer) {
 
 /// Its health where that says more than its connection: a tree needs the room for names.
 std::string state_of(const json::value& node) {
-  const std::string health = text_of(node, "health");
+  std::string health = text_of(node, "health");
   if (health == "warning" || health == "critical" || !text_of(node, "via").empty()) return health;
   if (flag_of(node, "connected")) return "connected";
   return text_of(node, "last_seen").empty() ? "never connected" : "disconnected";

@@ -144,6 +144,17 @@ TEST_F(HoleWatchTest, AfterARestartAnAlertIsNeitherRaisedAgainNorForgotten) {
   EXPECT_THAT(at(21min, {}).close, ElementsAre(open.cause));
 }
 
+TEST_F(HoleWatchTest, WhatAnOperatorClosedStaysClosedOverARestartUntilTheHoleIs) {
+  store::Alert muted, ended;
+  muted.cause = fmt::format("hole {} 5", stream().text());
+  muted.closed = ended.closed = wall_from_ms(1);
+  muted.muted = true;
+  ended.cause = fmt::format("hole {} 30", stream().text());
+  watch_.resume(std::vector{muted, ended});
+  for (Duration t = 0s; t < 20min; t += 1min) EXPECT_THAT(at(t, {hole(5, 9)}).raise, IsEmpty());
+  EXPECT_THAT(at(20min, {}).close, ElementsAre(muted.cause));
+}
+
 TEST_F(HoleWatchTest, ShowsWhatIsOlderThanTheGraceAndItsAge) {
   at(0s, {hole(5, 9)});
   at(50s, {hole(5, 9), hole(1, 1, 2)});

@@ -75,7 +75,7 @@ void NodeWatch::on_finding(const NodeId& node, std::string words) {
     return;
   }
   const auto known = known_.find(node);
-  if (known == known_.end()) return;  // no member any more: there is nothing to be said of it
+  if (known == known_.end()) return;  // no member: there is nothing to be said of it
   ++known->second.findings;
   known->second.found = std::move(words);
 }
