@@ -60,7 +60,7 @@ def health(group, machine):
 def with_certificate(group, authority, name, role, parent, **life):
     """A machine whose certificate has such a life behind and before it."""
     machine = group.machine(name, role)
-    machine.settings([parent], interval="1s")
+    machine.settings([parent], certificates="{renew: off}")
     install(group, authority, machine, **life)
     group.postern("agent", "approve", name, "--parent", parent.name)
     return machine.start()

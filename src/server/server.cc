@@ -98,14 +98,14 @@ Result<> Server::start() {
 
   registry_.emplace(*store_, log_, around_.clock, identity_.self, delegate_, settings_.agents);
   if (auto loaded = registry_->load(); !loaded) return loaded;
-  watch_.emplace(own_facts(), around_.clock.now(), settings_.alerts);
-  ingest_.emplace(*store_, *registry_, log_, &*watch_);
+  node_watch_.emplace(own_facts(), around_.clock.now(), settings_.alerts);
+  ingest_.emplace(*store_, *registry_, log_, &*node_watch_);
   auto alerts = store_->alerts(false, kAlertsSearched);
   if (!alerts) return std::unexpected(alerts.error());
   auto nodes = store_->nodes();
   if (!nodes) return std::unexpected(nodes.error());
   holes_.resume(*alerts);
-  watch_->resume(*nodes, *alerts);
+  node_watch_->resume(*nodes, *alerts);
   if (auto opened = open_outbox(); !opened) return opened;
 
   node::Children::Owner& owner = *this;
@@ -132,7 +132,7 @@ Result<> Server::start() {
       settings_.interval,
       std::chrono::floor<std::chrono::seconds>(settings_.certificates.lifetime)};
   service_.emplace(*store_, *registry_, folder_, around_.clock, around_.random, std::move(about),
-                   &holes_, &*watch_);
+                   &holes_, &*node_watch_);
   service_->set_listen(
       [this, alive = alive_](const api::ChangeQuery& query, std::shared_ptr<HttpStream> stream) {
         if (*alive) listen_to_changes(std::move(stream), query);
@@ -183,8 +183,8 @@ void Server::reload(const ServerSettings& settings) {
   }
   settings_.alerts = settings.alerts;
   store_thread_->post([this, own = own_facts(), limits = settings.alerts] {
-    watch_->set_own(own);
-    watch_->set_limits(limits);
+    node_watch_->set_own(own);
+    node_watch_->set_limits(limits);
   });
   settings_.archive_age = settings.archive_age;
   settings_.archive_bytes_max = settings.archive_bytes_max;

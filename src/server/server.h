@@ -143,7 +143,9 @@ class Server final : node::Children::Owner {
   Result<> open_outbox();
 
   // On the store thread:
-  Noting noting() { return {*store_, *registry_, identity_.self, log_, around_.clock, *watch_}; }
+  Noting noting() {
+    return {*store_, *registry_, identity_.self, log_, around_.clock, *node_watch_};
+  }
   NodeWatch::Own own_facts() const;
   /// server_alerts.cc: raises and closes what the looks at holes and nodes have found. What is to
   /// be told to listeners.
@@ -232,7 +234,7 @@ class Server final : node::Children::Owner {
   std::optional<Registry> registry_;
   std::optional<Ingest> ingest_;
   HoleWatch holes_;
-  std::optional<NodeWatch> watch_;
+  std::optional<NodeWatch> node_watch_;
   store::AlertChanges unsaved_;  // what the store did not take: before anything newer
   std::set<NodeId> closing_;  // removed, and their streams are not closed yet; of the store thread
   std::optional<ServerService> service_;

@@ -37,9 +37,9 @@ std::vector<std::pair<std::string, std::string>> Server::update_alerts(
   }
   found.close = holes.close;
   // Not while something older waits: what is closed in between must not be raised behind it.
-  if (unsaved_.empty() && watch_->due(around_.clock.now())) {
+  if (unsaved_.empty() && node_watch_->due(around_.clock.now())) {
     if (auto nodes = store_->nodes())
-      append(found, watch_->look(*nodes, around_.clock.now(), now));
+      append(found, node_watch_->look(*nodes, around_.clock.now(), now));
     else
       log_.warning("nodes are not looked at: {}", nodes.error().message);
   }

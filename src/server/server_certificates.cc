@@ -205,7 +205,7 @@ void Server::use(const TlsCredential& credential, const Anchors& anchors) {
             to_rfc3339(leaf.not_after()));
   store_thread_->post([this, own = own_facts()] {
     service_->set_certificate_not_after(own.certificate_not_after);
-    watch_->set_own(own);
+    node_watch_->set_own(own);
   });
 }
 

@@ -28,8 +28,8 @@ class TestServer {
         disk_.write_file("/state/identity.key", as_bytes(node_.self.identity.to_pem()), 0600));
     EXPECT_TRUE(disk_.write_file("/state/delegate.key", as_bytes(group.delegate.to_pem()), 0600));
     EXPECT_TRUE(disk_.write_file("/state/delegate.number", as_bytes("1"), 0644));
-    EXPECT_TRUE(disk_.write_file(
-        "/state/ca.key", as_bytes(private_key_pem(group.authority.key.get())), 0600));
+    EXPECT_TRUE(disk_.write_file("/state/ca.key",
+                                 as_bytes(private_key_pem(group.authority.key.get())), 0600));
     EXPECT_TRUE(
         disk_.write_file("/state/ca.pem", as_bytes(group.authority.certificate.pem()), 0644));
     EXPECT_TRUE(folder.install_anchors(group.anchors()));
