@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "net/dialer.h"
 #include "node/test_world.h"
 
@@ -161,8 +163,9 @@ TEST_F(GatewayTest, StoredIsSaidOnlyAfterTheSync) {
   disk_.open_gate();
   until([&] { return !agent_.stored(stream_).empty() && forwarded(sealed.hash) == 1; }, "stored");
   EXPECT_EQ(agent_.stored(stream_), (std::vector<wire::Interval>{{1, 1, sealed.hash}}));
-  for (const auto& batch : parent_.batches)  // the gateway's own are among them
-    if (batch.hash == sealed.hash) EXPECT_EQ(batch.stamps.size(), 1u);
+  // The gateway's own are among them.
+  const auto up = std::ranges::find(parent_.batches, sealed.hash, &TestParent::Batch::hash);
+  EXPECT_EQ(up->stamps.size(), 1u);
 }
 
 TEST_F(GatewayTest, ADuplicateIsAnsweredAndGoesUpOnce) {
