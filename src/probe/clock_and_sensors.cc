@@ -41,13 +41,15 @@ class Thermometers {
   void read_hwmon() {
     const std::string root = "/sys/class/hwmon";
     for (const std::string& chip : sorted_names(sample_.source, root)) {
-      const std::string folder = root + "/" + chip;
-      const std::string name = text_or(sample_.source, folder + "/name", chip);
+      const std::string folder = fmt::format("{}/{}", root, chip);
+      const std::string name = text_or(sample_.source, fmt::format("{}/name", folder), chip);
       for (const std::string& file : sorted_names(sample_.source, folder)) {
         if (!file.starts_with("temp") || !file.ends_with("_input")) continue;
         const std::string sensor = file.substr(0, file.size() - 6);
-        take(folder + "/" + file,
-             name + "/" + text_or(sample_.source, folder + "/" + sensor + "_label", sensor));
+        take(fmt::format("{}/{}", folder, file),
+             fmt::format(
+                 "{}/{}", name,
+                 text_or(sample_.source, fmt::format("{}/{}_label", folder, sensor), sensor)));
       }
     }
   }
@@ -56,8 +58,8 @@ class Thermometers {
     const std::string root = "/sys/class/thermal";
     for (const std::string& zone : sorted_names(sample_.source, root))
       if (zone.starts_with("thermal_zone"))
-        take(root + "/" + zone + "/temp",
-             text_or(sample_.source, root + "/" + zone + "/type", zone));
+        take(fmt::format("{}/{}/temp", root, zone),
+             text_or(sample_.source, fmt::format("{}/{}/type", root, zone), zone));
   }
 
   std::size_t found() const { return found_; }
