@@ -19,7 +19,7 @@ using Counts = std::array<std::uint64_t, kStatesNamed>;
 std::uint64_t in_sockstat(std::string_view text, std::string_view protocol, std::string_view key) {
   for (const std::string_view line : split_lines(text)) {
     const auto fields = split_fields(line);
-    if (fields[0] != protocol) continue;
+    if (fields.empty() || fields[0] != protocol) continue;
     for (std::size_t i = 1; i + 1 < fields.size(); i += 2)
       if (fields[i] == key) return to_unsigned(fields[i + 1]).value_or(0);
   }

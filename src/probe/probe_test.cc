@@ -314,6 +314,15 @@ TEST_F(ProbeTest, ConnectionsAreCountedByStateOverBothFamilies) {
             7);
 }
 
+TEST_F(ProbeTest, BlankLinesAmongTheConnectionsAreNoConnections) {
+  source.files["/proc/net/sockstat"] = "\n \nUDP: inuse 3 mem 1\n\n";
+  source.files["/proc/net/sockstat6"] = "\n";
+  const auto all = collect_one(CollectorId::connections);
+  EXPECT_TRUE(all.problems.empty());
+  EXPECT_EQ(integer(find(all, "system.network.connection.count", {{"network.transport", "udp"}})),
+            3);
+}
+
 // A line of text each: a busy machine's would cost more than they tell.
 TEST_F(ProbeTest, TooManyConnectionsAreNotTakenApart) {
   source.files["/proc/net/sockstat"] = "TCP: inuse 20000 orphan 0 tw 9000 alloc 8 mem 2\n";
