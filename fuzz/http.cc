@@ -77,6 +77,7 @@ std::vector<Bytes> seeds() {
       text("POST /api HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: "
            "3\r\n\r\nabc"),
       text("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"),
+      text("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"),
       text("GET / HTTP/1.0\r\n\r\n")};
 }
 

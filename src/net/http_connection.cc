@@ -95,7 +95,6 @@ class HttpConnection::Parser {
   Parser() {
     parser_.header_limit(kHttpHeaderBytesMax);
     parser_.body_limit(kHttpBodyBytesMax);
-    parser_.eager(true);
   }
   /// How many bytes were used; 0 when more are needed first.
   std::size_t put(const std::string& bytes, boost::beast::error_code& error) {
@@ -105,6 +104,12 @@ class HttpConnection::Parser {
     return used;
   }
   bool done() const { return parser_.is_done(); }
+  /// Asked before a byte of the body is looked at.
+  bool has_chunks() {
+    if (!parser_.is_header_done()) return false;
+    parser_.eager(true);
+    return parser_.chunked();
+  }
   /// True once: the client waits for a word before it sends the body.
   bool wants_continue() {
     if (said_continue_ || !parser_.is_header_done() || parser_.is_done()) return false;
@@ -186,6 +191,9 @@ void HttpConnection::parse() {
                     fmt::format("the body of a request has at most {} bytes\n", kHttpBodyBytesMax));
     if (error)
       return reject(400, fmt::format("this is no HTTP/1.1 request: {}\n", error.message()));
+    // Beast aborts over a last chunk that comes in pieces, and nobody who asks us needs any.
+    if (parser_->has_chunks())
+      return reject(411, "a request with a body says its size (Content-Length), not chunks\n");
     if (parser_->done()) return hand_over();
     if (parser_->wants_continue()) queue("HTTP/1.1 100 Continue\r\n\r\n");
     if (used == 0) return;

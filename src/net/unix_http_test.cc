@@ -144,6 +144,36 @@ TEST_F(UnixHttpTest, AProducerLearnsThatItsClientIsTooSlowOrGone) {
   core_.run();  // ends: the hang-up is noticed
 }
 
+// A library's parser aborts over some of these: whoever reaches the port could end the program.
+TEST_F(UnixHttpTest, ABodyInChunksIsRefusedBeforeItIsLookedAt) {
+  listen();
+  const auto address = unix_address(path_);
+  const std::string head = "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+  for (const std::vector<std::string>& pieces :
+       {std::vector<std::string>{head + "0\r\n"},
+        {head, "0\r\n", "\r"},
+        {head + "3\r\nabc\r\n0\r\n\r\n"},
+        {head.substr(0, 30), head.substr(30) + "0\r\n\r"}}) {
+    std::string answer;
+    std::jthread client([&] {
+      const Descriptor socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+      if (::connect(socket.number(), reinterpret_cast<const sockaddr*>(&*address),
+                    sizeof *address) == 0)
+        for (const std::string& piece : pieces)
+          (void)::send(socket.number(), piece.data(), piece.size(), MSG_NOSIGNAL);
+      ::shutdown(socket.number(), SHUT_WR);
+      char buffer[4096];
+      for (ssize_t n = 0; (n = ::recv(socket.number(), buffer, sizeof buffer, 0)) > 0;)
+        answer.append(buffer, static_cast<std::size_t>(n));
+      core_.stop();
+    });
+    core_.run();
+    client.join();
+    EXPECT_TRUE(answer.starts_with("HTTP/1.1 411 ")) << answer;
+  }
+  EXPECT_TRUE(seen_.empty());
+}
+
 TEST_F(UnixHttpTest, IsOpenToOwnerAndGroupOnly) {
   listen();
   struct stat found {};
