@@ -18,11 +18,8 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::SizeIs;
 using testing_support::batch_message;
-using testing_support::FakeChannel;
-using testing_support::kWall;
 using testing_support::parsed;
 using testing_support::ServerTest;
-using testing_support::TestNode;
 
 TEST_F(ServerTest, AnswersTheApiWithoutASocketOnAStoreThatIsHandedIn) {
   const HttpResponse pending = first().ask("GET", "/api/v1/pending");

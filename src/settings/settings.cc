@@ -306,7 +306,7 @@ Result<std::string> pattern(const YAML::Node& value) {
     return fail(Errc::invalid, "it has {} characters, at most {} are allowed", written->size(),
                 kPatternBytesMax);
   try {
-    const std::regex compiled(*written, std::regex::ECMAScript);
+    (void)std::regex(*written, std::regex::ECMAScript);
   } catch (const std::regex_error& e) {
     return fail(Errc::invalid, "'{}' is no regular expression: {}", *written, e.what());
   }
