@@ -11,8 +11,6 @@ namespace {
 using namespace std::chrono_literals;
 using testing::ElementsAre;
 using testing::HasSubstr;
-using testing::IsEmpty;
-using testing::SizeIs;
 
 const TimePoint kStart = TimePoint(100h);
 const WallTime kWall = wall_from_ms(1'800'000'000'000);
