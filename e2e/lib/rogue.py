@@ -22,7 +22,8 @@ CRITICAL = 1
 FRAME_BODY_MAX = 65536
 REASONS = ("unknown no_certificate unknown_ca expired not_yet_valid wrong_name wrong_usage bad_certificate "
            "wrong_group version pending_approval rejected removed not_a_parent wrong_role clash bad_proof "
-           "protocol busy loop stopping wrong_parent superseded").split()
+           "protocol busy loop stopping wrong_parent superseded issuer_expired issuer_not_yet_valid bad_chain "
+           "weak_key weak_signature not_an_end_entity malformed").split()
 AGENT, GATEWAY, SERVER = 1, 2, 3
 CHILD, PARENT = 1, 2
 # Half of the order of P-256: signatures are the one of two whose s is below it (batch.md).
@@ -260,13 +261,17 @@ def key_sha256(chain):
     return hashlib.sha256(der).digest()
 
 
-def hello(identity, exporter, chain, name, group, role=AGENT, claim=CHILD, versions=(0, 0)):
+def hello(identity, exporter, chain, name, group, role=AGENT, claim=CHILD, versions=(0, 0),
+          stated_name=None, stated_chain=None, stated_group=None, stated_by=None, proved_by=None, spki=None):
     """A hello that is right in all the rest (channel.md#W20 to W26)."""
-    statement = otlp.message((1, int(time.time() * 1000)), (3, name), (4, key_sha256(chain)),
-                             (5, int(time.time() * 1000)))
-    signed = otlp.message((1, statement), (2, identity.sign("postern statement v1", statement)))
-    proof = identity.sign("postern channel v1", exporter + b"\0")
+    now = int(time.time() * 1000)
+    pinned = [(2, stated_group)] if stated_group else []
+    statement = otlp.message((1, now), *pinned, (3, stated_name or name),
+                             (4, key_sha256(stated_chain or chain)), (5, now))
+    signed = otlp.message((1, statement),
+                          (2, (stated_by or identity).sign("postern statement v1", statement)))
+    proof = (proved_by or identity).sign("postern channel v1", exporter + b"\0")
     return frame(HELLO, otlp.message(
         (1, versions[0]), (2, versions[1]), (3, group), (4, role), (5, claim), (6, name),
-        (7, identity.spki), (8, signed), (9, proof), (10, ("fixed64", random.getrandbits(63) | 1)),
-        (12, 0), (13, 1), (16, "rogue")))
+        (7, identity.spki if spki is None else spki), (8, signed), (9, proof),
+        (10, ("fixed64", random.getrandbits(63) | 1)), (12, 0), (13, 1), (16, "rogue")))

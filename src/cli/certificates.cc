@@ -104,12 +104,21 @@ std::string next_steps(const std::string& name, const fs::path& key, const fs::p
       "The private key is {} (it never leaves this machine).\n"
       "The signing request is {}\n"
       "Next:\n"
-      "  1. have it signed, with the built-in authority on the management server:\n"
-      "       postern cert sign {} --out {}.pem\n"
-      "     or by any other CA that the group trusts (server and client authentication)\n"
+      "  1. have it signed, by one of\n"
+      "     - the built-in authority, on the management server:\n"
+      "         postern cert sign {} --out {}.pem\n"
+      "     - an enterprise CA: hand in the request for a template with subject names from the "
+      "request,\n"
+      "       key usage Digital Signature, application policies Server Authentication and Client\n"
+      "       Authentication, RSA from 2048 bits or EC P-256, SHA-256; its root must be an anchor\n"
+      "     - a public CA: hand in the request; many leave out Client Authentication now, which "
+      "agents\n"
+      "       and gateways need\n"
       "  2. put the signed chain, and the file of `postern group export`, beside the key in {}\n"
-      "  3. postern cert import --subject-name {}\n",
-      key.string(), csr.string(), csr.filename().string(), name, key.parent_path().string(), name);
+      "  3. postern cert verify --name {} --key {} CHAIN\n"
+      "  4. postern cert import --subject-name {}\n",
+      key.string(), csr.string(), csr.filename().string(), name, key.parent_path().string(), name,
+      key.string(), name);
 }
 
 }  // namespace

@@ -171,8 +171,37 @@ void add_trace_verb(CLI::App& app, Options& options) {
       ->type_name("DURATION");
 }
 
+void add_verify_verb(CLI::App& group, Options& options) {
+  CLI::App* verify = add_verb(
+      group, options, "verify",
+      "hold a certificate against every requirement of a handshake, and say what to do about each "
+      "that it fails; exit status 1 when there is one",
+      "postern cert verify --name gw1.dmz.example --key gw1.dmz.example.key gw1.dmz.example.pem");
+  verify
+      ->add_option("FILE", options.files,
+                   "the certificate, then its intermediates; PEM or DER, in one or several files")
+      ->type_name("");
+  verify->add_option("--name", options.name, "the node's FQDN; default: the first that it has")
+      ->type_name("FQDN");
+  verify->add_option("--key", options.key_file, "the private key, when it is in none of the files")
+      ->type_name("FILE");
+  verify
+      ->add_option(
+          "--anchors", options.anchors_file,
+          "whom to believe: CA certificates or a group file; default: the group file, else "
+          "what a role of this machine believes")
+      ->type_name("FILE");
+  add_role(verify, options, "what the node is; an agent's certificate needs no serverAuth");
+  verify
+      ->add_option("--state", options.state,
+                   "believe what the role in this folder believes; without FILE, look at what it "
+                   "uses")
+      ->type_name("DIR");
+}
+
 void add_certificate_verbs(CLI::App& app, Options& options) {
-  CLI::App* group = add_group(app, "cert", "certificates: request, sign, list, import, show");
+  CLI::App* group =
+      add_group(app, "cert", "certificates: request, sign, verify, list, import, show");
   CLI::App* request = add_verb(*group, options, "request",
                                "make a private key and a signing request for this machine",
                                "postern cert request --name gw1.dmz.example");
@@ -215,6 +244,8 @@ void add_certificate_verbs(CLI::App& app, Options& options) {
   import->add_option("--state", options.state, "only the role with this state folder")
       ->type_name("DIR")
       ->excludes("--role");
+
+  add_verify_verb(*group, options);
 
   CLI::App* show = add_verb(*group, options, "show", "what stands in a certificate",
                             "postern cert show gw1.dmz.example.pem");
@@ -361,6 +392,8 @@ CommandLine parse_command_line(const std::vector<std::string>& arguments) {
   try {
     app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));  // wants it reversed
     if (line.options.verb == "cert show" && line.options.file.empty() && !line.options.state)
+      throw CLI::RequiredError("FILE or --state");
+    if (line.options.verb == "cert verify" && line.options.files.empty() && !line.options.state)
       throw CLI::RequiredError("FILE or --state");
     line.options.output = format_named(output);
     if (line.options.verb == "completion bash") script(command::Shell::bash);

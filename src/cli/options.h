@@ -34,9 +34,11 @@ struct Options {
 
   std::vector<std::string> alternative_names;
   std::string key_kind = "ec";
-  std::string folder;                   // --out of cert request
-  std::string file;                     // a positional file
-  std::optional<std::string> out_file;  // --out of cert sign, --to of spool export
+  std::string folder;                                 // --out of cert request
+  std::string file;                                   // a positional file
+  std::vector<std::string> files;                     // several
+  std::optional<std::string> key_file, anchors_file;  // cert verify --key, --anchors
+  std::optional<std::string> out_file;                // --out of cert sign, --to of spool export
   std::optional<std::uint32_t> days;
   std::optional<std::string> store, state;
 };

@@ -36,6 +36,7 @@ constexpr Entry kVerbs[] = {
     {"cert list", list_certificates},
     {"cert import", import_certificate, false},
     {"cert show", show_certificate, false},
+    {"cert verify", verify_certificate, false},
     {"group export", export_group},
     {"group show", show_group},
     {"api-token create", create_token},

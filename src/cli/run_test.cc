@@ -253,7 +253,7 @@ TEST_F(Tool, EveryVerbExplainsItselfWithAnExample) {
         "pending approve", "pending reject",  "cert list",      "inventory",    "topology",
         "server show",     "server list",     "cert request",   "loss list",    "alert list",
         "alert show",      "alert close",     "trace",          "cert sign",    "cert import",
-        "cert show",       "group export",    "group show"}) {
+        "cert show",       "cert verify",     "group export",   "group show"}) {
     std::istringstream words(verb);
     std::vector<std::string> arguments{std::istream_iterator<std::string>(words), {}};
     arguments.push_back("--help");
@@ -302,6 +302,44 @@ TEST_F(Tool, ATokenIsMadeIntoAFileThatOnlyItsOwnerReads) {
   EXPECT_EQ(postern({"api-token", "revoke", "000000000001"}), 0);
   EXPECT_EQ(postern({"api-token", "revoke", "000000000001"}), 1);
   EXPECT_EQ(postern({"api-token", "create", "--role", "king"}), 2);
+}
+
+TEST_F(Tool, VerifyPrintsEachRequirementAndEndsWithWhetherTheyPass) {
+  SeededRandom random(1);
+  auto authority = CertificateAuthority::create("corp", clock_.wall(), random);
+  ASSERT_TRUE(authority);
+  const TlsKey key = TlsKey::generate(TlsKey::Kind::ec);
+  SignOptions options;
+  options.now = clock_.wall();
+  const auto certificate =
+      authority->sign(as_bytes(*make_request(key, "gw1.dmz.example")), options, random);
+  ASSERT_TRUE(certificate);
+  ASSERT_TRUE(disk_.write_file(file("node.pem"), as_bytes(certificate->pem()), 0644));
+  ASSERT_TRUE(disk_.write_file(file("node.key"), as_bytes(key.to_pem()), 0600));
+  ASSERT_TRUE(disk_.write_file(file("ca.pem"), as_bytes(authority->certificate().pem()), 0644));
+  const std::vector<std::string> arguments = {"cert",           "verify", "--anchors",
+                                              file("ca.pem"),   "--key",  file("node.key"),
+                                              file("node.pem"), "--name"};
+  const auto verify = [&](const char* name, std::vector<std::string> more = {}) {
+    auto all = arguments;
+    all.push_back(name);
+    all.insert(all.begin(), more.begin(), more.end());
+    return postern(all);
+  };
+  EXPECT_EQ(verify("gw1.dmz.example"), 0) << err();
+  EXPECT_THAT(out(), HasSubstr("pass  name             is issued for gw1.dmz.example"));
+  EXPECT_THAT(out(), HasSubstr("pass  private key"));
+  EXPECT_EQ(verify("gw2.dmz.example"), 1);
+  EXPECT_THAT(out(), HasSubstr("FAIL  name"));
+  EXPECT_THAT(out(), HasSubstr("It would be refused (wrong_name)."));
+  EXPECT_EQ(verify("gw2.dmz.example", {"--output", "json"}), 1);
+  EXPECT_EQ(boost::json::parse(out()).at("reason").as_string(), "wrong_name");
+  EXPECT_EQ(verify("*.dmz.example"), 2);
+  EXPECT_EQ(postern({"cert", "verify"}), 2);
+  EXPECT_EQ(postern({"cert", "verify", file("nowhere.pem")}), 1);
+  // Without anybody to believe it is not taken for good.
+  EXPECT_EQ(postern({"cert", "verify", file("node.pem")}), 1);
+  EXPECT_THAT(out(), HasSubstr("no trust anchors"));
 }
 
 TEST_F(Tool, OverHttpsItShowsItsTokenAndBelievesWhomTheGroupFileNames) {

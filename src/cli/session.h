@@ -80,6 +80,7 @@ int sign_certificate(Session& session);
 int list_certificates(Session& session);  // fleet.cc
 int import_certificate(Session& session);
 int show_certificate(Session& session);
+int verify_certificate(Session& session);  // verify.cc
 // tokens.cc
 int create_token(Session& session);
 int list_tokens(Session& session);

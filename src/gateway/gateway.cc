@@ -123,7 +123,7 @@ void Gateway::ask_upwards(const node::Candidate& candidate, std::function<void(D
                                                       decided](const wire::pb::Reply& reply) {
     if (reply.has_refused()) {
       const auto& refused = reply.refused();
-      decided(std::unexpected(Refusal{static_cast<wire::Refusal>(refused.reason()), refused.words(),
+      decided(std::unexpected(Refusal{wire::refusal_of_code(refused.reason()), refused.words(),
                                       std::chrono::milliseconds(refused.retry_after_ms())}));
       return;
     }

@@ -68,6 +68,16 @@ void add_extension(X509* x509, X509* issuer, int kind, const char* value) {
   invariant(extension && X509_add_ext(x509, extension.get(), -1) == 1, "a constant extension");
 }
 
+/// The same for a request, into the extensions that it will ask for.
+void ask_for(STACK_OF(X509_EXTENSION) * extensions, int kind, const char* value) {
+  X509V3_CTX context;
+  X509V3_set_ctx(&context, nullptr, nullptr, nullptr, nullptr, 0);
+  X509V3_set_ctx_nodb(&context);
+  X509_EXTENSION* extension = X509V3_EXT_conf_nid(nullptr, &context, kind, value);
+  invariant(extension != nullptr && sk_X509_EXTENSION_push(extensions, extension) > 0,
+            "a constant extension");
+}
+
 Result<X509RequestPtr> verified_request(ByteView csr) {
   if (csr.size() > kRequestBytesMax)
     return fail(Errc::invalid, "a certificate request of {} bytes; the limit is {}", csr.size(),
@@ -186,6 +196,9 @@ Result<std::string> make_request(const TlsKey& key, std::string_view name,
   invariant(X509_REQ_set_pubkey(request.get(), key.native()) == 1, "a key can be requested for");
   const NamesPtr san = general_names(*names);
   const ExtensionsPtr extensions(sk_X509_EXTENSION_new_null());
+  // A CA that copies what is asked for must come to the right usages; ours takes only the names.
+  ask_for(extensions.get(), NID_key_usage, "critical,digitalSignature");
+  ask_for(extensions.get(), NID_ext_key_usage, "serverAuth,clientAuth");
   X509_EXTENSION* extension = X509V3_EXT_i2d(NID_subject_alt_name, 0, san.get());
   invariant(extension != nullptr && sk_X509_EXTENSION_push(extensions.get(), extension) > 0 &&
                 X509_REQ_add_extensions(request.get(), extensions.get()) == 1 &&

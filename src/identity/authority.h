@@ -32,7 +32,8 @@ struct RequestInfo {
 /// there is no SAN; `invalid` when one is no FQDN, the signature does not fit or the key is weak.
 Result<RequestInfo> read_request(ByteView csr);
 
-/// A request (PEM) for `name` and `extra_names`, signed with `key`. `invalid` names the one that is
+/// A request (PEM) for `name` and `extra_names`, signed with `key`; it asks for digitalSignature,
+/// serverAuth and clientAuth, as check.h wants them. `invalid` names the one that is
 /// no FQDN.
 Result<std::string> make_request(const TlsKey& key, std::string_view name,
                                  std::span<const std::string> extra_names = {});

@@ -60,6 +60,21 @@ TEST_F(Authority, NeverGivesASerialTwice) {
   EXPECT_NE(sign(csr)->serial(), sign(csr)->serial());
 }
 
+// A CA that copies the request's extensions must come to a certificate that passes.
+TEST_F(Authority, ARequestAsksForTheUsagesThatANodeNeeds) {
+  const std::string csr = *make_request(key_, "gw1.site.example");
+  const BioPtr in = reading(csr);
+  const X509RequestPtr request(PEM_read_bio_X509_REQ(in.get(), nullptr, nullptr, nullptr));
+  ASSERT_TRUE(request);
+  STACK_OF(X509_EXTENSION)* asked = X509_REQ_get_extensions(request.get());
+  std::vector<int> kinds;
+  for (int i = 0; i < sk_X509_EXTENSION_num(asked); ++i)
+    kinds.push_back(OBJ_obj2nid(X509_EXTENSION_get_object(sk_X509_EXTENSION_value(asked, i))));
+  sk_X509_EXTENSION_pop_free(asked, X509_EXTENSION_free);
+  EXPECT_THAT(
+      kinds, testing::UnorderedElementsAre(NID_key_usage, NID_ext_key_usage, NID_subject_alt_name));
+}
+
 TEST_F(Authority, CertifiesExtraNamesAndLongOnes) {
   const std::string label(60, 'a');
   const std::string name = label + "." + label + ".example";  // no common name is that long

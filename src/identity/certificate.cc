@@ -110,9 +110,9 @@ std::string signature_algorithm_text(const X509* x509) {
 
 }  // namespace
 
-Result<Certificate> Certificate::from_owned(x509_st* owned) {
+/// Everything that is asked of a certificate later, read once.
+Result<std::shared_ptr<const Certificate::Details>> Certificate::details_of(x509_st* owned) {
   X509Ptr x509(owned);
-  if (!x509) return fail(Errc::invalid, "not a readable certificate ({})", openssl_reason());
   auto details = std::make_shared<Details>();
   details->der = encoded(i2d_X509, x509.get());
   if (details->der.empty() || details->der.size() > kCertificateBytesMax)
@@ -154,7 +154,17 @@ Result<Certificate> Certificate::from_owned(x509_st* owned) {
   details->spki_digest = spki_sha256_of(key);
   details->fingerprint = sha256(details->der);
   details->x509 = std::move(x509);
-  return Certificate(std::move(details));
+  return std::shared_ptr<const Details>(std::move(details));
+}
+
+Result<Certificate> Certificate::from_owned(x509_st* owned) {
+  X509Ptr x509(owned);
+  if (!x509) return fail(Errc::invalid, "not a readable certificate ({})", openssl_reason());
+  const std::string subject = name_text(X509_get_subject_name(x509.get()));
+  auto details = details_of(x509.release());
+  // Named, as far as it can be: both sides of a handshake speak of it.
+  if (!details) return fail(details.error(), fmt::format("'{}'", subject));
+  return Certificate(std::move(*details));
 }
 
 Result<Certificate> Certificate::from_der(ByteView der) {

@@ -70,6 +70,7 @@ class Certificate {
   struct Details;
   explicit Certificate(std::shared_ptr<const Details> details) : details_(std::move(details)) {}
   static Result<Certificate> from_owned(x509_st* owned);
+  static Result<std::shared_ptr<const Details>> details_of(x509_st* owned);
   std::shared_ptr<const Details> details_;  // shared: immutable, held by channels and caches alike
 };
 

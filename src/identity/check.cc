@@ -142,6 +142,14 @@ Finding unknown_issuer(const Certificate& leaf, const Verdict& verdict, const An
                     "import the group's file (postern group export)",
                     leaf.issuer()));
   const Certificate& last = verdict.chain.empty() ? leaf : verdict.chain.back();
+  for (const Certificate& anchor : anchors.certificates())
+    if (anchor.subject() == last.issuer())
+      return failed(Reason::unknown_ca, "issuer",
+                    fmt::format("is issued by a CA that is called '{}' like an anchor of the group "
+                                "and has another key: one of the two was made anew, or is false; "
+                                "have the certificate issued by the group's CA, or import the "
+                                "group's newest file",
+                                last.issuer()));
   return failed(
       Reason::unknown_ca, "issuer",
       fmt::format("is issued by '{}', which does not lead to an anchor of the group ({}); "
@@ -187,8 +195,26 @@ std::optional<Finding> weak_link(const Verdict& verdict) {
   return std::nullopt;
 }
 
+/// An intermediate that is limited to other usages must not issue nodes' certificates: its owner
+/// was trusted with less. The anchor itself is trusted as it is.
+std::optional<Finding> limited_issuer(const Verdict& verdict, const CheckOptions& options) {
+  for (std::size_t i = 1; i + 1 < verdict.chain.size(); ++i) {
+    const Certificate& issuer = verdict.chain[i];
+    const bool serves = !options.as_server || issuer.has_server_auth();
+    const bool dials =
+        !options.as_client || !options.require_client_auth || issuer.has_client_auth();
+    if (serves && dials) continue;
+    return failed(Reason::wrong_usage, "issuer",
+                  fmt::format("is issued under '{}', whose own certificate does not allow {}; have "
+                              "it issued by a CA that is not limited to other usages",
+                              issuer.subject(), serves ? "clientAuth" : "serverAuth"));
+  }
+  return std::nullopt;
+}
+
 Finding check_issuer(const Certificate& leaf, std::span<const Certificate> intermediates,
-                     const Anchors& anchors, WallTime now) {
+                     const Anchors& anchors, const CheckOptions& options) {
+  const WallTime now = options.now;
   Verdict verdict = verify(leaf, intermediates, anchors, now);
   if (verdict.error == X509_V_ERR_CERT_HAS_EXPIRED ||
       verdict.error == X509_V_ERR_CERT_NOT_YET_VALID) {
@@ -215,6 +241,7 @@ Finding check_issuer(const Certificate& leaf, std::span<const Certificate> inter
                                 leaf.issuer(), X509_verify_cert_error_string(verdict.error)));
   }
   if (auto finding = weak_link(verdict)) return *finding;
+  if (auto finding = limited_issuer(verdict, options)) return *finding;
   return passed("issuer", fmt::format("leads to the group's anchor '{}'",
                                       verdict.chain.empty() ? leaf.issuer()
                                                             : verdict.chain.back().subject()));
@@ -304,7 +331,7 @@ std::vector<Finding> check_certificate(const Certificate& leaf,
   if (options.name) findings.push_back(check_name(leaf, *options.name));
   findings.push_back(check_validity(leaf, options.now));
   findings.push_back(check_end_entity(leaf));
-  findings.push_back(check_issuer(leaf, intermediates, anchors, options.now));
+  findings.push_back(check_issuer(leaf, intermediates, anchors, options));
   if (options.as_server)
     findings.push_back(check_usage("server usage", leaf.has_server_auth(), "serverAuth"));
   if (options.as_client && options.require_client_auth)

@@ -108,6 +108,15 @@ TEST_F(Check, TheEdgesOfValidityAreInside) {
   EXPECT_EQ(verdict({make(recipe, &root_).certificate}).reason, Reason::ok);
 }
 
+TEST_F(Check, ACaWithAnAnchorsNameAndAnotherKeyIsToldApart) {
+  const Issued other = make(authority_recipe("demo CA"));
+  Recipe recipe;
+  recipe.names_issuers_key = true;
+  const Finding finding = verdict({make(recipe, &other).certificate});
+  EXPECT_EQ(finding.reason, Reason::unknown_ca);
+  EXPECT_THAT(finding.words, HasSubstr("another key"));
+}
+
 TEST_F(Check, AnUnknownCaIsNamedBesideTheAnchors) {
   const Issued other = make(authority_recipe("other CA"));
   const Certificate leaf = make({}, &other).certificate;
@@ -173,6 +182,26 @@ TEST_F(Check, AnExpiredIntermediateIsNotAnUnknownCa) {
   const Issued later = make(recipe, &root_);
   EXPECT_EQ(verdict({make({}, &later).certificate, later.certificate}).reason,
             Reason::issuer_not_yet_valid);
+}
+
+// Who may only issue certificates for e-mail must not make nodes; the anchor is trusted as it is.
+TEST_F(Check, AnIntermediateThatIsLimitedToOtherUsagesIsRefused) {
+  Recipe recipe = authority_recipe("mail CA");
+  recipe.extended_key_usage = "emailProtection";
+  const Issued mail = make(recipe, &root_);
+  const Certificate leaf = make({}, &mail).certificate;
+  const Finding finding = verdict({leaf, mail.certificate});
+  EXPECT_EQ(finding.reason, Reason::wrong_usage);
+  EXPECT_THAT(finding.words, HasSubstr("mail CA"));
+  recipe.extended_key_usage = "clientAuth";
+  const Issued dialling = make(recipe, &root_);
+  const Certificate agent = make({}, &dialling).certificate;
+  CheckOptions options = good();
+  EXPECT_EQ(verdict({agent, dialling.certificate}, options).reason, Reason::wrong_usage);
+  options.as_server = false;
+  EXPECT_EQ(verdict({agent, dialling.certificate}, options).reason, Reason::ok);
+  trust({mail.certificate});
+  EXPECT_EQ(verdict({leaf}).reason, Reason::ok);
 }
 
 // A CA that was renewed under the same key: the old certificate in the chain must not spoil it.

@@ -39,6 +39,7 @@ void add_certificate(StoreContents& store, const std::filesystem::path& file,
   if (!certificate) {
     store.notes.push_back(
         fmt::format("{}: {}; skipped", file.string(), certificate.error().message));
+    store.damaged_certificates.push_back({certificate.error(), file});
     return;
   }
   const bool known = std::any_of(store.certificates.begin(), store.certificates.end(),
@@ -140,6 +141,23 @@ Result<StoreContents> read_store_folder(Disk& disk, const std::filesystem::path&
       store.notes.push_back(bytes.error().message + "; skipped");
       continue;
     }
+    read_one(store, file, *bytes);
+    OPENSSL_cleanse(bytes->data(), bytes->size());
+  }
+  return store;
+}
+
+Result<StoreContents> read_store_files(Disk& disk, std::span<const std::filesystem::path> files) {
+  StoreContents store;
+  for (const std::filesystem::path& file : files) {
+    const auto status = disk.status(file);
+    if (!status) return std::unexpected(status.error());
+    if (!status->regular)
+      return fail(Errc::invalid, "{} is not a regular file; name the certificate's file",
+                  file.string());
+    auto bytes = disk.read_file(file, kStoreFileBytesMax);
+    if (!bytes) return std::unexpected(bytes.error());
+    ++store.files;
     read_one(store, file, *bytes);
     OPENSSL_cleanse(bytes->data(), bytes->size());
   }

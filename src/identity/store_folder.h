@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -22,7 +23,8 @@ struct StoreContents {
   std::vector<Found<TlsKey>> keys;
   std::vector<Found<GroupFile>> groups;
   std::vector<Found<Error>> damaged_groups;
-  std::vector<std::string> notes;  // what was skipped and how to make it readable
+  std::vector<Found<Error>> damaged_certificates;  // each has a note, too
+  std::vector<std::string> notes;                  // what was skipped and how to make it readable
   std::size_t files = 0;
 };
 
@@ -30,5 +32,9 @@ struct StoreContents {
 /// of import.h. A file that cannot be read is noted, not an error. `unavailable` when the folder
 /// cannot be listed, `invalid` when it has more than kStoreFilesMax files.
 Result<StoreContents> read_store_folder(Disk& disk, const std::filesystem::path& folder);
+
+/// The same of these files, in this order. Naming a file is asking for it: one that cannot be read
+/// is an error, `unavailable` or `invalid`.
+Result<StoreContents> read_store_files(Disk& disk, std::span<const std::filesystem::path> files);
 
 }  // namespace postern

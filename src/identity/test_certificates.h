@@ -25,6 +25,7 @@ struct Recipe {
   std::string extended_key_usage = "serverAuth,clientAuth";  // "" leaves the extension out
   std::string name_constraints;
   const char* digest = "SHA256";
+  bool names_issuers_key = false;  // an authorityKeyIdentifier
 };
 
 struct Issued {
@@ -69,6 +70,8 @@ inline Issued make(const Recipe& recipe, const Issued* issuer = nullptr,
   extend(x509.get(), parent, NID_ext_key_usage, recipe.extended_key_usage);
   extend(x509.get(), parent, NID_name_constraints, recipe.name_constraints);
   extend(x509.get(), parent, NID_subject_key_identifier, "hash");
+  if (recipe.names_issuers_key)
+    extend(x509.get(), parent, NID_authority_key_identifier, "keyid:always");
   std::string san;
   for (const std::string& name : recipe.dns_names) san += (san.empty() ? "DNS:" : ",DNS:") + name;
   extend(x509.get(), parent, NID_subject_alt_name, san);

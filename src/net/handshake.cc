@@ -65,7 +65,7 @@ Judgement judge(const TlsStream& stream, const TlsContext& context, std::string 
   notice.by_us = true;
   auto chain = stream.chain();
   if (!chain) {
-    notice.reason = wire::Refusal::bad_certificate;
+    notice.reason = refusal_of(Reason::malformed);
     notice.words = chain.error().message;
     judgement.objection = std::move(notice);
     return judgement;
@@ -100,7 +100,7 @@ Result<RefusalNotice> decode_refused(ByteView body) {
   if (!refused.ParseFromArray(body.data(), static_cast<int>(body.size())))
     return fail(Errc::invalid, "a refused message that cannot be decoded");
   RefusalNotice notice;
-  notice.reason = static_cast<wire::Refusal>(std::min<std::uint32_t>(refused.reason(), 255));
+  notice.reason = wire::refusal_of_code(refused.reason());
   notice.words = printable(refused.words());
   notice.time = wall_from_ms(refused.time_ms());
   notice.retry_after = std::chrono::milliseconds(refused.retry_after_ms());

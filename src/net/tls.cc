@@ -96,6 +96,13 @@ Result<> use_credential(SSL_CTX* context, const TlsCredential& credential) {
   if (!credential.key.matches(leaf))
     return fail(Errc::invalid, "the key is not that of the certificate '{}' (serial {})",
                 leaf.subject(), leaf.serial());
+  // OpenSSL would take it and then show nothing at all: a peer could not say what is wrong.
+  if (!leaf.key_strong() && !leaf.key_kind().starts_with("RSA"))
+    return fail(Errc::invalid,
+                "the certificate '{}' has a key {}, which TLS 1.3 cannot sign with; needed is RSA "
+                "from 2048 bits, EC P-256, P-384 or P-521, or Ed25519: request one for a new key "
+                "({})",
+                leaf.subject(), leaf.key_kind(), to_string(Reason::weak_key));
   ERR_clear_error();
   bool taken = SSL_CTX_use_certificate(context, leaf.native()) == 1 &&
                SSL_CTX_use_PrivateKey(context, credential.key.native()) == 1;
@@ -173,11 +180,23 @@ wire::Refusal refusal_of(Reason reason) {
     case Reason::wrong_name:
       return wire::Refusal::wrong_name;
     case Reason::expired:
-    case Reason::issuer_expired:
       return wire::Refusal::expired;
     case Reason::not_yet_valid:
-    case Reason::issuer_not_yet_valid:
       return wire::Refusal::not_yet_valid;
+    case Reason::issuer_expired:
+      return wire::Refusal::issuer_expired;
+    case Reason::issuer_not_yet_valid:
+      return wire::Refusal::issuer_not_yet_valid;
+    case Reason::bad_chain:
+      return wire::Refusal::bad_chain;
+    case Reason::weak_key:
+      return wire::Refusal::weak_key;
+    case Reason::weak_signature:
+      return wire::Refusal::weak_signature;
+    case Reason::not_an_end_entity:
+      return wire::Refusal::not_an_end_entity;
+    case Reason::malformed:
+      return wire::Refusal::malformed;
     case Reason::unknown_ca:
       return wire::Refusal::unknown_ca;
     case Reason::wrong_usage:
@@ -185,11 +204,6 @@ wire::Refusal refusal_of(Reason reason) {
     case Reason::other_group:
       return wire::Refusal::wrong_group;
     case Reason::ok:
-    case Reason::malformed:
-    case Reason::bad_chain:
-    case Reason::weak_key:
-    case Reason::weak_signature:
-    case Reason::not_an_end_entity:
     case Reason::no_private_key:
     case Reason::unsafe_permissions:
       break;

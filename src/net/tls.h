@@ -72,7 +72,8 @@ class TlsContext {
   ssl_ctx_st* client_ = nullptr;
 };
 
-/// The word for the wire of what a check found (W28).
+/// The word for the wire of what a check found (W28): the same one wherever a peer can see the
+/// fault, so that logs on both sides and `postern cert verify` agree.
 wire::Refusal refusal_of(Reason reason);
 
 }  // namespace postern

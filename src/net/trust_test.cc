@@ -98,8 +98,7 @@ const auto kWrongForBoth = ::testing::Values(
     Wrong{wire::Refusal::expired, [](Recipe& r) { r.not_after = kNow - std::chrono::hours(1); }},
     Wrong{wire::Refusal::not_yet_valid,
           [](Recipe& r) { r.not_before = kNow + std::chrono::hours(1); }},
-    Wrong{wire::Refusal::wrong_usage},
-    Wrong{wire::Refusal::bad_certificate, [](Recipe&) {}, false, true});
+    Wrong{wire::Refusal::wrong_usage}, Wrong{wire::Refusal::weak_key, [](Recipe&) {}, false, true});
 const auto kWrongName = ::testing::Values(
     Wrong{wire::Refusal::wrong_name, [](Recipe& r) { r.dns_names = {"other.site.example"}; }});
 

@@ -60,6 +60,10 @@ class Children::Session final : public ChannelHandler, public Child {
   void on_closed(Channel& channel, const Error& why) override;
 
   void refuse(const Refusal& refusal);
+  /// How words name it: as its hello does, before that as its certificate does.
+  std::string shown_name() const {
+    return candidate_.who.name.empty() ? peer().chain.front().subject() : candidate_.who.name;
+  }
   void grant(const relay::CreditBook::Totals& totals);
   Channel& channel() { return *channel_; }
   const Candidate& candidate() const { return candidate_; }
@@ -383,15 +387,13 @@ void Children::Session::on_offer(const wire::Message& message) {
 void Children::Session::refuse(const Refusal& refusal) {
   if (state_ == State::closing) return;
   state_ = State::closing;  // closed() takes it out of the tables
-  children_.note_refusal(peer().address, candidate_.who.name,
+  children_.note_refusal(peer().address, shown_name(),
                          {refusal.reason, refusal.words, {}, refusal.retry_after, {}, true});
   channel_->refuse(refusal.reason, refusal.words, refusal.retry_after);
 }
 
 void Children::Session::on_refused(Channel&, const RefusalNotice& notice) {
-  const std::string name =
-      candidate_.who.name.empty() ? peer().chain.front().subject() : candidate_.who.name;
-  children_.note_refusal(peer().address, name, notice);
+  children_.note_refusal(peer().address, shown_name(), notice);
 }
 
 void Children::Session::on_closed(Channel&, const Error& why) {
@@ -421,19 +423,22 @@ void Children::on_channel(std::shared_ptr<Channel> channel) {
 }
 
 void Children::on_refused(const RefusedPeer& peer) {
-  const std::string name =
-      peer.chain.empty() ? "a peer without a certificate" : peer.chain.front().subject();
-  note_refusal(peer.address, name, peer.notice);
+  // What cannot be read is named by the words about it, each once.
+  const bool unreadable = peer.notice.reason == wire::Refusal::malformed;
+  const std::string name = !peer.chain.empty() ? peer.chain.front().subject()
+                           : unreadable        ? "a peer with an unreadable certificate"
+                                               : "a peer without a certificate";
+  note_refusal(peer.address, name, peer.notice, unreadable ? peer.notice.words : "");
 }
 
 void Children::note_refusal(const std::string& address, const std::string& name,
-                            const RefusalNotice& notice) {
+                            const RefusalNotice& notice, const std::string& detail) {
   refused_ += notice.by_us ? 1 : 0;
   const std::string who = name.empty() ? "a peer" : name;
   const TimePoint now = core_.now();
   if (refusals_logged_.size() > kRefusalsRememberedMax) refusals_logged_.clear();
   const auto [logged, is_new] =
-      refusals_logged_.try_emplace({who, notice.reason, notice.by_us}, now);
+      refusals_logged_.try_emplace({who + detail, notice.reason, notice.by_us}, now);
   if (!is_new && now - logged->second < kRefusalLoggedEvery) return;
   logged->second = now;
   const char* reason = wire::to_string(notice.reason);

@@ -142,7 +142,7 @@ class Children final : public PortHandler {
   /// Counts it; logs it unless the same was logged a short while ago (a pending node asks every few
   /// seconds).
   void note_refusal(const std::string& address, const std::string& name,
-                    const RefusalNotice& notice);
+                    const RefusalNotice& notice, const std::string& detail = {});
   void attached(Session& session);
   void closed(Session& session, const std::string& why);
   Session* session_of(std::optional<std::uint64_t> channel);

@@ -322,8 +322,10 @@ void Uplink::on_drained(Channel&) { pump(); }
 void Uplink::on_refused(Channel&, const RefusalNotice& notice) {
   const std::string& parent = current_.name;
   const char* reason = wire::to_string(notice.reason);
-  const bool about_time =
-      notice.reason == wire::Refusal::expired || notice.reason == wire::Refusal::not_yet_valid;
+  const bool about_time = notice.reason == wire::Refusal::expired ||
+                          notice.reason == wire::Refusal::not_yet_valid ||
+                          notice.reason == wire::Refusal::issuer_expired ||
+                          notice.reason == wire::Refusal::issuer_not_yet_valid;
   std::string words =
       notice.by_us ? fmt::format("we refused {}: {} ({})", parent, notice.words, reason)
                    : fmt::format("{} refuses this node: {} ({})", parent, notice.words, reason);

@@ -43,9 +43,20 @@ const char* to_string(Refusal reason) {
                                            "loop",
                                            "stopping",
                                            "wrong_parent",
-                                           "superseded"};
+                                           "superseded",
+                                           "issuer_expired",
+                                           "issuer_not_yet_valid",
+                                           "bad_chain",
+                                           "weak_key",
+                                           "weak_signature",
+                                           "not_an_end_entity",
+                                           "malformed"};
   const auto index = static_cast<std::size_t>(reason);
   return index < std::size(kNames) ? kNames[index] : "unknown";
+}
+
+Refusal refusal_of_code(std::uint32_t code) {
+  return static_cast<Refusal>(std::min<std::uint32_t>(code, 255));
 }
 
 Message make_message(Type type, Bytes body, std::uint8_t lane) {

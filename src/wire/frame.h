@@ -60,7 +60,16 @@ enum class Refusal : std::uint8_t {
   stopping,
   wrong_parent,
   superseded,
+  issuer_expired,
+  issuer_not_yet_valid,
+  bad_chain,
+  weak_key,
+  weak_signature,
+  not_an_end_entity,
+  malformed,
 };
+/// Of a code that came over the wire; what does not fit is one that nobody knows.
+Refusal refusal_of_code(std::uint32_t code);
 const char* to_string(Refusal reason);  // "pending_approval"; "unknown" for what a newer peer says
 
 inline constexpr std::size_t kFrameHeaderBytes = 8;

@@ -1,0 +1,149 @@
+#include "identity/verify.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+
+#include "cli/client.h"
+#include "cli/installation.h"
+#include "cli/session.h"
+#include "cli/table.h"
+#include "identity/group_file.h"
+#include "identity/state_folder.h"
+
+namespace postern::cli {
+namespace {
+
+namespace fs = std::filesystem;
+namespace json = boost::json;
+
+constexpr std::size_t kVerdictColumns = 6;       // "pass  ", "FAIL  "
+constexpr std::size_t kRequirementColumns = 17;  // "key permissions  "
+constexpr std::size_t kWordsColumnsMin = 30;
+
+/// Whom this machine believes already: by the group's file, else by a role that is set up here.
+Result<Anchors> anchors_here(Session& session) {
+  World& world = session.world;
+  const auto named = session.options.group_file ? session.options.group_file
+                                                : world.environment(kGroupFileVariable);
+  const fs::path file = named.value_or(world.settings + "/" + std::string(kGroupFileName));
+  const auto exists = world.disk.exists(file);
+  if (!exists) return std::unexpected(exists.error());
+  if (*exists || named) {
+    const auto text = world.disk.read_file(file, kGroupFileBytesMax);
+    if (!text) return std::unexpected(text.error());
+    auto group = parse_group_file(as_text(*text));
+    if (!group) return fail(group.error(), file.string());
+    return group->anchors;
+  }
+  for (const char* role : kRoleNames)
+    if (auto anchors = StateFolder(world.disk, fs::path(world.home) / role).anchors())
+      return anchors;
+  return Anchors();
+}
+
+Result<VerifyRequest> request_of(Session& session) {
+  const Options& options = session.options;
+  VerifyRequest request;
+  request.files.assign(options.files.begin(), options.files.end());
+  if (options.key_file) request.key = *options.key_file;
+  if (options.anchors_file) request.anchors = *options.anchors_file;
+  if (!options.name.empty()) request.name = options.name;
+  request.as_server = options.role != "agent";
+  request.now = session.world.clock.wall();
+  if (options.state) {
+    const fs::path state = *options.state;
+    if (!request.anchors) request.anchors = state / "anchors.pem";
+    if (request.files.empty()) {
+      request.files.push_back(state / "tls/chain.pem");
+      if (!request.key) request.key = state / "tls/key.pem";
+    }
+  }
+  if (request.anchors) return request;
+  auto anchors = anchors_here(session);
+  if (!anchors) return std::unexpected(anchors.error());
+  request.known_anchors = std::move(*anchors);
+  return request;
+}
+
+json::object to_json(const VerifyReport& report) {
+  json::array requirements;
+  for (const Finding& finding : report.findings)
+    requirements.push_back(json::object{{"requirement", finding.requirement},
+                                        {"passed", finding.passed},
+                                        {"reason", to_string(finding.reason)},
+                                        {"words", finding.words}});
+  json::array notes;
+  for (const std::string& note : report.notes) notes.emplace_back(note);
+  const auto failure = first_failure(report.findings);
+  json::object answer;
+  answer["file"] = report.file.string();
+  answer["subject"] = report.certificate ? report.certificate->subject() : "";
+  answer["passed"] = !failure;
+  answer["reason"] = to_string(failure ? failure->reason : Reason::ok);
+  answer["requirements"] = std::move(requirements);
+  answer["notes"] = std::move(notes);
+  return answer;
+}
+
+/// Breaks the line between words, and begins the following ones under the first word.
+std::string wrapped(const std::string& head, const std::string& words, std::size_t columns) {
+  const std::size_t width = std::max(columns, head.size() + kWordsColumnsMin);
+  std::string text = head;
+  std::size_t at = head.size();
+  bool line_begins = true;
+  std::size_t from = 0;
+  while (from <= words.size()) {
+    const std::size_t to = std::min(words.find(' ', from), words.size());
+    const std::string word = printable(std::string_view(words).substr(from, to - from));
+    if (!line_begins && at + 1 + word.size() > width) {
+      text += '\n' + std::string(head.size(), ' ');
+      at = head.size();
+      line_begins = true;
+    }
+    text += (line_begins ? "" : " ") + word;
+    at += word.size() + (line_begins ? 0 : 1);
+    line_begins = false;
+    from = to + 1;
+  }
+  return text + '\n';
+}
+
+std::string report_text(Session& session, const json::value& answer) {
+  const std::size_t columns = session.world.columns;
+  std::string text =
+      wrapped("", text_of(answer, "file") + "  " + text_of(answer, "subject"), columns);
+  for (const json::value& one : list_of(answer, "requirements")) {
+    const bool passed = flag_of(one, "passed");
+    const std::string head = fmt::format("{:{}}{:{}}", passed ? "pass" : "FAIL", kVerdictColumns,
+                                         text_of(one, "requirement"), kRequirementColumns);
+    text += wrapped(head,
+                    passed ? text_of(one, "words")
+                           : fmt::format("{} ({})", text_of(one, "words"), text_of(one, "reason")),
+                    columns);
+  }
+  for (const std::string& note : texts_of(answer, "notes"))
+    text += wrapped("note  ", note, columns);
+  if (flag_of(answer, "passed"))
+    return text + "It passes: both sides of a handshake would take it.\n";
+  return text +
+         wrapped("", fmt::format("It would be refused ({}).", text_of(answer, "reason")), columns);
+}
+
+}  // namespace
+
+int verify_certificate(Session& session) {
+  if (!session.options.name.empty())
+    if (const auto name = normal_fqdn(session.options.name); !name) {
+      say_failure(session, "--name: " + name.error().message);
+      return kExitUsage;
+    }
+  const auto request = request_of(session);
+  if (!request) return say_failure(session, request.error().message);
+  const auto report = postern::verify_certificate(session.world.disk, *request);
+  if (!report) return say_failure(session, report.error().message);
+  const int printed = print(session, json::value(to_json(*report)), report_text);
+  return printed == kExitDone && !report->passed() ? kExitFailed : printed;
+}
+
+}  // namespace postern::cli
