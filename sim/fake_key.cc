@@ -113,6 +113,14 @@ PrivateKey PrivateKey::generate() {
   return std::move(*made);
 }
 
+PrivateKey PrivateKey::from_seed(ByteView seed, std::string_view use) {
+  auto key = std::make_unique<evp_pkey_st>();
+  key->secret = Sha256().update(seed).update(as_bytes(use)).finish();
+  auto made = from_native(key.release());
+  invariant(made.has_value(), "a key of the simulation");
+  return std::move(*made);
+}
+
 Result<PrivateKey> PrivateKey::from_native(evp_pkey_st* owned) {
   PrivateKey made(owned);
   Writer spki;

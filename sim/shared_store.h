@@ -117,6 +117,21 @@ class SharedStore final : public store::Store {
     return store_.api_token(id);
   }
   Result<std::vector<store::ApiToken>> api_tokens() override { return store_.api_tokens(); }
+  Result<> add_join_token(const store::JoinToken& token, const store::AuditEntry& audit) override {
+    return store_.add_join_token(token, audit);
+  }
+  Result<bool> revoke_join_token(std::string_view id, WallTime now,
+                                 const store::AuditEntry& audit) override {
+    return store_.revoke_join_token(id, now, audit);
+  }
+  Result<std::optional<store::JoinToken>> join_token(std::string_view id) override {
+    return store_.join_token(id);
+  }
+  Result<std::vector<store::JoinToken>> join_tokens() override { return store_.join_tokens(); }
+  Result<store::JoinUsed> use_join_token(const store::JoinUse& use,
+                                         const store::AuditEntry& audit) override {
+    return store_.use_join_token(use, audit);
+  }
   Result<std::uint32_t> generation() override { return store_.generation(); }
   Result<std::uint32_t> raise_generation(std::uint32_t at_least) override {
     oracle_.count("a new generation");

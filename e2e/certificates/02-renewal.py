@@ -10,8 +10,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 import rogue  # noqa: E402
 from postern import IMPORT_TOOL, expect, main, wait_complete  # noqa: E402
 
-LIFETIME_SECONDS = 20
-SECONDS = float(os.environ.get("POSTERN_MINUTES", "0")) * 60 or 45
+LIFETIME_SECONDS = int(os.environ.get("POSTERN_LIFETIME_SECONDS", "20"))
+SECONDS = float(os.environ.get("POSTERN_MINUTES", "3")) * 60
 RENEWALS_MIN = int(SECONDS / LIFETIME_SECONDS)  # one each at half of the life, and some time lost
 USED = "is used from now on"
 DROPPED = ("lost the parent", "is gone: ", "refuses", "refused ", "no parent: ")

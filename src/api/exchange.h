@@ -64,6 +64,9 @@ class Members {
   std::string optional_text(std::string_view name, std::size_t bytes_max);
   std::optional<std::uint32_t> optional_count(std::string_view name, std::uint32_t min,
                                               std::uint32_t max);
+  bool optional_flag(std::string_view name);
+  std::vector<std::string> optional_texts(std::string_view name, std::size_t count_max,
+                                          std::size_t bytes_max);
   /// A normal FQDN, see normal_fqdn().
   std::string required_fqdn(std::string_view name);
   /// Distinct normal FQDNs, at least `min` and at most kParentsMax.
@@ -129,6 +132,10 @@ Answer<Reply> show_description(Exchange& exchange);
 Answer<Reply> sign_certificate(Exchange& exchange);
 // changes.cc
 Answer<Reply> listen_to_changes(Exchange& exchange);
+// join_tokens.cc
+Answer<Reply> list_join_tokens(Exchange& exchange);
+Answer<Reply> create_join_token(Exchange& exchange);
+Answer<Reply> revoke_join_token(Exchange& exchange);
 // tokens.cc
 Answer<Reply> list_tokens(Exchange& exchange);
 Answer<Reply> create_token(Exchange& exchange);

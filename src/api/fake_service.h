@@ -30,8 +30,10 @@ class FakeService final : public Service {
   ChangeQuery last_changes;
   std::vector<AlertView> alert_list;
   std::vector<TokenView> token_list;  // newest first
-  std::vector<TraceView> traces;      // answers to come, the last one stays
-  std::optional<ApiError> broken;     // what every call answers, when set
+  std::vector<JoinTokenView> join_token_list;
+  JoinTokenRequest last_join_token;
+  std::vector<TraceView> traces;   // answers to come, the last one stays
+  std::optional<ApiError> broken;  // what every call answers, when set
   GatewayApproval last_gateway;
   SigningRequest last_request;
   WallTime now = wall_from_ms(1'800'000'000'000);
@@ -243,6 +245,35 @@ class FakeService final : public Service {
         return one;
       }
     return refused(kProblemNotFound, "there is no token " + std::string(id));
+  }
+
+  Answer<NewJoinToken> create_join_token(const Caller& caller,
+                                         const JoinTokenRequest& request) override {
+    if (broken) return std::unexpected(*broken);
+    last_join_token = request;
+    JoinTokenView view;
+    view.id = fmt::format("{:016x}", join_token_list.size() + 1);
+    view.role = request.role;
+    view.name_pattern = request.name_pattern;
+    view.parents = request.parents;
+    view.approves = request.approves;
+    view.uses_max = request.uses_max;
+    view.created_by = caller.name;
+    view.created = now;
+    view.expires = now + request.lifetime;
+    join_token_list.insert(join_token_list.begin(), view);
+    record(caller, "join token created", view.id);
+    return NewJoinToken{view, "postern-join-1.secret"};
+  }
+  Answer<std::vector<JoinTokenView>> join_tokens() override { return answer(join_token_list); }
+  Answer<JoinTokenView> revoke_join_token(const Caller& caller, std::string_view id) override {
+    for (JoinTokenView& one : join_token_list)
+      if (one.id == id && !one.revoked) {
+        one.revoked = now;
+        record(caller, "join token revoked", one.id);
+        return one;
+      }
+    return refused(kProblemNotFound, "there is no join token " + std::string(id));
   }
 
  private:

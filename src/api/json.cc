@@ -292,6 +292,27 @@ json::object to_json(const AuditView& entry) {
           {"detail", entry.detail}};
 }
 
+json::object to_json(const JoinTokenView& token) {
+  return {{"id", token.id},
+          {"role", to_string(token.role)},
+          {"name", token.name_pattern},
+          {"parents", json::array(token.parents.begin(), token.parents.end())},
+          {"pending", !token.approves},
+          {"uses_max", token.uses_max},
+          {"uses", token.uses},
+          {"created_by", token.created_by},
+          {"created", to_rfc3339(token.created)},
+          {"expires", to_rfc3339(token.expires)},
+          {"revoked", time_or_null(token.revoked)},
+          {"outdated", token.outdated}};
+}
+
+json::object to_json(const NewJoinToken& token) {
+  json::object out = to_json(token.view);
+  out["token"] = token.token;
+  return out;
+}
+
 json::object to_json(const TokenView& token) {
   return {{"id", token.id},
           {"label", text_or_null(token.label)},

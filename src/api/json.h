@@ -33,6 +33,8 @@ boost::json::object to_json(const LossView& loss);
 boost::json::object to_json(const AlertView& alert);
 boost::json::object to_json(const TraceStarted& started);
 boost::json::object to_json(const TraceView& trace);
+boost::json::object to_json(const JoinTokenView& token);
+boost::json::object to_json(const NewJoinToken& token);
 boost::json::object to_json(const TokenView& token);
 boost::json::object to_json(const NewToken& token);  // the view's members and one more
 boost::json::object to_json(const ApiError& error);  // RFC 9457

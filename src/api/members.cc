@@ -93,6 +93,33 @@ std::optional<std::uint32_t> Members::optional_count(std::string_view name, std:
   return count;
 }
 
+bool Members::optional_flag(std::string_view name) {
+  const auto value = take(name);
+  if (value && !value->is_bool()) object_to(fmt::format("'{}' must be true or false", name));
+  return value && value->is_bool() && value->get_bool();
+}
+
+std::vector<std::string> Members::optional_texts(std::string_view name, std::size_t count_max,
+                                                 std::size_t bytes_max) {
+  const auto value = take(name);
+  std::vector<std::string> texts;
+  const json::array* list = value ? value->if_array() : nullptr;
+  const bool too_many = list != nullptr && list->size() > count_max;
+  if ((value && list == nullptr) || too_many) {
+    object_to(fmt::format("'{}' must be a list of at most {} texts", name, count_max));
+    return texts;
+  }
+  for (std::size_t i = 0; list != nullptr && i < list->size(); ++i) {
+    const json::string* text = (*list)[i].if_string();
+    if (text == nullptr || text->empty() || text->size() > bytes_max) {
+      object_to(fmt::format("'{}' has texts of 1 to {} bytes", name, bytes_max));
+      return texts;
+    }
+    texts.emplace_back(*text);
+  }
+  return texts;
+}
+
 std::string Members::fqdn(std::string_view member, const std::string& text) {
   auto normal = normal_fqdn(text);
   if (normal) return *normal;

@@ -554,6 +554,28 @@ TEST_F(Router, ATokenIsShownOnceAndRevoked) {
     EXPECT_EQ(ask("POST", "/api/v1/tokens", body).status, 422u) << body;
 }
 
+TEST_F(Router, JoinTokensAreForAdministratorsAndForAgentsAndGateways) {
+  const Caller on_call{1000, 1000, "on-call", Scope::operate};
+  EXPECT_EQ(ask("GET", "/api/v1/join-tokens", {}, on_call).status, 403u);
+  EXPECT_EQ(ask("POST", "/api/v1/join-tokens", R"({"role":"agent"})", on_call).status, 403u);
+  const auto made = ask("POST", "/api/v1/join-tokens",
+                        R"({"role":"gateway","name":"gw*","uses_max":2,"pending":true,
+                            "lifetime_seconds":3600,"addresses":["gw1.dmz.example"]})");
+  EXPECT_EQ(made.status, 201u) << made.body;
+  EXPECT_EQ(service_.last_join_token.lifetime, std::chrono::hours(1));
+  EXPECT_FALSE(service_.last_join_token.approves);
+  const auto list = ask("GET", "/api/v1/join-tokens");
+  EXPECT_EQ(list.body.find("secret"), std::string::npos) << "shown once";
+  EXPECT_EQ(ask("DELETE", "/api/v1/join-tokens/0000000000000001").status, 200u);
+  EXPECT_EQ(ask("DELETE", "/api/v1/join-tokens/0000000000000001").status, 404u);
+  for (const char* body :
+       {R"({})", R"({"role":"server"})", R"({"role":"agent","uses_max":0})",
+        R"({"role":"agent","lifetime_seconds":59})", R"({"role":"agent","pending":"yes"})",
+        R"({"role":"agent","addresses":"gw1"})", R"({"role":"agent","addresses":[1]})",
+        R"({"role":"agent","parents":["gw 1"]})"})
+    EXPECT_EQ(ask("POST", "/api/v1/join-tokens", body).status, 422u) << body;
+}
+
 TEST_F(Router, WhoListensToChangesSaysWhichAndFromWhere) {
   HttpRequest request;
   request.target = "/api/v1/changes?kinds=node,alert";

@@ -315,6 +315,38 @@ struct NewToken {
 inline constexpr std::size_t kTokenLabelBytesMax = 128;
 inline constexpr std::uint32_t kTokenDaysMax = 3650;
 
+/// A token by which machines join (docs/formats/join.md), without its secret.
+struct JoinTokenView {
+  std::string id;  // hex
+  Role role = Role::agent;
+  std::string name_pattern;          // '*' stands for any characters
+  std::vector<std::string> parents;  // that its nodes are approved for; empty: any
+  bool approves = true;              // false: its nodes wait in Pending
+  std::uint32_t uses_max = 1, uses = 0;
+  std::string created_by;
+  WallTime created{}, expires{};
+  std::optional<WallTime> revoked;
+  bool outdated = false;  // made before the store was set back: it opens nothing any more
+};
+struct JoinTokenRequest {
+  Role role = Role::agent;  // not server
+  std::string name_pattern = "*";
+  std::vector<std::string> parents;
+  bool approves = true;
+  std::uint32_t uses_max = 1;
+  std::chrono::seconds lifetime = std::chrono::hours(24);
+  std::vector<std::string> addresses;  // whom to ask first; empty: this group's servers
+};
+struct NewJoinToken {
+  JoinTokenView view;
+  std::string token;  // the secret: shown this once
+};
+inline constexpr std::uint32_t kJoinUsesMax = 100'000;
+inline constexpr std::chrono::seconds kJoinLifetimeMin = std::chrono::minutes(1);
+inline constexpr std::chrono::seconds kJoinLifetimeMax = std::chrono::hours(24 * 365);
+inline constexpr std::size_t kJoinAddressBytesMax = 300;
+inline constexpr std::size_t kNamePatternBytesMax = 253;
+
 /// One line of the loss ledger (rule D5).
 struct LossView {
   /// gap and refused are final; released: at risk, the only copy is at `where`; notice: a node on
@@ -457,6 +489,11 @@ class Service {
   virtual Answer<std::vector<TokenView>> tokens() = 0;  // newest first, also those that are over
   /// Takes effect with the next request. kProblemNotFound also when it is revoked already.
   virtual Answer<TokenView> revoke_token(const Caller&, std::string_view id) = 0;
+
+  virtual Answer<NewJoinToken> create_join_token(const Caller&, const JoinTokenRequest&) = 0;
+  virtual Answer<std::vector<JoinTokenView>> join_tokens() = 0;  // newest first
+  /// Nobody joins with it any more; who did stays. kProblemNotFound also when it is revoked.
+  virtual Answer<JoinTokenView> revoke_join_token(const Caller&, std::string_view id) = 0;
 };
 
 }  // namespace postern::api

@@ -267,6 +267,48 @@ void add_group_verbs(CLI::App& app, Options& options) {
   add_watched(*group, options, "show", "name, servers and fingerprints", "postern group show");
 }
 
+void add_join_token_verbs(CLI::App& app, Options& options) {
+  CLI::App* group = add_group(app, "token", "tokens by which new machines join the group");
+  CLI::App* create = add_verb(*group, options, "create",
+                              "make a token, a line for setup --token-file; it is shown this once",
+                              "postern token create --role gateway --name 'gw*.dmz.example'");
+  create->add_option("--role", options.role, "what the machines become")
+      ->type_name("agent|gateway")
+      ->check(CLI::IsMember({"agent", "gateway"}).description(""))
+      ->required();
+  create
+      ->add_option("--name", options.name_pattern,
+                   "which names may join, * for any characters; default: all")
+      ->type_name("PATTERN");
+  create->add_option("--uses", options.uses, "how many machines; default 1")
+      ->type_name("N")
+      ->check(CLI::Range(1u, 100'000u).description(""));
+  create->add_option("--expires", options.expires, "how long it is good; default 24h")
+      ->type_name("DURATION");
+  create
+      ->add_option("--parent", options.parents,
+                   "the only parents that its nodes are approved for; default: any")
+      ->type_name("FQDN,FQDN")
+      ->delimiter(',');
+  create
+      ->add_option("--via", options.addresses,
+                   "where the machines ask first: NAME[:PORT] or NAME=ADDRESS[:PORT] of a gateway "
+                   "or management server; default: this management server")
+      ->type_name("NAME,NAME")
+      ->delimiter(',');
+  create->add_flag("--pending", options.pending,
+                   "its nodes wait for: postern pending approve; default: they are approved");
+  create
+      ->add_option("--out", options.out_file,
+                   "a file that only you can read; default: standard output")
+      ->type_name("FILE");
+  add_watched(*group, options, "list", "all join tokens, newest first, without their secrets",
+              "postern token list");
+  CLI::App* revoke = add_verb(*group, options, "revoke", "let nobody join with it any more",
+                              "postern token revoke 0011aabbccddeeff");
+  revoke->add_option("ID", options.token_id, "the id in the list")->type_name("")->required();
+}
+
 void add_token_verbs(CLI::App& app, Options& options) {
   CLI::App* group = add_group(app, "api-token", "who may ask the API over HTTPS, and what");
   CLI::App* create = add_verb(*group, options, "create", "make a token; it is shown this once",
@@ -377,6 +419,7 @@ CommandLine parse_command_line(const std::vector<std::string>& arguments) {
   add_trace_verb(app, line.options);
   add_certificate_verbs(app, line.options);
   add_group_verbs(app, line.options);
+  add_join_token_verbs(app, line.options);
   add_token_verbs(app, line.options);
   add_spool_verbs(app, line.options);
   add_shell_verbs(app, line.options);

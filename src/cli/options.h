@@ -28,6 +28,12 @@ struct Options {
   std::int64_t id = 0;               // of an alert
   std::string timeout = "30s";       // trace --timeout
 
+  std::string name_pattern;  // token create --name
+  std::optional<std::uint32_t> uses;
+  std::string expires;
+  std::vector<std::string> addresses;  // --via
+  bool pending = false;
+
   std::string scope;  // api-token create --role
   std::string label;
   std::string token_id;

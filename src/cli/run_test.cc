@@ -304,6 +304,34 @@ TEST_F(Tool, ATokenIsMadeIntoAFileThatOnlyItsOwnerReads) {
   EXPECT_EQ(postern({"api-token", "create", "--role", "king"}), 2);
 }
 
+TEST_F(Tool, JoinTokensAreShownOnceAndListedByWhatIsLeftOfThem) {
+  EXPECT_EQ(postern({"token", "create", "--role", "gateway", "--name", "gw*.dmz.example", "--uses",
+                     "3", "--expires", "2h", "--parent", "ms1.home.example", "--via",
+                     "ms1.home.example:5724", "--pending"}),
+            0);
+  EXPECT_EQ(out(), "postern-join-1.secret\n");
+  EXPECT_EQ(service_.last_join_token.role, api::Role::gateway);
+  EXPECT_EQ(service_.last_join_token.name_pattern, "gw*.dmz.example");
+  EXPECT_EQ(service_.last_join_token.uses_max, 3u);
+  EXPECT_EQ(service_.last_join_token.lifetime, std::chrono::hours(2));
+  EXPECT_EQ(service_.last_join_token.addresses, std::vector<std::string>{"ms1.home.example:5724"});
+  EXPECT_FALSE(service_.last_join_token.approves);
+
+  EXPECT_EQ(postern({"token", "create", "--role", "agent", "--out", file("token")}), 0);
+  EXPECT_EQ(content(file("token")), "postern-join-1.secret\n");
+  EXPECT_EQ(fs::status(file("token")).permissions(),
+            fs::perms::owner_read | fs::perms::owner_write);
+  EXPECT_EQ(postern({"token", "list"}), 0);
+  EXPECT_THAT(out(), HasSubstr("0 of 3"));
+  EXPECT_EQ(postern({"token", "revoke", "0000000000000001"}), 0);
+  EXPECT_EQ(postern({"token", "revoke", "0000000000000001"}), 1);
+  EXPECT_EQ(postern({"token", "list"}), 0);
+  EXPECT_THAT(out(), HasSubstr("revoked"));
+  EXPECT_EQ(postern({"token", "create"}), 2);
+  EXPECT_EQ(postern({"token", "create", "--role", "server"}), 2);
+  EXPECT_EQ(postern({"token", "create", "--role", "agent", "--expires", "soon"}), 2);
+}
+
 TEST_F(Tool, VerifyPrintsEachRequirementAndEndsWithWhetherTheyPass) {
   SeededRandom random(1);
   auto authority = CertificateAuthority::create("corp", clock_.wall(), random);

@@ -82,6 +82,9 @@ int import_certificate(Session& session);
 int show_certificate(Session& session);
 int verify_certificate(Session& session);  // verify.cc
 // tokens.cc
+int create_join_token(Session& session);
+int list_join_tokens(Session& session);
+int revoke_join_token(Session& session);
 int create_token(Session& session);
 int list_tokens(Session& session);
 int revoke_token(Session& session);

@@ -534,6 +534,7 @@ void Gateway::on_path_changed() {
 }
 
 void Gateway::on_request(node::Child& child, wire::pb::Request request) {
+  if (request.kind() == node::kJoinRequest) return on_join_request(child, std::move(request));
   const std::uint64_t childs_id = request.id();
   const std::uint64_t channel = child.channel_id();
   wire::pb::Admission admission;
@@ -633,6 +634,7 @@ std::vector<Measurement> Gateway::own_health() {
 }
 
 void Gateway::on_http(HttpRequest request, Respond respond) {
+  if (request.target == node::kJoinPath) return on_join(std::move(request), std::move(respond));
   respond(node::status_page(request, request.loopback, status()));
 }
 

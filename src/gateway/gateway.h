@@ -6,6 +6,7 @@
 
 #include "base/token_buckets.h"
 #include "node/children.h"
+#include "node/join.h"
 #include "node/node.h"
 #include "node/status.h"
 #include "relay/intake.h"
@@ -71,6 +72,9 @@ class Gateway final : node::Node::Listener, node::Children::Owner {
   void on_shown(const wire::pb::Signed& document);
   void on_shown_settled(const wire::Message& message);
   void on_request(node::Child& child, wire::pb::Request request);
+  // gateway_join.cc: machines that come with a token, passed on
+  void on_join(HttpRequest request, Respond respond);
+  void on_join_request(node::Child& child, wire::pb::Request request);
   std::optional<node::Decision> decide_here(const node::Candidate& candidate);
   void ask_upwards(const node::Candidate& candidate, std::function<void(node::Decision)> decided);
   Result<> room_for(const wire::Stamped& stamped, std::size_t bytes) const;
@@ -99,6 +103,7 @@ class Gateway final : node::Node::Listener, node::Children::Owner {
   std::map<std::uint64_t, Waiting> requests_;
   /// Requests for certificates that are passed on, by child (rule T7).
   TokenBuckets certificates_{{kCertificatesRate, kCertificatesBurst, node::kChildrenMax}};
+  node::JoinGate join_gate_;
   std::uint64_t next_request_ = 1;
   std::map<NodeId, std::pair<std::uint64_t, wire::Message>>
       heads_;  // newest of each node below: number, message

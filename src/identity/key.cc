@@ -1,9 +1,12 @@
 #include "identity/key.h"
 
 #include <openssl/bn.h>
+#include <openssl/core_names.h>
 #include <openssl/ec.h>
 #include <openssl/ecdsa.h>
+#include <openssl/kdf.h>
 #include <openssl/obj_mac.h>
+#include <openssl/param_build.h>
 #include <openssl/pem.h>
 
 #include <algorithm>
@@ -17,6 +20,11 @@ namespace {
 
 using EcdsaSignature = std::unique_ptr<ECDSA_SIG, FreeWith<ECDSA_SIG_free>>;
 using Number = std::unique_ptr<BIGNUM, FreeWith<BN_clear_free>>;
+using NumberContext = std::unique_ptr<BN_CTX, FreeWith<BN_CTX_free>>;
+using Curve = std::unique_ptr<EC_GROUP, FreeWith<EC_GROUP_free>>;
+using Point = std::unique_ptr<EC_POINT, FreeWith<EC_POINT_free>>;
+using Builder = std::unique_ptr<OSSL_PARAM_BLD, FreeWith<OSSL_PARAM_BLD_free>>;
+using Params = std::unique_ptr<OSSL_PARAM, FreeWith<OSSL_PARAM_free>>;
 
 /// Everything in front of X and Y: SEQUENCE, id-ecPublicKey, prime256v1, BIT STRING, 0x04.
 constexpr std::array<unsigned char, 27> kSpkiPrefix = {
@@ -208,6 +216,50 @@ PrivateKey::PrivateKey(evp_pkey_st* owned)
 PrivateKey PrivateKey::generate() {
   auto key = from_native(EVP_EC_gen("P-256"));
   invariant(key.has_value(), "OpenSSL makes P-256 keys");
+  return std::move(*key);
+}
+
+PrivateKey PrivateKey::from_seed(ByteView seed, std::string_view use) {
+  std::array<unsigned char, 48> wide{};
+  std::size_t size = wide.size();
+  const KeyContextPtr kdf(EVP_PKEY_CTX_new_id(EVP_PKEY_HKDF, nullptr));
+  bool good = kdf && EVP_PKEY_derive_init(kdf.get()) == 1 &&
+              EVP_PKEY_CTX_set_hkdf_md(kdf.get(), EVP_sha256()) == 1 &&
+              EVP_PKEY_CTX_set1_hkdf_key(kdf.get(), unsigned_data(seed),
+                                         static_cast<int>(seed.size())) == 1 &&
+              EVP_PKEY_CTX_add1_hkdf_info(kdf.get(), unsigned_data(as_bytes(use)),
+                                          static_cast<int>(use.size())) == 1 &&
+              EVP_PKEY_derive(kdf.get(), wide.data(), &size) == 1;
+  const NumberContext context(BN_CTX_secure_new());
+  const Number scalar(BN_bin2bn(wide.data(), static_cast<int>(wide.size()), nullptr));
+  const Number order(BN_bin2bn(kOrder.data(), 32, nullptr));
+  good = good && context && scalar && order && BN_sub_word(order.get(), 1) == 1 &&
+         BN_mod(scalar.get(), scalar.get(), order.get(), context.get()) == 1 &&
+         BN_add_word(scalar.get(), 1) == 1;
+  OPENSSL_cleanse(wide.data(), wide.size());
+
+  const Curve curve(EC_GROUP_new_by_curve_name(NID_X9_62_prime256v1));
+  const Point point(curve ? EC_POINT_new(curve.get()) : nullptr);
+  std::array<unsigned char, 65> octets{};
+  good =
+      good && point &&
+      EC_POINT_mul(curve.get(), point.get(), scalar.get(), nullptr, nullptr, context.get()) == 1 &&
+      EC_POINT_point2oct(curve.get(), point.get(), POINT_CONVERSION_UNCOMPRESSED, octets.data(),
+                         octets.size(), context.get()) == octets.size();
+  const Builder builder(OSSL_PARAM_BLD_new());
+  good = good && builder &&
+         OSSL_PARAM_BLD_push_utf8_string(builder.get(), OSSL_PKEY_PARAM_GROUP_NAME, "prime256v1",
+                                         0) == 1 &&
+         OSSL_PARAM_BLD_push_octet_string(builder.get(), OSSL_PKEY_PARAM_PUB_KEY, octets.data(),
+                                          octets.size()) == 1 &&
+         OSSL_PARAM_BLD_push_BN(builder.get(), OSSL_PKEY_PARAM_PRIV_KEY, scalar.get()) == 1;
+  const Params params(good ? OSSL_PARAM_BLD_to_param(builder.get()) : nullptr);
+  const KeyContextPtr maker(EVP_PKEY_CTX_new_from_name(nullptr, "EC", nullptr));
+  EVP_PKEY* native = nullptr;
+  good = params && maker && EVP_PKEY_fromdata_init(maker.get()) == 1 &&
+         EVP_PKEY_fromdata(maker.get(), &native, EVP_PKEY_KEYPAIR, params.get()) == 1;
+  auto key = from_native(native);
+  invariant(good && key.has_value(), "every seed is a key of P-256");
   return std::move(*key);
 }
 

@@ -70,6 +70,10 @@ class PublicKey {
 class PrivateKey {
  public:
   static PrivateKey generate();
+  /// The key that a secret stands for: 1 + (HKDF-SHA256(seed, no salt, `use`, 48 bytes) mod (n -
+  /// 1)), n the order of P-256 (NIST SP 800-56A, 5.6.1.2.1). The same seed and use give the same
+  /// key.
+  static PrivateKey from_seed(ByteView seed, std::string_view use);
   /// PKCS#8 PEM of a P-256 key; another kind of key is `invalid` and named.
   static Result<PrivateKey> from_pem(std::string_view pkcs8);
   std::string to_pem() const;  // unencrypted PKCS#8: for files of mode 0600 only

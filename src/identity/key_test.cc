@@ -194,5 +194,17 @@ TEST_F(KeyFile, ThatIsMissingIsNamed) {
   EXPECT_EQ(load_private_key(disk_, path_.parent_path()).error().code, Errc::denied) << "a folder";
 }
 
+TEST(KeyOfASeed, IsTheOneThatTheDerivationNames) {
+  // Worked out with another implementation of HKDF and P-256.
+  Bytes seed;
+  for (int i = 0; i < 32; ++i) seed.push_back(static_cast<std::byte>(i));
+  const PrivateKey key = PrivateKey::from_seed(seed, "postern join token v1");
+  EXPECT_EQ(to_hex(key.public_key().spki().subspan(27)),
+            "d00f6c7848eb82cc938d47c1785172ac727761659f8917f169a56559a6a790b7"
+            "615fd5886dcfa431a00593b2c792bfeb71339bc97c0c3a2883b5e0b30fb0190f");
+  EXPECT_EQ(PrivateKey::from_seed(seed, "postern join token v1").public_key(), key.public_key());
+  EXPECT_FALSE(PrivateKey::from_seed(seed, "another use").public_key() == key.public_key());
+}
+
 }  // namespace
 }  // namespace postern

@@ -13,9 +13,10 @@
 
 namespace postern {
 
-inline constexpr std::size_t kHttpHeaderBytesMax = 8u << 10;     // more: 431
-inline constexpr std::size_t kHttpBodyBytesMax = 64u << 10;      // of a request; more: 413
-inline constexpr std::size_t kHttpResponseBytesMax = 64u << 20;  // that our client takes
+inline constexpr std::size_t kHttpHeaderBytesMax = 8u << 10;           // more: 431
+inline constexpr std::size_t kHttpBodyBytesMax = 64u << 10;            // of a request; more: 413
+inline constexpr std::size_t kHttpResponseHeaderBytesMax = 16u << 10;  // that our client takes
+inline constexpr std::size_t kHttpResponseBytesMax = 64u << 20;        // that our client takes
 inline constexpr Duration kHttpRequestTimeMax = std::chrono::seconds(10);  // first byte to last
 inline constexpr Duration kHttpIdleTimeMax = std::chrono::seconds(10);     // between requests
 inline constexpr Duration kHttpAnswerTimeMax =

@@ -4,20 +4,15 @@
 #include <poll.h>
 #include <sys/socket.h>
 
-#include <boost/asio/buffer.hpp>
-#include <boost/beast/http/parser.hpp>
-#include <boost/beast/http/string_body.hpp>
 #include <cerrno>
 #include <memory>
 
+#include "net/http_response.h"
 #include "net/socket.h"
 #include "net/stream.h"
 
 namespace postern {
-
 namespace {
-
-namespace beast_http = boost::beast::http;
 
 /// Waits until the descriptor is ready or the time is over.
 Result<> wait(int descriptor, short events, TimePoint until, const std::string& whom) {
@@ -84,45 +79,25 @@ Result<HttpResponse> exchange(Stream& stream, const std::string& text, bool is_h
     }
   }
 
-  beast_http::response_parser<beast_http::string_body> parser;
-  parser.body_limit(kHttpResponseBytesMax);
-  parser.eager(true);
-  if (is_head) parser.skip(true);
-  std::string buffer;
+  HttpResponseReader reader(is_head);
   Bytes piece(64u << 10);
-  while (!parser.is_done()) {
+  for (bool whole = false; !whole;) {
     const IoOutcome outcome = stream.read(piece);
-    boost::beast::error_code error;
     if (outcome.kind == IoOutcome::Kind::want_read) {
       if (auto ready = wait(stream.descriptor(), POLLIN, until, whom); !ready)
         return std::unexpected(ready.error());
       continue;
     }
-    if (outcome.kind == IoOutcome::Kind::done) {
-      buffer += as_text(ByteView(piece).first(outcome.bytes));
-      while (!buffer.empty() && !error && !parser.is_done()) {
-        const std::size_t used =
-            parser.put(boost::asio::const_buffer(buffer.data(), buffer.size()), error);
-        buffer.erase(0, used);
-        if (used == 0) break;
-      }
-      if (error == beast_http::error::need_more) error = {};
-    } else {
-      parser.put_eof(error);
-      if (!error && !parser.is_done()) error = beast_http::error::partial_message;
-    }
-    if (error)
-      return fail(Errc::unavailable, "{} sent no proper answer: {}", whom, error.message());
+    Result<bool> done = true;
+    if (outcome.kind == IoOutcome::Kind::done)
+      done = reader.put(as_text(ByteView(piece).first(outcome.bytes)));
+    else if (auto ended = reader.end(); !ended)
+      done = std::unexpected(ended.error());
+    if (!done)
+      return fail(Errc::unavailable, "{} sent no proper answer: {}", whom, done.error().message);
+    whole = *done;
   }
-
-  auto message = parser.release();
-  HttpResponse response;
-  response.status = message.result_int();
-  response.content_type = std::string(message[beast_http::field::content_type]);
-  for (const auto& field : message)
-    response.headers.emplace_back(std::string(field.name_string()), std::string(field.value()));
-  response.body = std::move(message.body());
-  return response;
+  return reader.take();
 }
 
 /// The first address that takes the connection.
@@ -179,9 +154,12 @@ Result<HttpResponse> http_over_unix(const std::filesystem::path& path, const Htt
                   until);
 }
 
-Result<HttpResponse> http_over_tls(const std::string& name, const std::string& dial,
-                                   std::uint16_t port, const Anchors& anchors,
-                                   const HttpRequest& request, Duration timeout) {
+namespace {
+
+/// `name`: whom the certificate must name and lead to `anchors` for; nothing: nobody is verified.
+Result<HttpResponse> over_tls(const std::optional<std::string>& name, const std::string& dial,
+                              std::uint16_t port, const Anchors& anchors,
+                              const HttpRequest& request, Duration timeout) {
   const TimePoint until = SystemClock().now() + timeout;
   TlsContext::Options options;
   options.now = [] { return SystemClock().wall(); };
@@ -190,17 +168,32 @@ Result<HttpResponse> http_over_tls(const std::string& name, const std::string& d
   if (!context) return std::unexpected(context.error());
   auto connected = connect_tcp(dial, port, until);
   if (!connected) return std::unexpected(connected.error());
-  auto stream = TlsStream::dialling(std::move(*connected), **context, name);
-  const std::string whom = fmt::format("{}:{}", name, port);
+  auto stream = TlsStream::dialling(std::move(*connected), **context, name.value_or(dial));
+  const std::string whom = fmt::format("{}:{}", name.value_or(dial), port);
   if (auto shaken = shake_hands(*stream, whom, until); !shaken)
     return std::unexpected(shaken.error());
-  // Before a single byte of ours, which has the token in it.
-  auto chain = stream->chain();
-  if (!chain) return std::unexpected(chain.error());
-  if (const auto wrong = (*context)->objection(*chain, name))
-    return fail(Errc::denied, "{} is not believed: {} ({})", whom, wrong->words,
-                to_string(wrong->reason));
+  if (name) {
+    // Before a single byte of ours, which has the token in it.
+    auto chain = stream->chain();
+    if (!chain) return std::unexpected(chain.error());
+    if (const auto wrong = (*context)->objection(*chain, *name))
+      return fail(Errc::denied, "{} is not believed: {} ({})", whom, wrong->words,
+                  to_string(wrong->reason));
+  }
   return exchange(*stream, text_of(request, whom), request.method == "HEAD", whom, until);
+}
+
+}  // namespace
+
+Result<HttpResponse> http_over_tls(const std::string& name, const std::string& dial,
+                                   std::uint16_t port, const Anchors& anchors,
+                                   const HttpRequest& request, Duration timeout) {
+  return over_tls(name, dial, port, anchors, request, timeout);
+}
+
+Result<HttpResponse> http_over_unverified_tls(const std::string& dial, std::uint16_t port,
+                                              const HttpRequest& request, Duration timeout) {
+  return over_tls(std::nullopt, dial, port, Anchors(), request, timeout);
 }
 
 }  // namespace postern

@@ -21,4 +21,10 @@ Result<HttpResponse> http_over_tls(const std::string& name, const std::string& d
                                    const HttpRequest& request,
                                    Duration timeout = std::chrono::seconds(30));
 
+/// The same to whoever answers there: nobody is verified. For requests that hold no secret and
+/// answers that are signed (docs/formats/join.md#J10).
+Result<HttpResponse> http_over_unverified_tls(const std::string& dial, std::uint16_t port,
+                                              const HttpRequest& request,
+                                              Duration timeout = std::chrono::seconds(30));
+
 }  // namespace postern

@@ -7,6 +7,7 @@
 #include "command/tree.h"
 #include "node/program.h"
 #include "node/status.h"
+#include "programs/node_setup.h"
 
 namespace postern {
 
@@ -19,7 +20,8 @@ struct NodeMain {
   std::size_t threads = 0;  // loops for connections besides the core loop
 };
 
-/// `run` and `check-config` of a node. Product is Agent or Gateway: open(), reload(), stop().
+/// `setup`, `run` and `check-config` of a node. Product is Agent or Gateway: open(), reload(),
+/// stop().
 template <typename Product>
 int node_main(int argc, char** argv, const NodeMain& what) {
   CLI::App app{what.description, what.program};
@@ -31,7 +33,8 @@ int node_main(int argc, char** argv, const NodeMain& what) {
       app.add_subcommand("run", "Run until SIGTERM; SIGHUP reloads configuration and certificate");
   auto* check = app.add_subcommand("check-config",
                                    "Say what is wrong with the configuration; exit status 0 or 1");
-  for (CLI::App* verb : {run, check}) {
+  NodeSetup setup(app, what.program, what.role);
+  for (CLI::App* verb : {setup.verb(), run, check}) {
     verb->add_option("--config", config, "Configuration file; default " + what.config)
         ->type_name("FILE");
     verb->footer("Example:\n  " + what.program + " " + verb->get_name() + " --config " + config);
@@ -47,6 +50,7 @@ int node_main(int argc, char** argv, const NodeMain& what) {
     return app.exit(error) == 0 ? 0 : 2;
   }
 
+  if (setup.parsed()) return setup.run(config);
   PosixDisk disk;
   const auto load = [&] { return load_node_settings(disk, config, what.role); };
   auto settings = load();

@@ -174,7 +174,27 @@ Decision Registry::admit(const node::Candidate& candidate, const std::vector<std
 Decision Registry::pend(store::Node node, const std::optional<store::Node>& before,
                         const node::Candidate& candidate, const std::vector<std::string>& path,
                         const std::string& why, wire::Refusal reason) {
-  if (node.row == 0) {
+  node.reason = why;
+  node.address = candidate.address;
+  node.path = path;
+  node.software = candidate.hello.software();
+  node.certificate_sha256 = to_hex(candidate.chain.front().fingerprint());
+  node.certificate_not_after = candidate.chain.front().not_after();
+  const std::string name = node.name;
+  if (auto waits = wait(std::move(node), before); !waits) return std::unexpected(waits.error());
+  const std::string words =
+      reason == wire::Refusal::clash
+          ? fmt::format("{}; an administrator decides in: postern pending list", why)
+          : fmt::format(
+                "{} is not approved yet; on the management server: postern pending approve {}",
+                name, name);
+  return std::unexpected(Refusal{reason, words, kPendingRetry});
+}
+
+std::expected<void, node::Refusal> Registry::wait(store::Node node,
+                                                  const std::optional<store::Node>& before) {
+  const bool is_new = node.row == 0;
+  if (is_new) {
     auto nodes = store_.nodes();
     if (!nodes) return std::unexpected(internal(nodes.error()));
     const auto pending = std::count_if(nodes->begin(), nodes->end(), [](const store::Node& n) {
@@ -187,38 +207,25 @@ Decision Registry::pend(store::Node node, const std::optional<store::Node>& befo
                               kPendingMax),
                   std::chrono::minutes(1)});
   }
-  const bool is_new = node.row == 0;
   node.standing = Standing::pending;
-  node.reason = why;
-  node.address = candidate.address;
-  node.path = path;
-  node.software = candidate.hello.software();
-  node.certificate_sha256 = to_hex(candidate.chain.front().fingerprint());
-  node.certificate_not_after = candidate.chain.front().not_after();
   const WallTime now = clock_.wall();
   if (!node.first_seen) node.first_seen = now;
   node.last_seen = now;
-  const bool noted = before && before->last_seen && now >= *before->last_seen &&
-                     now - *before->last_seen < kPendingNotedEvery &&
-                     before->standing == Standing::pending && before->name == node.name &&
-                     before->role == node.role && before->reason == why && before->path == path &&
-                     before->certificate_sha256 == node.certificate_sha256;
+  const bool noted =
+      before && before->last_seen && now >= *before->last_seen &&
+      now - *before->last_seen < kPendingNotedEvery && before->standing == Standing::pending &&
+      before->name == node.name && before->role == node.role && before->reason == node.reason &&
+      before->path == node.path && before->certificate_sha256 == node.certificate_sha256;
   if (!noted) {
     std::optional<store::AuditEntry> entry;
-    if (is_new) entry = audit(now, self_.name, "pending: " + why, node);
+    if (is_new) entry = audit(now, self_.name, "pending: " + node.reason, node);
     if (auto saved = store_.save_node(node, entry); !saved)
       return std::unexpected(internal(saved.error()));
   }
   if (is_new)
-    log_.info("{} {} at {} waits for approval: {}", to_string(candidate.who.role), node.name,
-              node.address, why);
-  const std::string words =
-      reason == wire::Refusal::clash
-          ? fmt::format("{}; an administrator decides in: postern pending list", why)
-          : fmt::format(
-                "{} is not approved yet; on the management server: postern pending approve {}",
-                node.name, node.name);
-  return std::unexpected(Refusal{reason, words, kPendingRetry});
+    log_.info("{} {} at {} waits for approval: {}", to_string(static_cast<node::Role>(node.role)),
+              node.name, node.address, node.reason);
+  return {};
 }
 
 Result<Registry::Approved> Registry::approve(const std::string& name, store::Role role,

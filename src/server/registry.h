@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "node/admission.h"
+#include "node/join.h"
 #include "server/group.h"
 #include "settings/settings.h"
 #include "store/store.h"
@@ -56,6 +57,20 @@ class Registry {
   Result<Approved> approve_pending(store::Node node, std::vector<std::string> parents,
                                    const std::string& by);
   Result<store::Node> reject(store::Node node, const std::string& by);
+  /// A machine that has the key of `token`, which allows it (docs/formats/join.md).
+  struct Joiner {
+    PublicKey identity;
+    std::string name;
+    store::Role role = store::Role::agent;
+    std::string address;
+    std::vector<std::string> path;  // names, from the one it asked up to us
+  };
+  struct NotJoined {
+    node::JoinReason reason = node::JoinReason::busy;
+    std::string words;
+  };
+  /// True: it is approved. False: it waits in Pending, as the token wants.
+  std::expected<bool, NotJoined> join(const Joiner& joiner, const store::JoinToken& token);
   /// Ends its membership; the new deny list is among take_documents().
   Result<store::Node> remove(store::Node node, const std::string& by);
 
@@ -143,6 +158,9 @@ class Registry {
   node::Decision pend(store::Node node, const std::optional<store::Node>& before,
                       const node::Candidate& candidate, const std::vector<std::string>& path,
                       const std::string& why, wire::Refusal reason);
+  /// Into Pending, or once more: `node` is as it was seen now. The error is for who knocks.
+  std::expected<void, node::Refusal> wait(store::Node node,
+                                          const std::optional<store::Node>& before);
   void remember(const store::Node& node);
 
   store::Store& store_;

@@ -133,6 +133,7 @@ Result<> Server::start() {
       std::chrono::floor<std::chrono::seconds>(settings_.certificates.lifetime)};
   service_.emplace(*store_, *registry_, folder_, around_.clock, around_.random, std::move(about),
                    &holes_, &*node_watch_);
+  join_desk_.emplace(*store_, *registry_, folder_, around_.clock, around_.random, log_);
   service_->set_listen(
       [this, alive = alive_](const api::ChangeQuery& query, std::shared_ptr<HttpStream> stream) {
         if (*alive) listen_to_changes(std::move(stream), query);

@@ -17,6 +17,7 @@
 #include "server/changes.h"
 #include "server/hole_watch.h"
 #include "server/ingest.h"
+#include "server/join_desk.h"
 #include "server/node_watch.h"
 #include "server/numbers.h"
 #include "server/registry.h"
@@ -31,6 +32,7 @@ inline constexpr std::size_t kArrivedBytesMax =
     64u << 20;  // waiting for the store; more are answered "not yet"
 inline constexpr std::size_t kOwnMax = 10'000;       // of our own batches, while the store fails
 inline constexpr std::size_t kAdmissionsMax = 1024;  // asked of the store; more are refused "busy"
+inline constexpr std::size_t kJoinsMax = 64;         // likewise, machines that come with a token
 inline constexpr std::size_t kAdmissionsPerChildMax = 64;  // likewise, for one gateway's strangers
 // What one child shows, under way to the store; more is dropped, it comes again:
 inline constexpr std::size_t kPutOffMax = 1024;        // documents for a better clock
@@ -126,6 +128,11 @@ class Server final : node::Children::Owner {
   void on_certificate_request(node::Child& child, const wire::pb::Request& request);
   /// On the store thread.
   std::expected<std::vector<Certificate>, node::Refusal> renew(const wire::pb::Signed& request);
+  // server_join.cc: who comes with a token
+  void on_join(std::string_view request, JoinDesk::From from,
+               std::function<void(std::optional<std::string>)> answered);
+  void on_join(HttpRequest request, Respond respond);
+  void on_join_request(node::Child& child, const wire::pb::Request& request);
   void look_at_certificate();
   /// What stands in the state folder now.
   void take_certificate();
@@ -195,6 +202,8 @@ class Server final : node::Children::Owner {
                    std::function<Result<std::optional<std::uint32_t>>()> judge);
   std::map<std::uint64_t, Asked> asked_;  // by channel; while something is asked
   std::size_t admissions_ = 0;            // of all
+  std::size_t joins_ = 0;                 // likewise
+  node::JoinGate join_gate_;
   struct Shown {
     std::uint64_t channel = 0;
     wire::pb::Signed document;
@@ -237,6 +246,7 @@ class Server final : node::Children::Owner {
   std::optional<NodeWatch> node_watch_;
   store::AlertChanges unsaved_;  // what the store did not take: before anything newer
   std::set<NodeId> closing_;  // removed, and their streams are not closed yet; of the store thread
+  std::optional<JoinDesk> join_desk_;
   std::optional<ServerService> service_;
   std::map<NodeId, TimePoint> renewed_;  // when each node was signed for; for a second
   std::shared_ptr<bool> alive_ =

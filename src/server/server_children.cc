@@ -59,6 +59,7 @@ void Server::on_request(node::Child& child, const wire::Message& message) {
   if (readable && request.kind() == node::kConfirmRequest) return on_confirm(child, request);
   if (readable && request.kind() == node::kCertificateRequest)
     return on_certificate_request(child, request);
+  if (readable && request.kind() == node::kJoinRequest) return on_join_request(child, request);
   if (!readable || request.kind() != 1 || child.who().role != node::Role::gateway ||
       !admission.ParseFromString(request.body())) {
     log_.debug("a request from {} is not answered", child.who().name);

@@ -87,6 +87,12 @@ class ServerService final : public api::Service {
   api::Answer<std::vector<api::TokenView>> tokens() override;
   api::Answer<api::TokenView> revoke_token(const api::Caller&, std::string_view id) override;
 
+  api::Answer<api::NewJoinToken> create_join_token(const api::Caller&,
+                                                   const api::JoinTokenRequest&) override;
+  api::Answer<std::vector<api::JoinTokenView>> join_tokens() override;
+  api::Answer<api::JoinTokenView> revoke_join_token(const api::Caller&,
+                                                    std::string_view id) override;
+
   void set_certificate_not_after(WallTime time) { about_.certificate_not_after = time; }
 
   /// Who asks with this token; kProblemUnauthenticated with the reason when nobody does.

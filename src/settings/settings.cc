@@ -486,6 +486,22 @@ Result<> read_certificates(Section& root, CertificateSettings& into, bool server
 
 }  // namespace
 
+Result<ParentSetting> parse_parent(std::string_view text) {
+  const std::size_t at = text.find('=');
+  YAML::Node node;
+  if (at == std::string_view::npos) {
+    node = std::string(text);
+  } else {
+    node["name"] = std::string(text.substr(0, at));
+    node["address"] = std::string(text.substr(at + 1));
+  }
+  auto one = parent(node);
+  if (!one)
+    return fail(Errc::invalid, "'{}' is no NAME[:PORT] and no NAME=ADDRESS[:PORT]: {}", text,
+                one.error().message);
+  return one;
+}
+
 Result<Endpoint> parse_endpoint(std::string_view written) {
   Endpoint result;
   std::string_view port;

@@ -34,6 +34,10 @@ struct ParentSetting {
   bool operator==(const ParentSetting&) const = default;
 };
 
+/// The same in one word, for command lines and join tokens: "gw1.example[:port]" or
+/// "gw1.example=192.0.2.1:port".
+Result<ParentSetting> parse_parent(std::string_view text);
+
 /// `events`: what of this machine's logs is sent.
 struct EventSettings {
   enum class Journal { where_there_is_one, on, off };

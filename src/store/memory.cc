@@ -121,6 +121,8 @@ struct MemoryStore::Memory {
   std::deque<AuditEntry> audit;
   std::int64_t next_audit_row = 1;
   std::deque<ApiToken> tokens;  // oldest first
+  std::deque<JoinToken> join_tokens;
+  std::map<std::pair<std::string, NodeId>, std::int64_t> join_uses;  // token, node: number
   std::uint32_t generation = 1;
   std::map<std::string, std::string, std::less<>> settings;
 
@@ -703,6 +705,70 @@ Result<std::optional<ApiToken>> MemoryStore::api_token(std::string_view id) {
 
 Result<std::vector<ApiToken>> MemoryStore::api_tokens() {
   return std::vector<ApiToken>(memory_->tokens.rbegin(), memory_->tokens.rend());
+}
+
+Result<> MemoryStore::add_join_token(const JoinToken& token, const AuditEntry& audit) {
+  if (auto may = ask("saving a join token"); !may) return may;
+  auto& tokens = memory_->join_tokens;
+  const auto is_over = [&](const JoinToken& one) {
+    return one.revoked || one.expires <= token.created;
+  };
+  const auto over = static_cast<std::size_t>(std::ranges::count_if(tokens, is_over));
+  if (auto may = may_add_join_token(tokens.size() - over); !may) return may;
+  if (find_join_token(token.id) != nullptr)
+    return fail(Errc::invalid, "there is a join token {} already", token.id);
+  if (over > kJoinTokensOverMax) {
+    const auto oldest = std::ranges::find_if(tokens, is_over);
+    std::erase_if(memory_->join_uses,
+                  [&](const auto& use) { return use.first.first == oldest->id; });
+    tokens.erase(oldest);
+  }
+  tokens.push_back(token);
+  tokens.back().uses = 0;
+  memory_->write_audit(audit);
+  return {};
+}
+
+JoinToken* MemoryStore::find_join_token(std::string_view id) {
+  const auto found = std::ranges::find_if(memory_->join_tokens,
+                                          [&](const JoinToken& one) { return one.id == id; });
+  return found == memory_->join_tokens.end() ? nullptr : &*found;
+}
+
+Result<bool> MemoryStore::revoke_join_token(std::string_view id, WallTime now,
+                                            const AuditEntry& audit) {
+  if (auto may = ask("revoking a join token"); !may) return std::unexpected(may.error());
+  JoinToken* token = find_join_token(id);
+  if (token == nullptr || token->revoked) return false;
+  token->revoked = now;
+  memory_->write_audit(audit);
+  return true;
+}
+
+Result<std::optional<JoinToken>> MemoryStore::join_token(std::string_view id) {
+  if (auto may = ask("reading a join token"); !may) return std::unexpected(may.error());
+  const JoinToken* token = find_join_token(id);
+  return token == nullptr ? std::nullopt : std::optional(*token);
+}
+
+Result<std::vector<JoinToken>> MemoryStore::join_tokens() {
+  if (auto may = ask("reading the join tokens"); !may) return std::unexpected(may.error());
+  return std::vector<JoinToken>(memory_->join_tokens.rbegin(), memory_->join_tokens.rend());
+}
+
+Result<JoinUsed> MemoryStore::use_join_token(const JoinUse& use, const AuditEntry& audit) {
+  if (auto may = ask("using a join token"); !may) return std::unexpected(may.error());
+  JoinToken* token = find_join_token(use.token);
+  if (token == nullptr) return fail(Errc::invalid, "there is no join token {}", use.token);
+  const auto known = memory_->join_uses.find({use.token, use.node});
+  const JoinUsed used = judge_use(
+      *token, known == memory_->join_uses.end() ? std::nullopt : std::optional(known->second), use);
+  if (used.verdict == JoinUsed::Verdict::replayed || used.verdict == JoinUsed::Verdict::used_up)
+    return used;
+  memory_->join_uses[{use.token, use.node}] = use.number;
+  if (used.verdict == JoinUsed::Verdict::counted) ++token->uses;
+  memory_->write_audit(audit);
+  return used;
 }
 
 Result<std::uint32_t> MemoryStore::generation() {

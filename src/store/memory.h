@@ -78,6 +78,12 @@ class MemoryStore final : public Store {
   Result<> api_token_used(std::string_view id, WallTime now) override;
   Result<std::optional<ApiToken>> api_token(std::string_view id) override;
   Result<std::vector<ApiToken>> api_tokens() override;
+  Result<> add_join_token(const JoinToken& token, const AuditEntry& audit) override;
+  Result<bool> revoke_join_token(std::string_view id, WallTime now,
+                                 const AuditEntry& audit) override;
+  Result<std::optional<JoinToken>> join_token(std::string_view id) override;
+  Result<std::vector<JoinToken>> join_tokens() override;
+  Result<JoinUsed> use_join_token(const JoinUse& use, const AuditEntry& audit) override;
   Result<std::uint32_t> generation() override;
   Result<std::uint32_t> raise_generation(std::uint32_t at_least) override;
   Result<std::optional<std::string>> setting(std::string_view key) override;
@@ -88,6 +94,7 @@ class MemoryStore final : public Store {
   explicit MemoryStore(std::shared_ptr<Memory> memory);
   Result<> ask(std::string_view doing) const;
   ApiToken* find_token(std::string_view id);
+  JoinToken* find_join_token(std::string_view id);
 
   // Shared by all views, so that the memory outlives each server that has a view.
   std::shared_ptr<Memory> memory_;

@@ -1,6 +1,7 @@
 #include "store/rules.h"
 
 #include <algorithm>
+#include <charconv>
 #include <limits>
 #include <tuple>
 
@@ -256,6 +257,43 @@ Result<> may_add_token(std::size_t in_use) {
       "{} API tokens are in use, as many as there may be; revoke one that is not needed any "
       "more (postern api-token list)",
       in_use);
+}
+
+Result<> may_add_join_token(std::size_t in_use) {
+  if (in_use < kJoinTokensMax) return {};
+  return fail(Errc::exhausted,
+              "{} join tokens are in use, as many as there may be; revoke one that is not needed "
+              "any more (postern token list)",
+              in_use);
+}
+
+JoinUsed judge_use(const JoinToken& token, std::optional<std::int64_t> known, const JoinUse& use) {
+  using enum JoinUsed::Verdict;
+  if (known && use.number <= *known) return {replayed, *known};
+  if (known) return {again, *known};
+  if (token.uses >= token.uses_max) return {used_up, 0};
+  return {counted, 0};
+}
+
+std::string join_names(const std::vector<std::string>& names) {
+  std::string joined;
+  for (const std::string& name : names) joined += fmt::format("{}:{},", name.size(), name);
+  return joined;
+}
+
+std::vector<std::string> split_names(std::string_view joined) {
+  std::vector<std::string> names;
+  while (!joined.empty()) {
+    std::size_t size = 0;
+    const auto [at, error] = std::from_chars(joined.data(), joined.data() + joined.size(), size);
+    joined.remove_prefix(static_cast<std::size_t>(at - joined.data()));
+    if (error != std::errc() || joined.empty() || size > joined.size() - 1 ||
+        joined.size() - 1 - size < 1)
+      break;
+    names.emplace_back(joined.substr(1, size));
+    joined.remove_prefix(size + 2);
+  }
+  return names;
 }
 
 }  // namespace postern::store

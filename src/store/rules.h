@@ -83,6 +83,15 @@ void change_alert(Alert& known, const Alert& alert);  // what it says; not count
 /// `exhausted` when as many tokens of the API as there may be are in use.
 Result<> may_add_token(std::size_t in_use);
 
+Result<> may_add_join_token(std::size_t in_use);
+/// `known`: the number that this node used it with before.
+JoinUsed judge_use(const JoinToken& token, std::optional<std::int64_t> known, const JoinUse& use);
+
+/// A list of names in one column: "3:gw1,7:gw2.lan,". Whatever a name holds, it comes back as it
+/// was.
+std::string join_names(const std::vector<std::string>& names);
+std::vector<std::string> split_names(std::string_view joined);
+
 /// The line of a batch that is refused for good.
 Loss refused_loss(const Apply& batch);
 

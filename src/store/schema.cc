@@ -263,6 +263,32 @@ ALTER TABLE alert ADD COLUMN closed_by TEXT NOT NULL DEFAULT '';
 ALTER TABLE alert ADD COLUMN muted INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX alert_muted ON alert (cause) WHERE muted = 1;
 )sql",
+    R"sql(
+CREATE TABLE join_token (
+  row INTEGER PRIMARY KEY AUTOINCREMENT,
+  id TEXT NOT NULL UNIQUE,
+  key BLOB NOT NULL,
+  role INTEGER NOT NULL,
+  name_pattern TEXT NOT NULL,
+  parents TEXT NOT NULL,
+  approves INTEGER NOT NULL,
+  uses_max INTEGER NOT NULL,
+  created_by TEXT NOT NULL,
+  created INTEGER NOT NULL,
+  expires INTEGER NOT NULL,
+  revoked INTEGER,
+  generation INTEGER NOT NULL
+);
+CREATE TABLE join_use (
+  token INTEGER NOT NULL REFERENCES join_token(row) ON DELETE CASCADE,
+  node BLOB NOT NULL,
+  name TEXT NOT NULL,
+  first INTEGER NOT NULL,
+  last INTEGER NOT NULL,
+  number INTEGER NOT NULL,
+  PRIMARY KEY (token, node)
+) WITHOUT ROWID;
+)sql",
 };
 
 std::int64_t number(Database& database, std::string_view sql) {

@@ -68,6 +68,12 @@ class SqliteStore final : public Store {
   Result<> api_token_used(std::string_view id, WallTime now) override;
   Result<std::optional<ApiToken>> api_token(std::string_view id) override;
   Result<std::vector<ApiToken>> api_tokens() override;
+  Result<> add_join_token(const JoinToken& token, const AuditEntry& audit) override;
+  Result<bool> revoke_join_token(std::string_view id, WallTime now,
+                                 const AuditEntry& audit) override;
+  Result<std::optional<JoinToken>> join_token(std::string_view id) override;
+  Result<std::vector<JoinToken>> join_tokens() override;
+  Result<JoinUsed> use_join_token(const JoinUse& use, const AuditEntry& audit) override;
   Result<std::uint32_t> generation() override;
   Result<std::uint32_t> raise_generation(std::uint32_t at_least) override;
   Result<std::optional<std::string>> setting(std::string_view key) override;

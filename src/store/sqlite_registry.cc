@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <charconv>
 #include <limits>
 
 #include "store/rules.h"
@@ -11,28 +10,6 @@ namespace {
 constexpr std::int64_t kApproved = static_cast<std::int64_t>(Standing::approved);
 constexpr std::int64_t kRemoved = static_cast<std::int64_t>(Standing::removed);
 static_assert(kApproved == 1 && kRemoved == 3, "the indexes in schema.cc name these numbers");
-
-/// "3:gw1,7:gw2.lan,": whatever a name holds, it comes back as it was.
-std::string join(const std::vector<std::string>& names) {
-  std::string joined;
-  for (const std::string& name : names) joined += fmt::format("{}:{},", name.size(), name);
-  return joined;
-}
-
-std::vector<std::string> split(std::string_view joined) {
-  std::vector<std::string> names;
-  while (!joined.empty()) {
-    std::size_t size = 0;
-    const auto [at, error] = std::from_chars(joined.data(), joined.data() + joined.size(), size);
-    joined.remove_prefix(static_cast<std::size_t>(at - joined.data()));
-    if (error != std::errc() || joined.empty() || size > joined.size() - 1 ||
-        joined.size() - 1 - size < 1)
-      break;
-    names.emplace_back(joined.substr(1, size));
-    joined.remove_prefix(size + 2);
-  }
-  return names;
-}
 
 Bytes edition_of(const StoredDocument& document) {
   Bytes edition;
@@ -68,7 +45,7 @@ Node read_node(Query& row) {
   node.identity_key = row.blob(3);
   node.role = static_cast<Role>(row.integer(4));
   node.standing = static_cast<Standing>(row.integer(5));
-  node.parents = split(row.text(6));
+  node.parents = split_names(row.text(6));
   node.direction = static_cast<Direction>(row.integer(7));
   node.reason = row.text(8);
   node.decided_by = row.text(9);
@@ -78,7 +55,7 @@ Node read_node(Query& row) {
   node.last_seen = row.optional_time(13);
   node.connected = row.integer(14) != 0;
   node.address = row.text(15);
-  node.path = split(row.text(16));
+  node.path = split_names(row.text(16));
   node.software = row.text(17);
   node.certificate_sha256 = row.text(18);
   node.certificate_not_after = row.optional_time(19);
@@ -155,10 +132,10 @@ Result<Node> SqliteStore::save_node(const Node& node, const std::optional<AuditE
                    "excluded.certificate_not_after, excluded.head_number,"
                    " excluded.head)",
                    row, node.name, node.id, node.identity_key, static_cast<int>(node.role),
-                   static_cast<int>(node.standing), join(node.parents),
+                   static_cast<int>(node.standing), join_names(node.parents),
                    static_cast<int>(node.direction), node.reason, node.decided_by, node.decided,
                    node.approval, node.first_seen, node.last_seen, node.connected, node.address,
-                   join(node.path), node.software, node.certificate_sha256,
+                   join_names(node.path), node.software, node.certificate_sha256,
                    node.certificate_not_after, node.head_number, node.head);
     Node saved = node;
     if (!row) saved.row = database_->last_row();
@@ -199,8 +176,9 @@ bool SqliteStore::see(const Seen& seen) {
       "UPDATE node SET first_seen = ?, last_seen = ?, connected = ?, address = ?, path = ?,"
       " software = ?, certificate_sha256 = ?, certificate_not_after = ?, head_number = ?, head = ?"
       " WHERE row = ?",
-      node.first_seen, node.last_seen, node.connected, node.address, join(node.path), node.software,
-      node.certificate_sha256, node.certificate_not_after, node.head_number, node.head, node.row);
+      node.first_seen, node.last_seen, node.connected, node.address, join_names(node.path),
+      node.software, node.certificate_sha256, node.certificate_not_after, node.head_number,
+      node.head, node.row);
   for (const Seen::Sealed& sealed : seen.sealed) raise_sealed(seen, sealed);
   return true;
 }

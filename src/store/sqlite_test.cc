@@ -106,7 +106,8 @@ TEST(Sqlite, BringsAFileOfTheFirstSchemaToTheNewestAndFindsItsHoles) {
           "DROP INDEX stream_with_holes; ALTER TABLE stream DROP COLUMN has_holes;"
           " ALTER TABLE stream DROP COLUMN sealed_hash; ALTER TABLE gap DROP COLUMN noted;"
           " DROP TABLE refused; DROP TABLE released; DROP TABLE notice; DROP TABLE alert;"
-          " DROP TABLE trace; DROP TABLE api_token; DROP INDEX archive_sealed_again;"
+          " DROP TABLE trace; DROP TABLE api_token; DROP TABLE join_use; DROP TABLE join_token; "
+          "DROP INDEX archive_sealed_again;"
           " ALTER TABLE archive DROP COLUMN first_sealed; DROP INDEX archive_by_time;"
           " ALTER TABLE archive DROP COLUMN first_time; ALTER TABLE archive DROP COLUMN last_time;"
           " CREATE INDEX archive_by_arrival ON archive (arrived, id); PRAGMA user_version = 1");

@@ -192,6 +192,8 @@ inline constexpr std::size_t kClosedAlertsMax = 10'000;     // newest
 inline constexpr std::size_t kTracesMax = 1000;             // newest
 inline constexpr std::size_t kApiTokensMax = 1000;          // not revoked and not expired
 inline constexpr std::size_t kApiTokensOverMax = 1000;      // revoked or expired, newest
+inline constexpr std::size_t kJoinTokensMax = 1000;         // not revoked and not expired
+inline constexpr std::size_t kJoinTokensOverMax = 1000;     // revoked or expired, newest
 
 struct AuditEntry {
   WallTime time{};
@@ -212,6 +214,37 @@ struct ApiToken {
   WallTime created{};
   std::optional<WallTime> expires, last_used, revoked;
   bool operator==(const ApiToken&) const = default;
+};
+
+/// What lets machines join (docs/formats/join.md). Its secret is never kept, only the public key.
+struct JoinToken {
+  std::string id;  // lower-case hex, of the key
+  Bytes key;       // SPKI
+  Role role = Role::agent;
+  std::string name_pattern;          // '*' stands for any characters
+  std::vector<std::string> parents;  // that its nodes are approved for; empty: any
+  bool approves = true;              // false: its nodes wait in Pending
+  std::uint32_t uses_max = 1;
+  std::string created_by;
+  WallTime created{}, expires{};
+  std::optional<WallTime> revoked;
+  std::uint32_t generation = 1;  // of the store that it was made in
+  std::uint32_t uses = 0;        // by so many identity keys; the store's to count
+  bool operator==(const JoinToken&) const = default;
+};
+
+/// A node asks with a token, perhaps again.
+struct JoinUse {
+  std::string token;
+  NodeId node;
+  std::string name;
+  WallTime time{};
+  std::int64_t number = 0;  // join.md#J11
+};
+struct JoinUsed {
+  enum class Verdict { counted, again, replayed, used_up };
+  Verdict verdict = Verdict::counted;
+  std::int64_t number = 0;  // the highest one known of this node
 };
 
 struct ArchivedBatch {
@@ -398,6 +431,16 @@ class Store {
   virtual Result<> api_token_used(std::string_view id, WallTime now) = 0;
   virtual Result<std::optional<ApiToken>> api_token(std::string_view id) = 0;
   virtual Result<std::vector<ApiToken>> api_tokens() = 0;  // newest first, also those that are over
+
+  /// As for tokens of the API: `exhausted` beyond kJoinTokensMax, false for none or a revoked one.
+  virtual Result<> add_join_token(const JoinToken& token, const AuditEntry& audit) = 0;
+  virtual Result<bool> revoke_join_token(std::string_view id, WallTime now,
+                                         const AuditEntry& audit) = 0;
+  virtual Result<std::optional<JoinToken>> join_token(std::string_view id) = 0;
+  virtual Result<std::vector<JoinToken>> join_tokens() = 0;  // newest first
+  /// Counts the node once, in one transaction with `audit`, which is written when it is counted;
+  /// `invalid` when there is no such token.
+  virtual Result<JoinUsed> use_join_token(const JoinUse& use, const AuditEntry& audit) = 0;
 
   /// Rises each time the store was restored or lost commits (rule D10); 1 at first.
   virtual Result<std::uint32_t> generation() = 0;

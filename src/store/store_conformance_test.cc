@@ -719,6 +719,79 @@ TEST_P(StoreConformance, TokensOfTheApiHaveALimitAndThoseThatAreOverMakeRoom) {
 }
 
 namespace {
+JoinToken a_join_token(const char* id, std::int64_t created) {
+  JoinToken token;
+  token.id = id;
+  token.key = Bytes(91, static_cast<std::byte>(created));
+  token.role = Role::gateway;
+  token.name_pattern = "*.dmz.example";
+  token.parents = {"gw1.dmz.example", "gw,2"};
+  token.approves = false;
+  token.uses_max = 2;
+  token.created_by = "root";
+  token.created = wall_from_ms(created);
+  token.expires = wall_from_ms(created + 1000);
+  token.generation = 3;
+  return token;
+}
+NodeId a_joiner(int number) {
+  NodeId id;
+  id.bytes.fill(static_cast<std::byte>(number));
+  return id;
+}
+}  // namespace
+
+TEST_P(StoreConformance, JoinTokensComeBackAsTheyWereAndAreRevokedOnce) {
+  ASSERT_TRUE(store_->add_join_token(a_join_token("aa", 1), kTokenAudit));
+  ASSERT_TRUE(store_->add_join_token(a_join_token("bb", 2), kTokenAudit));
+  EXPECT_EQ(store_->add_join_token(a_join_token("bb", 2), kTokenAudit).error().code, Errc::invalid);
+  reopen();
+  EXPECT_EQ(store_->join_token("aa").value(), a_join_token("aa", 1));
+  EXPECT_EQ(store_->join_token("cc").value(), std::nullopt);
+  EXPECT_EQ(store_->join_tokens().value(),
+            (std::vector{a_join_token("bb", 2), a_join_token("aa", 1)}));
+  EXPECT_TRUE(store_->revoke_join_token("aa", wall_from_ms(7), kTokenAudit).value());
+  EXPECT_FALSE(store_->revoke_join_token("aa", wall_from_ms(8), kTokenAudit).value());
+  EXPECT_EQ(store_->join_token("aa").value()->revoked, wall_from_ms(7)) << "when it was, first";
+  EXPECT_EQ(store_->audit_log(10).value().size(), 3u);
+}
+
+TEST_P(StoreConformance, AJoinTokenCountsEachNodeOnceAndTakesNoNumberTwice) {
+  using enum JoinUsed::Verdict;
+  ASSERT_TRUE(store_->add_join_token(a_join_token("aa", 1), kTokenAudit));
+  const auto use = [&](int node, std::int64_t number) {
+    return store_->use_join_token({"aa", a_joiner(node), "gw", wall_from_ms(5), number}, kTokenAudit)
+        .value();
+  };
+  EXPECT_EQ(use(1, 10).verdict, counted);
+  EXPECT_EQ(use(1, 10).verdict, replayed);
+  reopen();
+  EXPECT_EQ(use(1, 9).verdict, replayed);
+  EXPECT_EQ(use(1, 9).number, 10) << "so that one whose clock was set back can go on";
+  EXPECT_EQ(use(1, 11).verdict, again);
+  EXPECT_EQ(use(2, 1).verdict, counted) << "numbers are each node's own";
+  EXPECT_EQ(use(3, 1).verdict, used_up);
+  EXPECT_EQ(use(1, 12).verdict, again) << "asking again is free, also when it is used up";
+  EXPECT_EQ(store_->join_token("aa").value()->uses, 2u);
+  EXPECT_EQ(store_->audit_log(10).value().size(), 5u) << "no entry for what did not happen";
+  EXPECT_EQ(
+      store_->use_join_token({"zz", a_joiner(1), "gw", wall_from_ms(5), 1}, kTokenAudit).error().code,
+      Errc::invalid);
+}
+
+TEST_P(StoreConformance, JoinTokensHaveALimitAndThoseThatAreOverMakeRoom) {
+  for (std::size_t i = 0; i < kJoinTokensMax; ++i)
+    ASSERT_TRUE(
+        store_->add_join_token(a_join_token(fmt::format("{:04x}", i).c_str(), 1), kTokenAudit));
+  EXPECT_EQ(store_->add_join_token(a_join_token("ffff", 2), kTokenAudit).error().code,
+            Errc::exhausted);
+  ASSERT_TRUE(store_->revoke_join_token("0000", wall_from_ms(2), kTokenAudit).value());
+  EXPECT_TRUE(store_->add_join_token(a_join_token("ffff", 2), kTokenAudit));
+  EXPECT_TRUE(store_->add_join_token(a_join_token("fffe", 1001), kTokenAudit))
+      << "all others have expired";
+}
+
+namespace {
 Store::Seen head_of(std::uint64_t number, const wire::StreamKey& stream, std::uint64_t sealed,
                     const Digest& hash) {
   Store::Seen seen;

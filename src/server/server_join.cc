@@ -1,0 +1,93 @@
+// Who comes with a token, over our own port or over a gateway's (docs/formats/join.md).
+
+#include "server/server.h"
+
+namespace postern {
+namespace {
+
+std::vector<wire::pb::Signed> delegations_of(const std::vector<wire::pb::Signed>& documents) {
+  std::vector<wire::pb::Signed> found;
+  for (const auto& document : documents)
+    if (wire::pb::DocumentBody body;
+        body.ParseFromString(document.body()) &&
+        body.type() == static_cast<std::uint32_t>(node::DocumentType::delegation))
+      found.push_back(document);
+  return found;
+}
+
+}  // namespace
+
+void Server::on_join(std::string_view request, JoinDesk::From from,
+                     std::function<void(std::optional<std::string>)> answered) {
+  const auto root = trust_.root();
+  if (joins_ >= kJoinsMax || !root) return answered(std::nullopt);
+  ++joins_;
+  from.path.push_back(settings_.name);
+  store_thread_->post(
+      [this, alive = alive_, request = std::string(request), from = std::move(from),
+       answered = std::move(answered),
+       group = JoinDesk::Group{
+           settings_.group, *root, delegations_of(trust_.for_children()), tls_->anchors(),
+           std::chrono::floor<std::chrono::seconds>(settings_.certificates.lifetime)}] {
+        auto answer = join_desk_->answer(request, from, group);
+        auto documents = registry_->take_documents();
+        core_.post([this, alive, answered, answer = std::move(answer),
+                    documents = std::move(documents)]() mutable {
+          if (!*alive) return;
+          --joins_;
+          spread(std::move(documents));
+          if (answer.answer) changed("pending", answer.name);
+          answered(std::move(answer.answer));
+        });
+      });
+}
+
+void Server::on_join(HttpRequest request, Respond respond) {
+  if (auto wrong = node::join_objection(request)) return respond(std::move(*wrong));
+  const std::string source = request.address.substr(0, request.address.rfind(':'));
+  if (const Duration wait = join_gate_.stranger(source, core_.now()); wait != Duration::zero()) {
+    HttpResponse later = node::join_response(
+        std::nullopt, "too many machines want to join over this management server at once", wait);
+    later.status = 429;
+    return respond(std::move(later));
+  }
+  on_join(request.body, {request.address, {}},
+          [respond, name = settings_.name](std::optional<std::string> answer) {
+            respond(node::join_response(
+                answer, fmt::format("management server {} cannot answer this request", name)));
+          });
+}
+
+void Server::on_join_request(node::Child& child, const wire::pb::Request& request) {
+  wire::pb::JoinRelay relay;
+  if (child.who().role != node::Role::gateway || request.body().size() > 2 * node::kJoinBytesMax ||
+      !relay.ParseFromString(request.body()) ||
+      relay.path_size() > static_cast<int>(wire::kStampsMax)) {
+    log_.debug("a request to join from {} is not answered", child.who().name);
+    return;
+  }
+  const auto answer = [this, channel = child.channel_id(),
+                       id = request.id()](const std::optional<std::string>& said) {
+    node::Child* asker = children_->by_channel(channel);
+    if (asker == nullptr) return;
+    wire::pb::Reply reply;
+    reply.set_id(id);
+    if (said) {
+      reply.set_body(*said);
+    } else {
+      reply.mutable_refused()->set_reason(static_cast<std::uint32_t>(wire::Refusal::busy));
+      reply.mutable_refused()->set_words(
+          fmt::format("management server {} cannot answer this request", settings_.name));
+      reply.mutable_refused()->set_retry_after_ms(5000);
+    }
+    asker->send(node::message_of(wire::Type::reply, reply));
+  };
+  if (join_gate_.child(child.who().id, core_.now()) != Duration::zero())
+    return answer(std::nullopt);
+  JoinDesk::From from{relay.address(), {}};
+  for (const auto& hop : relay.path()) from.path.push_back(hop.name());
+  from.path.push_back(child.who().name);
+  on_join(relay.request(), std::move(from), answer);
+}
+
+}  // namespace postern
