@@ -46,7 +46,8 @@ def every_operation(api, group, agent):
     """Each operation of the description, with its refusals."""
     ask = api.ask
     for path in ("gateways", "agents", "nodes", "pending", "topology", "servers", "audit", "losses",
-                 "alerts", "certificates", "group", "group/file", "tokens", "openapi.yaml",
+                 "alerts", "certificates", "group", "group/file", "join-tokens", "tokens",
+                 "openapi.yaml",
                  f"agents/{agent.name}", f"nodes/{agent.name}", f"nodes/{agent.name}/approval",
                  f"nodes/{agent.name}/inventory", f"nodes/{agent.name}/series", f"nodes/{agent.name}/events"):
         ask("GET", f"/api/v1/{path}")
@@ -83,6 +84,9 @@ def every_operation(api, group, agent):
     ask("GET", "/api/v1/traces/" + 32 * "0", 404)
     ask("POST", "/api/v1/certificates", 422, {"csr": "no request"})
     ask("GET", "/api/v1/changes?kinds=weather", 400)
+    made = ask("POST", "/api/v1/join-tokens", 201, {"role": "agent", "uses_max": 2})
+    ask("DELETE", f"/api/v1/join-tokens/{made['id']}")
+    ask("DELETE", f"/api/v1/join-tokens/{made['id']}", 404)
     made = ask("POST", "/api/v1/tokens", 201, {"role": "operator"})
     ask("DELETE", f"/api/v1/tokens/{made['id']}")
     ask("DELETE", f"/api/v1/tokens/{made['id']}", 404)
