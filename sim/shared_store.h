@@ -98,6 +98,13 @@ class SharedStore final : public store::Store {
   Result<std::vector<store::StoredDocument>> documents(std::uint32_t type) override {
     return store_.documents(type);
   }
+  Result<> add_revocations(std::span<const store::Revocation> revocations,
+                           std::span<const store::AuditEntry> audit,
+                           std::span<const store::StoredDocument> documents,
+                           std::optional<WallTime> over) override {
+    return store_.add_revocations(revocations, audit, documents, over);
+  }
+  Result<std::vector<store::Revocation>> revocations() override { return store_.revocations(); }
   Result<> audit(const store::AuditEntry& entry) override { return store_.audit(entry); }
   Result<std::vector<store::AuditEntry>> audit_log(std::size_t limit,
                                                    std::optional<std::int64_t> before) override {

@@ -23,7 +23,7 @@ FRAME_BODY_MAX = 65536
 REASONS = ("unknown no_certificate unknown_ca expired not_yet_valid wrong_name wrong_usage bad_certificate "
            "wrong_group version pending_approval rejected removed not_a_parent wrong_role clash bad_proof "
            "protocol busy loop stopping wrong_parent superseded issuer_expired issuer_not_yet_valid bad_chain "
-           "weak_key weak_signature not_an_end_entity malformed").split()
+           "weak_key weak_signature not_an_end_entity malformed revoked").split()
 AGENT, GATEWAY, SERVER = 1, 2, 3
 CHILD, PARENT = 1, 2
 # Half of the order of P-256: signatures are the one of two whose s is below it (batch.md).

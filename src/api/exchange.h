@@ -130,6 +130,8 @@ Answer<Reply> show_group(Exchange& exchange);
 Answer<Reply> export_group(Exchange& exchange);
 Answer<Reply> show_description(Exchange& exchange);
 Answer<Reply> sign_certificate(Exchange& exchange);
+Answer<Reply> revoke_certificate(Exchange& exchange);
+Answer<Reply> list_revocations(Exchange& exchange);
 // changes.cc
 Answer<Reply> listen_to_changes(Exchange& exchange);
 // join_tokens.cc

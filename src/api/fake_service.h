@@ -36,6 +36,8 @@ class FakeService final : public Service {
   std::optional<ApiError> broken;  // what every call answers, when set
   GatewayApproval last_gateway;
   SigningRequest last_request;
+  RevocationRequest last_revocation;
+  std::vector<RevocationView> revoked_list;  // newest first
   WallTime now = wall_from_ms(1'800'000'000'000);
 
   static NodeSummary server_node() {
@@ -192,6 +194,20 @@ class FakeService final : public Service {
     return SignedCertificate{"-----BEGIN CERTIFICATE-----\n", "CN=gw1.dmz.example", "0a",
                              now + std::chrono::days(90)};
   }
+
+  Answer<Revoked> revoke_certificate(const Caller& caller,
+                                     const RevocationRequest& request) override {
+    if (broken) return std::unexpected(*broken);
+    last_revocation = request;
+    const RevocationView one{request.certificate,         "0a",        request.reason,
+                             now + std::chrono::days(90), caller.name, now};
+    for (const RevocationView& known : revoked_list)
+      if (known.node == one.node) return Revoked{{known}, true};
+    record(caller, "revoke", request.certificate);
+    revoked_list.insert(revoked_list.begin(), one);
+    return Revoked{{one}, false};
+  }
+  Answer<std::vector<RevocationView>> revocations() override { return answer(revoked_list); }
 
   Answer<GroupView> group() override {
     return answer(GroupView{

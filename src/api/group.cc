@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include "api/exchange.h"
 #include "api/json.h"
 #include "api/openapi.h"
@@ -7,6 +9,8 @@ namespace postern::api {
 namespace {
 
 constexpr std::uint32_t kDaysMax = 3650;
+constexpr std::size_t kReasonBytesMax = 32;
+constexpr std::size_t kCertificateNameBytesMax = 253;
 
 }  // namespace
 
@@ -46,6 +50,34 @@ Answer<Reply> sign_certificate(Exchange& exchange) {
   Reply reply;
   reply.status = 201;
   reply.json = to_json(*signed_one);
+  return reply;
+}
+
+Answer<Reply> revoke_certificate(Exchange& exchange) {
+  auto members = Members::of_body(exchange.request);
+  if (!members) return std::unexpected(members.error());
+  RevocationRequest request;
+  request.certificate = members->required_text("certificate", kCertificateNameBytesMax);
+  const std::string reason = members->optional_text("reason", kReasonBytesMax);
+  if (const auto known = revocation_reason_from(reason.empty() ? "superseded" : reason))
+    request.reason = *known;
+  else
+    members->object_to(
+        fmt::format("'reason' is '{}', it must be compromised, superseded or retired", reason));
+  if (auto done = members->done(); !done) return std::unexpected(done.error());
+  auto revoked = exchange.service.revoke_certificate(exchange.caller, request);
+  if (!revoked) return std::unexpected(revoked.error());
+  Reply reply;
+  reply.status = revoked->already_revoked ? 200 : 201;
+  reply.json = to_json(*revoked);
+  return reply;
+}
+
+Answer<Reply> list_revocations(Exchange& exchange) {
+  auto revocations = exchange.service.revocations();
+  if (!revocations) return std::unexpected(revocations.error());
+  Reply reply;
+  reply.json = list_to_json(*revocations);
   return reply;
 }
 

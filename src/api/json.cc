@@ -264,6 +264,32 @@ json::object to_json(const SignedCertificate& certificate) {
           {"not_after", to_rfc3339(certificate.not_after)}};
 }
 
+std::string_view to_string(RevocationReason reason) {
+  return reason == RevocationReason::compromised ? "compromised"
+         : reason == RevocationReason::retired   ? "retired"
+                                                 : "superseded";
+}
+
+std::optional<RevocationReason> revocation_reason_from(std::string_view text) {
+  for (const auto reason :
+       {RevocationReason::compromised, RevocationReason::retired, RevocationReason::superseded})
+    if (text == to_string(reason)) return reason;
+  return std::nullopt;
+}
+
+json::object to_json(const RevocationView& revocation) {
+  return {
+      {"node", text_or_null(revocation.node)},  {"serial", text_or_null(revocation.serial)},
+      {"reason", to_string(revocation.reason)}, {"not_after", time_or_null(revocation.not_after)},
+      {"decided_by", revocation.decided_by},    {"decided", to_rfc3339(revocation.decided)}};
+}
+
+json::object to_json(const Revoked& revoked) {
+  json::array items;
+  for (const RevocationView& one : revoked.revocations) items.push_back(to_json(one));
+  return {{"items", std::move(items)}, {"already_revoked", revoked.already_revoked}};
+}
+
 json::object to_json(const GroupView& group) {
   return {{"name", group.name},
           {"id", group.id},
@@ -348,6 +374,8 @@ json::object certificate_to_json(const NodeSummary& node) {
           {"node_id", text_or_null(node.id)},
           {"role", to_string(node.role)},
           {"sha256", text_or_null(node.certificate_sha256)},
+          {"serial", text_or_null(node.certificate_serial)},
+          {"revoked", text_or_null(node.certificate_revoked)},
           {"not_after", time_or_null(node.certificate_not_after)},
           {"last_seen", time_or_null(node.last_seen)},
           {"path", texts(node.path)}};

@@ -14,6 +14,8 @@ std::string_view to_string(Direction direction);
 std::string_view to_string(LossView::Kind kind);
 std::string_view to_string(Scope scope);
 std::optional<Scope> scope_from(std::string_view text);
+std::string_view to_string(RevocationReason reason);
+std::optional<RevocationReason> revocation_reason_from(std::string_view text);
 std::optional<Role> role_from(std::string_view text);
 std::optional<Direction> direction_from(std::string_view text);
 
@@ -26,6 +28,8 @@ boost::json::object to_json(const TopologyNode& node);
 boost::json::object to_json(const PendingView& pending);
 boost::json::object to_json(const Approved& approved);  // the summary's members and one more
 boost::json::object to_json(const SignedCertificate& certificate);
+boost::json::object to_json(const RevocationView& revocation);
+boost::json::object to_json(const Revoked& revoked);
 boost::json::object to_json(const GroupView& group);
 boost::json::object to_json(const ServerView& server);
 boost::json::object to_json(const AuditView& entry);

@@ -92,6 +92,8 @@ constexpr Route kRoutes[] = {
     {"GET", "/api/v1/certificates", list_certificates, Scope::read_only, false,
      "connected, cursor, limit, name, role"},
     {"POST", "/api/v1/certificates", sign_certificate, Scope::administrate, true},
+    {"GET", "/api/v1/revocations", list_revocations},
+    {"POST", "/api/v1/revocations", revoke_certificate, Scope::administrate, true},
     {"GET", "/api/v1/openapi.yaml", show_description},
     {"GET", "/api/v1/changes", listen_to_changes, Scope::read_only, false, "kinds"},
     {"GET", "/api/v1/join-tokens", list_join_tokens, Scope::administrate},

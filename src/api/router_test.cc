@@ -301,6 +301,24 @@ TEST_F(Router, TheSigningRequestReachesTheServiceWithinItsLimits) {
   EXPECT_EQ(ask("POST", "/api/v1/certificates", R"({"csr":")" + huge + "\"}").status, 422u);
 }
 
+TEST_F(Router, ARevocationReachesTheServiceOnce) {
+  const std::string body = R"({"certificate":"gw1.dmz.example","reason":"compromised"})";
+  EXPECT_EQ(ask("POST", "/api/v1/revocations", body, kReader).status, 403u);
+  const auto first = ask("POST", "/api/v1/revocations", body);
+  EXPECT_EQ(first.status, 201u);
+  EXPECT_EQ(service_.last_revocation.certificate, "gw1.dmz.example");
+  EXPECT_EQ(service_.last_revocation.reason, RevocationReason::compromised);
+  EXPECT_EQ(ask("POST", "/api/v1/revocations", body).status, 200u);
+  EXPECT_EQ(ask("POST", "/api/v1/revocations", R"({"certificate":"a1"})").status, 201u);
+  EXPECT_EQ(service_.last_revocation.reason, RevocationReason::superseded);
+  EXPECT_EQ(ask("POST", "/api/v1/revocations", R"({"certificate":"a1","reason":"bored"})").status,
+            422u);
+  EXPECT_EQ(ask("POST", "/api/v1/revocations", R"({"reason":"retired"})").status, 422u);
+  const auto list = object(ask("GET", "/api/v1/revocations"));
+  ASSERT_EQ(list.at("items").as_array().size(), 2u);
+  EXPECT_EQ(list.at("items").at(1).at("reason").as_string(), "compromised");
+}
+
 TEST_F(Router, TheGroupFileIsTextAndTheRestIsJson) {
   const auto file = ask("GET", "/api/v1/group/file");
   EXPECT_EQ(file.content_type, "text/plain; charset=utf-8");

@@ -101,8 +101,10 @@ struct NodeSummary {
   std::string software;            // version of Postern it runs
   std::string certificate_sha256;  // hex
   std::optional<WallTime> certificate_not_after;
-  std::string reason;      // why it is pending or rejected, in words
-  std::string decided_by;  // who approved or rejected it
+  std::string certificate_serial;   // hex; "" while unknown
+  std::string certificate_revoked;  // the reason, when it counts no more
+  std::string reason;               // why it is pending or rejected, in words
+  std::string decided_by;           // who approved or rejected it
   std::optional<WallTime> decided;
 };
 
@@ -266,6 +268,28 @@ struct SignedCertificate {
   std::string subject;
   std::string serial;  // hex
   WallTime not_after{};
+};
+
+/// Why a certificate counts no more, with the codes of document.md#G13.
+enum class RevocationReason : std::uint8_t { compromised = 3, retired = 4, superseded = 5 };
+
+struct RevocationRequest {
+  std::string certificate;  // a node's name or id: the one that it uses; or a serial number
+  RevocationReason reason = RevocationReason::superseded;
+};
+
+struct RevocationView {
+  std::string node;    // "" when no node is known to use it
+  std::string serial;  // hex; "" while it is not known
+  RevocationReason reason = RevocationReason::superseded;
+  std::optional<WallTime> not_after;
+  std::string decided_by;
+  WallTime decided{};
+};
+
+struct Revoked {
+  std::vector<RevocationView> revocations;
+  bool already_revoked = false;  // nothing changed; revoking twice does no harm
 };
 
 struct GroupView {
@@ -477,6 +501,13 @@ class Service {
   virtual Answer<TraceView> trace_result(std::string_view id) = 0;
 
   virtual Answer<SignedCertificate> sign_certificate(const Caller&, const SigningRequest&) = 0;
+
+  /// Ends every connection that shows it, on every hop; the node stays. kProblemNotFound without
+  /// such a node, kProblemConflict when it is this server's own, kProblemExhausted when the deny
+  /// list is full.
+  virtual Answer<Revoked> revoke_certificate(const Caller&, const RevocationRequest&) = 0;
+  virtual Answer<std::vector<RevocationView>>
+  revocations() = 0;  // newest first, until they are over
 
   virtual Answer<GroupView> group() = 0;
   virtual Answer<std::string> group_file() = 0;  // what `postern group export` writes

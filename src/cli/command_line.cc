@@ -201,7 +201,7 @@ void add_verify_verb(CLI::App& group, Options& options) {
 
 void add_certificate_verbs(CLI::App& app, Options& options) {
   CLI::App* group =
-      add_group(app, "cert", "certificates: request, sign, verify, list, import, show");
+      add_group(app, "cert", "certificates: request, sign, verify, list, import, show, revoke");
   CLI::App* request = add_verb(*group, options, "request",
                                "make a private key and a signing request for this machine",
                                "postern cert request --name gw1.dmz.example");
@@ -246,6 +246,19 @@ void add_certificate_verbs(CLI::App& app, Options& options) {
       ->excludes("--role");
 
   add_verify_verb(*group, options);
+
+  CLI::App* revoke =
+      add_verb(*group, options, "revoke",
+               "end every connection that shows a certificate; nothing new with it, on any hop",
+               "postern cert revoke gw1.dmz.example --reason compromised");
+  revoke
+      ->add_option("NAME|SERIAL", options.name,
+                   "the node, for the certificate that it uses now; or a serial number (hex)")
+      ->type_name("")
+      ->required();
+  revoke->add_option("--reason", options.reason, "why; default superseded")
+      ->type_name("compromised|superseded|retired")
+      ->check(CLI::IsMember({"compromised", "superseded", "retired"}).description(""));
 
   CLI::App* show = add_verb(*group, options, "show", "what stands in a certificate",
                             "postern cert show gw1.dmz.example.pem");

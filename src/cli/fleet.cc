@@ -11,6 +11,12 @@ namespace json = boost::json;
 
 constexpr std::size_t kFingerprintShown = 16;  // hex digits, as many as tell them apart by eye
 
+std::string left_words(Session& session, const json::value& item,
+                       const std::optional<WallTime>& end) {
+  if (!text_of(item, "revoked").empty()) return "revoked";
+  return end ? left(*end, session.world.clock.wall()) : "-";
+}
+
 /// Whose certificate ends next stands first; those of which none is known come last.
 std::string certificates_table(Session& session, const json::value& answer) {
   struct Row {
@@ -29,8 +35,7 @@ std::string certificates_table(Session& session, const json::value& answer) {
     std::string path;
     for (const json::value& hop : list_of(*item, "path"))
       if (hop.is_string()) path += (path.empty() ? "" : ", ") + std::string(hop.as_string());
-    table.add({text_of(*item, "node"), text_of(*item, "role"),
-               end ? left(*end, session.world.clock.wall()) : "-",
+    table.add({text_of(*item, "node"), text_of(*item, "role"), left_words(session, *item, end),
                or_dash(text_of(*item, "not_after")),
                or_dash(text_of(*item, "sha256").substr(0, kFingerprintShown)), or_dash(path),
                when(session, *item, "last_seen")});
@@ -39,7 +44,30 @@ std::string certificates_table(Session& session, const json::value& answer) {
                        : table.text(session.world.columns);
 }
 
+std::string revoked_words(Session&, const json::value& answer) {
+  std::string text;
+  for (const json::value& one : list_of(answer, "items")) {
+    const std::string node = text_of(one, "node");
+    text += fmt::format("The certificate{} with serial {} {} revoked ({}).\n",
+                        node.empty() ? "" : " of " + node, or_dash(text_of(one, "serial")),
+                        flag_of(answer, "already_revoked") ? "was already" : "is",
+                        text_of(one, "reason"));
+    if (!node.empty())
+      text += fmt::format(
+          "{} stays approved, and comes back with a new one: postern cert request --name {}, "
+          "postern cert sign, postern cert import\n",
+          node, node);
+  }
+  return text;
+}
+
 }  // namespace
+
+int revoke_certificate(Session& session) {
+  json::object body{{"certificate", session.options.name}};
+  if (!session.options.reason.empty()) body["reason"] = session.options.reason;
+  return print(session, session.client->post("/api/v1/revocations", body), revoked_words);
+}
 
 int list_certificates(Session& session) {
   return draw(session, "/api/v1/certificates", certificates_table);

@@ -46,6 +46,7 @@ struct Options {
   std::optional<std::string> key_file, anchors_file;  // cert verify --key, --anchors
   std::optional<std::string> out_file;                // --out of cert sign, --to of spool export
   std::optional<std::uint32_t> days;
+  std::string reason;  // cert revoke --reason
   std::optional<std::string> store, state;
 };
 

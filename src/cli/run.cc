@@ -34,6 +34,7 @@ constexpr Entry kVerbs[] = {
     {"cert request", request_certificate, false},
     {"cert sign", sign_certificate},
     {"cert list", list_certificates},
+    {"cert revoke", revoke_certificate},
     {"cert import", import_certificate, false},
     {"cert show", show_certificate, false},
     {"cert verify", verify_certificate, false},

@@ -253,7 +253,7 @@ TEST_F(Tool, EveryVerbExplainsItselfWithAnExample) {
         "pending approve", "pending reject",  "cert list",      "inventory",    "topology",
         "server show",     "server list",     "cert request",   "loss list",    "alert list",
         "alert show",      "alert close",     "trace",          "cert sign",    "cert import",
-        "cert show",       "cert verify",     "group export",   "group show"}) {
+        "cert revoke",     "cert show",       "cert verify",    "group export", "group show"}) {
     std::istringstream words(verb);
     std::vector<std::string> arguments{std::istream_iterator<std::string>(words), {}};
     arguments.push_back("--help");
@@ -287,6 +287,20 @@ TEST_F(Tool, AListIsPrintedWholeHoweverManyPagesItHas) {
   EXPECT_EQ(postern({"agent", "list"}), 0);
   EXPECT_THAT(out(), HasSubstr("a0000.dmz.example"));
   EXPECT_THAT(out(), HasSubstr("a1499.dmz.example"));
+}
+
+TEST_F(Tool, ARevocationSaysWhatBecomesOfTheNode) {
+  EXPECT_EQ(postern({"cert", "revoke", "gw1.dmz.example", "--reason", "compromised"}), 0);
+  EXPECT_EQ(service_.last_revocation.reason, api::RevocationReason::compromised);
+  EXPECT_THAT(out(), HasSubstr("of gw1.dmz.example with serial 0a is revoked (compromised)"));
+  EXPECT_THAT(out(), HasSubstr("stays approved"));
+  EXPECT_EQ(postern({"cert", "revoke", "gw1.dmz.example"}), 0);
+  EXPECT_THAT(out(), HasSubstr("was already revoked (compromised)"));
+  EXPECT_EQ(postern({"cert", "revoke", "gw1.dmz.example", "--reason", "bored"}), 2);
+  EXPECT_EQ(postern({"cert", "revoke"}), 2);
+  service_.nodes.front().certificate_revoked = "compromised";
+  EXPECT_EQ(postern({"cert", "list"}), 0);
+  EXPECT_THAT(out(), HasSubstr("revoked"));
 }
 
 TEST_F(Tool, ATokenIsMadeIntoAFileThatOnlyItsOwnerReads) {

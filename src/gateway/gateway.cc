@@ -61,7 +61,7 @@ void Gateway::on_certificate() {
 }
 
 std::optional<node::Refusal> Gateway::objection_to(const node::Neighbour& who) {
-  if (const auto denied = node_->trust().denied(who.id, who.tls_key))
+  if (const auto denied = node_->trust().denied(who.id, who.certificate))
     return refusal_for(*denied, who.name);
   return std::nullopt;
 }
@@ -80,7 +80,7 @@ std::string Gateway::status_words() const {
 /// Decides from what is known on this machine; nullopt: the management server must be asked.
 std::optional<Decision> Gateway::decide_here(const node::Candidate& candidate) {
   node::Trust& trust = node_->trust();
-  if (const auto denied = trust.denied(candidate.who.id, candidate.who.tls_key))
+  if (const auto denied = trust.denied(candidate.who.id, candidate.who.certificate))
     return std::unexpected(refusal_for(*denied, candidate.who.name));
   if (candidate.hello.has_approval()) {
     // All kinds of documents verify here; one that is new must have its effect on everybody.
@@ -90,7 +90,7 @@ std::optional<Decision> Gateway::decide_here(const node::Candidate& candidate) {
                 taken.error().message);
     else if (taken->is_new)
       on_document(candidate.hello.approval(), taken->body);
-    if (const auto denied = trust.denied(candidate.who.id, candidate.who.tls_key))
+    if (const auto denied = trust.denied(candidate.who.id, candidate.who.certificate))
       return std::unexpected(refusal_for(*denied, candidate.who.name));
   }
   const auto approval = trust.approval(candidate.who.id);
@@ -142,6 +142,10 @@ void Gateway::ask_upwards(const node::Candidate& candidate, std::function<void(D
     if (!approval) {
       decided(std::unexpected(Refusal{wire::Refusal::busy, "the answer from above was no approval",
                                       std::chrono::seconds(10)}));
+      return;
+    }
+    if (const auto objection = objection_to(candidate.who)) {  // by a list that came meanwhile
+      decided(std::unexpected(*objection));
       return;
     }
     if (auto refusal = against_approval(approval->approval, candidate, node_->self().name)) {
@@ -611,12 +615,8 @@ void Gateway::on_document(const wire::pb::Signed& document, const wire::pb::Docu
       child.send(message_of(wire::Type::document, document));
   });
   if (type != node::DocumentType::deny) return;
-  std::vector<std::pair<NodeId, Refusal>> out;
-  children_->for_each([&](node::Child& child) {
-    if (const auto denied = node_->trust().denied(child.who().id, child.who().tls_key))
-      out.emplace_back(child.who().id, refusal_for(*denied, child.who().name));
-  });
-  for (const auto& [id, refusal] : out) children_->refuse(id, refusal);
+  children_->refuse_denied();
+  node_->uplink().refuse_denied();
 }
 
 std::vector<Measurement> Gateway::own_health() {

@@ -1,5 +1,6 @@
 #include "gateway/gateway.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -290,6 +291,32 @@ TEST_F(GatewayTest, ADenyListEndsTheSessionAndIsPassedOn) {
   EXPECT_TRUE(lower_.refusals.empty());
   dial(agent_, group_.approval(agent_.node));  // nor does it come back with its old approval
   until([&] { return agent_.refusals.size() == 2; }, "a refusal");
+}
+
+TEST_F(GatewayTest, ARevokedCertificateEndsItsSessionAndAnotherComesIn) {
+  open();
+  attach(agent_);
+  attach(lower_);
+  parent_.send(
+      node::message_of(wire::Type::document, group_.deny_certificate(1, agent_.node.mark())));
+  until([&] { return !agent_.refusals.empty() && lower_.count(wire::Type::document) == 1; },
+        "the end");
+  EXPECT_EQ(agent_.refusals[0].reason, wire::Refusal::revoked);
+  EXPECT_THAT(agent_.refusals[0].words, testing::HasSubstr("postern cert request"));
+  EXPECT_TRUE(lower_.refusals.empty());
+  dial(agent_, group_.approval(agent_.node));
+  until([&] { return agent_.refusals.size() == 2; }, "a refusal");
+  EXPECT_EQ(agent_.refusals[1].reason, wire::Refusal::revoked);
+  EXPECT_EQ(parent_.gone, 0);
+}
+
+TEST_F(GatewayTest, ItLeavesAParentWhoseCertificateIsRevoked) {
+  open();
+  attach(lower_);
+  parent_.send(
+      node::message_of(wire::Type::document, group_.deny_certificate(1, parent_.node.mark())));
+  until([&] { return parent_.gone == 1 && lower_.count(wire::Type::document) == 1; }, "the end");
+  until([&] { return lines_.count("(revoked)") != 0; }, "the word for it");
 }
 
 TEST_F(GatewayTest, ADenyListInPlaceOfAnApprovalHidesNothing) {

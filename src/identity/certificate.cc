@@ -19,7 +19,8 @@ struct Certificate::Details {
   WallTime not_before, not_after;
   bool server_auth = false, client_auth = false, digital_signature = false;
   bool ca = false, self_signed = false, key_strong = false, signature_strong = false;
-  Digest spki_digest{}, fingerprint{};
+  Digest spki_digest{}, fingerprint{}, subject_digest{};
+  CertificateMark mark;
 };
 
 namespace {
@@ -48,7 +49,15 @@ std::string common_name_text(const X509_NAME* name) {
   return shortened(written(out.get()));
 }
 
-std::string serial_text(const X509* x509) {
+/// As it stands in the certificate; zeros when OpenSSL cannot say.
+Digest name_digest(const X509_NAME* name) {
+  const unsigned char* der = nullptr;
+  std::size_t size = 0;
+  if (X509_NAME_get0_der(name, &der, &size) != 1) return Digest{};
+  return sha256({reinterpret_cast<const std::byte*>(der), size});
+}
+
+std::string serial_of(const X509* x509) {
   const ASN1_INTEGER* serial = X509_get0_serialNumber(x509);
   const auto* data = reinterpret_cast<const std::byte*>(ASN1_STRING_get0_data(serial));
   std::string hex = to_hex({data, static_cast<std::size_t>(ASN1_STRING_length(serial))});
@@ -140,7 +149,7 @@ Result<std::shared_ptr<const Certificate::Details>> Certificate::details_of(x509
   details->subject = name_text(X509_get_subject_name(x509.get()));
   details->common_name = common_name_text(X509_get_subject_name(x509.get()));
   details->issuer = name_text(X509_get_issuer_name(x509.get()));
-  details->serial = serial_text(x509.get());
+  details->serial = serial_of(x509.get());
   const std::uint32_t extended = X509_get_extended_key_usage(x509.get());  // all ones when absent
   details->server_auth = (extended & (XKU_SSL_SERVER | XKU_ANYEKU)) != 0;
   details->client_auth = (extended & (XKU_SSL_CLIENT | XKU_ANYEKU)) != 0;
@@ -153,6 +162,9 @@ Result<std::shared_ptr<const Certificate::Details>> Certificate::details_of(x509
   details->signature_strong = is_strong_signature(x509.get());
   details->spki_digest = spki_sha256_of(key);
   details->fingerprint = sha256(details->der);
+  details->subject_digest = name_digest(X509_get_subject_name(x509.get()));
+  details->mark = {details->spki_digest, name_digest(X509_get_issuer_name(x509.get())),
+                   details->serial.size() > 2 * kSerialBytesMax ? "" : details->serial};
   details->x509 = std::move(x509);
   return std::shared_ptr<const Details>(std::move(details));
 }
@@ -217,6 +229,8 @@ const std::string& Certificate::signature_algorithm() const {
 }
 bool Certificate::signature_strong() const { return details_->signature_strong; }
 const Digest& Certificate::spki_sha256() const { return details_->spki_digest; }
+const CertificateMark& Certificate::mark() const { return details_->mark; }
+const Digest& Certificate::subject_sha256() const { return details_->subject_digest; }
 const Digest& Certificate::fingerprint() const { return details_->fingerprint; }
 x509_st* Certificate::native() const { return details_->x509.get(); }
 bool Certificate::operator==(const Certificate& other) const {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "base/certificate_mark.h"
 #include "base/clock.h"
 #include "base/node_id.h"
 #include "base/result.h"
@@ -59,6 +60,9 @@ class Certificate {
 
   const Digest& spki_sha256() const;  // of the public key
   const Digest& fingerprint() const;  // of the whole certificate
+  /// What it is denied by. A serial that is too long to be one is not in it.
+  const CertificateMark& mark() const;
+  const Digest& subject_sha256() const;  // of the name in DER: the issuer of what it signs
 
   /// Whether TlsKey::sign() of its private half made this signature.
   bool verifies(std::string_view context, ByteView bytes, ByteView signature) const;

@@ -38,7 +38,7 @@ inline std::optional<Refusal> against_approval(const wire::pb::Approval& approva
                                who.name, fmt::join(approval.parents(), ", "), parent),
                    minutes(1)};
   if (!approval.tls_key_sha256().empty() &&
-      digest_of_field(approval.tls_key_sha256()) != who.tls_key)
+      digest_of_field(approval.tls_key_sha256()) != who.certificate.tls_key)
     return Refusal{wire::Refusal::clash,
                    fmt::format("{} is approved for another TLS key", who.name), minutes(1)};
   return std::nullopt;
@@ -47,8 +47,23 @@ inline std::optional<Refusal> against_approval(const wire::pb::Approval& approva
 /// Who is approved again comes back by itself within this time.
 inline constexpr std::chrono::seconds kDeniedRetry{10};
 
-/// The refusal for a node on the deny list.
+/// document.md#G13.
+inline const char* revocation_words(std::uint32_t reason) {
+  return reason == 3   ? "compromised"
+         : reason == 4 ? "retired"
+         : reason == 5 ? "superseded"
+                       : "denied";
+}
+
+/// The refusal for a node on the deny list, or for the certificate that it shows.
 inline Refusal refusal_for(const Trust::Denied& denied, const std::string& name) {
+  if (denied.certificate)
+    return {wire::Refusal::revoked,
+            fmt::format("the certificate of {} was revoked ({}); it comes back with a new key and "
+                        "certificate: postern cert request --name {}, postern cert sign, postern "
+                        "cert import",
+                        name, revocation_words(denied.reason), name),
+            kDeniedRetry};
   if (denied.reason == 2)
     return {wire::Refusal::rejected, fmt::format("an administrator has rejected {}", name),
             kDeniedRetry};

@@ -176,7 +176,7 @@ void Children::Session::on_hello(const wire::Message& message) {
                         hello.name(), names.empty() ? "no DNS name" : names)});
     return;
   }
-  auto who = verify_hello(hello, leaf.spki_sha256(), peer().exporter, children_.self_);
+  auto who = verify_hello(hello, leaf.mark(), peer().exporter, children_.self_);
   if (!who) {
     refuse(who.error());
     return;
@@ -339,12 +339,12 @@ void Children::Session::on_credential(const wire::Message& message) {
     return;
   }
   Neighbour renewed = who();
-  renewed.tls_key = shown->tls_key;
+  renewed.certificate = shown->chain.front().mark();
   if (const auto objection = children_.owner_.objection_to(renewed)) {
     refuse(*objection);
     return;
   }
-  candidate_.who.tls_key = shown->tls_key;
+  candidate_.who.certificate = std::move(renewed.certificate);
   renewed_ = shown->chain.front();
   children_.log_.info("{} {} shows a renewed certificate, valid until {}", to_string(who().role),
                       who().name, to_rfc3339(renewed_->not_after()));
@@ -592,10 +592,11 @@ void Children::for_each_of(const wire::StreamKey& stream,
   }
 }
 
-void Children::refuse(const NodeId& id, const Refusal& refusal) {
+void Children::refuse_denied() {
   // Also those that are superseded or still being decided upon.
   for (const auto& [channel, session] : sessions_)
-    if (session->who().id == id) session->refuse(refusal);
+    if (session->who().id)
+      if (const auto objection = owner_.objection_to(session->who())) session->refuse(*objection);
 }
 
 void Children::stop(const std::string& why) {

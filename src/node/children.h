@@ -84,7 +84,8 @@ class Children final : public PortHandler {
 
     /// After the end of the certificate that a child showed last (channel.md#W63).
     virtual Duration expiry_grace() { return kExpiryGrace; }
-    /// A child shows another TLS key, which was verified; a refusal ends the connection.
+    /// To a child that shows another certificate, which was verified, or by another deny list; a
+    /// refusal ends the connection.
     virtual std::optional<Refusal> objection_to(const Neighbour& who) {
       (void)who;
       return std::nullopt;
@@ -131,7 +132,8 @@ class Children final : public PortHandler {
   std::uint64_t refused() const {
     return refused_;
   }  // since the start, before or after the certificate
-  void refuse(const NodeId& id, const Refusal& refusal);
+  /// Ends every connection that the owner objects to by now: the deny list is another one.
+  void refuse_denied();
   /// The spool is full, or has room again: credit follows (rule C4).
   void set_full(bool full);
   /// Tells every child why, closes the port.

@@ -33,6 +33,10 @@ class FakeOwner final : public Children::Owner {
   std::vector<wire::pb::Hop> path() override { return hops; }
   const TlsContext& tls() override { return *tls_; }
   Duration head_interval() override { return std::chrono::seconds(60); }
+  std::optional<Refusal> objection_to(const Neighbour& who) override {
+    if (!objects || !objects(who)) return std::nullopt;
+    return Refusal{wire::Refusal::removed, "removed", std::chrono::minutes(1)};
+  }
   void on_child(Child& child, const Candidate&) override { arrived.push_back(child.channel_id()); }
   void on_child_gone(const Child& child, const std::string&) override {
     gone.push_back(child.channel_id());
@@ -53,6 +57,7 @@ class FakeOwner final : public Children::Owner {
   std::optional<Decision> decision = Decision(Admitted{});
   std::vector<std::function<void(Decision)>> undecided;
   std::vector<Candidate> candidates;
+  std::function<bool(const Neighbour&)> objects;
   std::vector<wire::pb::Hop> hops;
   std::vector<std::uint64_t> arrived, gone, batches;
   std::vector<wire::Coverage> offers;
@@ -127,7 +132,7 @@ TEST_F(ChildrenTest, AGoodHelloIsAnsweredByWelcome) {
   const auto welcomes = channel->of_type(wire::Type::welcome);
   ASSERT_EQ(welcomes.size(), 1u);
   const auto welcome = parsed<wire::pb::Welcome>(welcomes.front());
-  EXPECT_TRUE(verify_welcome(welcome, gateway_.tls_key(), channel->peer().exporter, agent_.self));
+  EXPECT_TRUE(verify_welcome(welcome, gateway_.mark(), channel->peer().exporter, agent_.self));
   EXPECT_EQ(welcome.path_size(), 1);
   ASSERT_EQ(welcome.documents_size(), 2);
   EXPECT_EQ(welcome.documents(0).body(), group_.delegation().body());
@@ -453,12 +458,13 @@ TEST_F(ChildrenTest, AMiddleOneThatEndsDoesNotLeaveTheFirstBehind) {
   EXPECT_EQ(refusal(*first), wire::Refusal::superseded);
 }
 
-TEST_F(ChildrenTest, RefusingANodeEndsEveryConnectionOfIt) {
+TEST_F(ChildrenTest, AnObjectionToANodeEndsEveryConnectionOfIt) {
   auto older = attach(agent_), newer = attach(agent_);
   owner_.decision = std::nullopt;
   auto candidate = attach(agent_);
   auto other = attach(lower_);
-  children_.refuse(agent_.self.id, {wire::Refusal::removed, "removed", std::chrono::minutes(1)});
+  owner_.objects = [&](const Neighbour& who) { return who.id == agent_.self.id; };
+  children_.refuse_denied();
   EXPECT_EQ(refusal(*older), wire::Refusal::removed);
   EXPECT_EQ(refusal(*newer), wire::Refusal::removed);
   EXPECT_EQ(refusal(*candidate), wire::Refusal::removed);

@@ -37,7 +37,7 @@ class CredentialTest : public testing::Test {
   Neighbour neighbour(const TestNode& node) const {
     return {node.self.name, node.self.role,
             node.self.id,   node.self.identity.public_key(),
-            node.tls_key(), 0};
+            node.mark(),    0};
   }
   wire::Refusal refusal(const wire::pb::Credential& credential) {
     return verify_credential(credential, neighbour(agent_), exporter_, false, *tls_, gateway_.self)

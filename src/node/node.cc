@@ -288,8 +288,12 @@ wire::Message Node::head() {
   if (self.group_id) head.set_pinned_root_sha256(field_of(self.root_sha256));
   for (const auto& number : trust_.numbers()) *head.add_documents() = number;
   head.set_software(kSoftware);
-  head.set_tls_not_after_ms(to_ms(tls_->credential()->chain.front().not_after()));
-  head.set_tls_not_before_ms(to_ms(tls_->credential()->chain.front().not_before()));
+  const Certificate& leaf = tls_->credential()->chain.front();
+  head.set_tls_not_after_ms(to_ms(leaf.not_after()));
+  head.set_tls_not_before_ms(to_ms(leaf.not_before()));
+  head.set_tls_key_sha256(field_of(leaf.mark().tls_key));
+  head.set_certificate_serial(field_of(serial_bytes(leaf.mark().serial)));
+  head.set_certificate_issuer_sha256(field_of(leaf.mark().issuer));
   if (const auto oldest = oldest_own()) head.set_oldest_unsettled_ms(to_ms(*oldest));
   const spool::Usage usage = spool_->usage();
   head.set_spool_bytes(usage.live_bytes);

@@ -14,8 +14,10 @@ constexpr Duration kLookMax = std::chrono::hours(1);  // clocks are set
 
 }  // namespace
 
+/// Not by its identity: a parent that was removed and is approved again is where the list that says
+/// so comes from.
 std::optional<Refusal> Node::objection_to(const Neighbour& parent) {
-  if (const auto denied = trust_.denied(parent.id, parent.tls_key))
+  if (const auto denied = trust_.denied(parent.certificate))
     return refusal_for(*denied, parent.name);
   return std::nullopt;
 }

@@ -29,8 +29,11 @@ void Node::take(const wire::pb::Signed& document) {
     log_.warning("a document from {} is not believed: {}", uplink_.parent(), taken.error().message);
     return;
   }
-  if (static_cast<DocumentType>(taken->body.type()) == DocumentType::tick) show_newer(taken->body);
-  if (taken->is_new) listener_.on_document(document, taken->body);
+  const auto type = static_cast<DocumentType>(taken->body.type());
+  if (type == DocumentType::tick) show_newer(taken->body);
+  if (!taken->is_new) return;
+  listener_.on_document(document, taken->body);
+  if (type == DocumentType::deny) uplink_.refuse_denied();  // once it was passed on
 }
 
 /// What is kept here and a tick does not know of: the server may have lost it (W35).

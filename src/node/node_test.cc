@@ -250,6 +250,25 @@ TEST_F(SettledTest, NotYetIsSentAgainWhenItIsTime) {
   EXPECT_EQ(parent_.batches_of(Lane::metric).back()->hash, batch.hash);
 }
 
+// ---- A parent that is revoked
+
+TEST_F(NodeTest, AParentWhoseCertificateIsRevokedIsLeftAndNotTakenAgain) {
+  open();
+  node_->start();
+  until([&] { return parent_.attached == 1; }, "the first attach");
+  const int attached = parent_.attached;
+  parent_.send(message_of(wire::Type::document, group_.deny_certificate(1, parent_.node.mark())));
+  until([&] { return parent_.gone == attached; }, "the end");
+  // It dials again and hears the welcome, and refuses to be its child.
+  until(
+      [&] {
+        clock_.jump(std::chrono::seconds(1));
+        return lines_.count("no parent: ") != 0 && lines_.count("was revoked (compromised)") >= 2;
+      },
+      "the refusal");
+  EXPECT_EQ(node_->uplink().parent(), "");
+}
+
 // ---- Restart
 
 TEST_F(SettledTest, AfterARestartItGoesOnAndOffersWhatIsNotSettled) {

@@ -40,7 +40,8 @@ std::string claimed_group(const std::string& group) {
 }
 
 template <typename Message>
-std::expected<Neighbour, Refusal> verify(const Message& m, bool dialled, const Digest& tls_key,
+std::expected<Neighbour, Refusal> verify(const Message& m, bool dialled,
+                                         const CertificateMark& certificate,
                                          const Exporter& exporter, const Self& self) {
   if (m.group() != self.group)
     return std::unexpected(
@@ -65,7 +66,7 @@ std::expected<Neighbour, Refusal> verify(const Message& m, bool dialled, const D
     return std::unexpected(bad_proof(m.name(), "its statement is signed by another key"));
   if (statement.name() != m.name())
     return std::unexpected(bad_proof(m.name(), "its statement is for another name"));
-  if (digest_of_field(statement.tls_key_sha256()) != tls_key)
+  if (digest_of_field(statement.tls_key_sha256()) != certificate.tls_key)
     return std::unexpected(bad_proof(m.name(), "its statement is for another TLS key"));
   if (!statement.group_id().empty() && self.group_id &&
       node_id_of_field(statement.group_id()) != self.group_id)
@@ -85,7 +86,7 @@ std::expected<Neighbour, Refusal> verify(const Message& m, bool dialled, const D
   if (m.role() < 1 || m.role() > 3)
     return std::unexpected(
         Refusal{wire::Refusal::protocol, fmt::format("role {} is unknown", m.role())});
-  return Neighbour{m.name(),       static_cast<Role>(m.role()), key->node_id(), *key, tls_key,
+  return Neighbour{m.name(),       static_cast<Role>(m.role()), key->node_id(), *key, certificate,
                    m.incarnation()};
 }
 
@@ -149,7 +150,8 @@ Result<std::pair<std::uint64_t, std::uint64_t>> next_incarnation(Disk& disk,
   return std::pair(incarnation, predecessor);
 }
 
-std::expected<Neighbour, Refusal> verify_hello(const wire::pb::Hello& hello, const Digest& tls_key,
+std::expected<Neighbour, Refusal> verify_hello(const wire::pb::Hello& hello,
+                                               const CertificateMark& certificate,
                                                const Exporter& exporter, const Self& self) {
   if (hello.version_min() > kVersionMax || hello.version_max() < kVersionMin)
     return std::unexpected(Refusal{
@@ -159,19 +161,19 @@ std::expected<Neighbour, Refusal> verify_hello(const wire::pb::Hello& hello, con
             claimed_name(hello.name()), hello.version_min(), hello.version_max(), kVersionMin,
             kVersionMax),
         std::chrono::minutes(5)});
-  return verify(hello, true, tls_key, exporter, self);
+  return verify(hello, true, certificate, exporter, self);
 }
 
 std::expected<Neighbour, Refusal> verify_welcome(const wire::pb::Welcome& welcome,
-                                                 const Digest& tls_key, const Exporter& exporter,
-                                                 const Self& self) {
+                                                 const CertificateMark& certificate,
+                                                 const Exporter& exporter, const Self& self) {
   if (welcome.version() < kVersionMin || welcome.version() > kVersionMax)
     return std::unexpected(Refusal{
         wire::Refusal::version,
         fmt::format("{} chose version {} of the channel, this node speaks {} to {}",
                     claimed_name(welcome.name()), welcome.version(), kVersionMin, kVersionMax),
         std::chrono::minutes(5)});
-  return verify(welcome, false, tls_key, exporter, self);
+  return verify(welcome, false, certificate, exporter, self);
 }
 
 NodeId node_id_of_field(std::string_view bytes) {

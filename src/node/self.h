@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <string>
 
+#include "base/certificate_mark.h"
 #include "base/clock.h"
 #include "base/disk.h"
 #include "base/random.h"
@@ -55,7 +56,7 @@ struct Neighbour {
   Role role = Role::agent;
   NodeId id;
   std::optional<PublicKey> key;
-  Digest tls_key{};
+  CertificateMark certificate;  // shown last
   std::uint64_t incarnation = 0;
 };
 
@@ -65,13 +66,14 @@ struct Refusal {
   std::chrono::milliseconds retry_after{30'000};
 };
 
-/// Statement and proof of a peer whose TLS key is `tls_key` (W21, W22). `dialled` is the peer's
+/// Statement and proof of a peer that shows `certificate` (W21, W22). `dialled` is the peer's
 /// side.
-std::expected<Neighbour, Refusal> verify_hello(const wire::pb::Hello& hello, const Digest& tls_key,
+std::expected<Neighbour, Refusal> verify_hello(const wire::pb::Hello& hello,
+                                               const CertificateMark& certificate,
                                                const Exporter& exporter, const Self& self);
 std::expected<Neighbour, Refusal> verify_welcome(const wire::pb::Welcome& welcome,
-                                                 const Digest& tls_key, const Exporter& exporter,
-                                                 const Self& self);
+                                                 const CertificateMark& certificate,
+                                                 const Exporter& exporter, const Self& self);
 
 /// Bytes of a message of ours that are always of its size, or zeros.
 NodeId node_id_of_field(std::string_view bytes);

@@ -20,11 +20,11 @@ class SelfTest : public ::testing::Test {
     elsewhere_.fill(std::byte{6});
   }
   wire::Refusal judge(const wire::pb::Hello& hello) {
-    auto who = verify_hello(hello, child_.tls_key(), exporter_, parent_.self);
+    auto who = verify_hello(hello, child_.mark(), exporter_, parent_.self);
     return who ? wire::Refusal{} : who.error().reason;
   }
   wire::Refusal judge(const wire::pb::Welcome& welcome) {
-    auto who = verify_welcome(welcome, parent_.tls_key(), exporter_, child_.self);
+    auto who = verify_welcome(welcome, parent_.mark(), exporter_, child_.self);
     return who ? wire::Refusal{} : who.error().reason;
   }
   wire::pb::Hello hello() const { return child_.hello(exporter_); }
@@ -38,17 +38,17 @@ class SelfTest : public ::testing::Test {
 };
 
 TEST_F(SelfTest, AGoodHelloShowsWhoItIs) {
-  auto who = verify_hello(hello(), child_.tls_key(), exporter_, parent_.self);
+  auto who = verify_hello(hello(), child_.mark(), exporter_, parent_.self);
   ASSERT_TRUE(who) << who.error().words;
   EXPECT_EQ(who->name, "agent1.site.example");
   EXPECT_EQ(who->id, child_.self.id);
   EXPECT_EQ(who->role, Role::agent);
   EXPECT_EQ(who->incarnation, 11u);
-  EXPECT_EQ(who->tls_key, child_.tls_key());
+  EXPECT_EQ(who->certificate, child_.mark());
 }
 
 TEST_F(SelfTest, AGoodWelcomeShowsWhoItIs) {
-  auto who = verify_welcome(welcome(), parent_.tls_key(), exporter_, child_.self);
+  auto who = verify_welcome(welcome(), parent_.mark(), exporter_, child_.self);
   ASSERT_TRUE(who) << who.error().words;
   EXPECT_EQ(who->name, "gw1.site.example");
   EXPECT_EQ(who->id, parent_.self.id);
@@ -66,7 +66,7 @@ TEST_F(SelfTest, AnotherGroupIsRefused) {
 TEST_F(SelfTest, AnotherGroupRootIsRefusedThoughTheNameIsTheSame) {
   TestGroup namesake;
   const TestNode node = namesake.node(Role::agent, "agent1.site.example");
-  auto who = verify_hello(node.hello(exporter_), node.tls_key(), exporter_, parent_.self);
+  auto who = verify_hello(node.hello(exporter_), node.mark(), exporter_, parent_.self);
   ASSERT_FALSE(who);
   EXPECT_EQ(who.error().reason, wire::Refusal::wrong_group);
 }
@@ -162,7 +162,7 @@ TEST_F(SelfTest, AStrangersNameStandsInOurWordsOnlyWhenItIsOne) {
 
 TEST_F(SelfTest, ANameIsALowerCaseFqdn) {
   const TestNode loud = group_.node(Role::agent, "AGENT1.site.example");
-  auto who = verify_hello(loud.hello(exporter_), loud.tls_key(), exporter_, parent_.self);
+  auto who = verify_hello(loud.hello(exporter_), loud.mark(), exporter_, parent_.self);
   ASSERT_FALSE(who);
   EXPECT_EQ(who.error().reason, wire::Refusal::wrong_name);
 }

@@ -54,6 +54,7 @@ struct TestNode {
 
   const Certificate& certificate() const { return tls.certificate; }
   Digest tls_key() const { return tls.certificate.spki_sha256(); }
+  const CertificateMark& mark() const { return tls.certificate.mark(); }
   TlsCredential credential() const {
     auto key = TlsKey::from_pem(private_key_pem(tls.key.get()));
     invariant(key.has_value(), "a test key can be read");
@@ -159,6 +160,19 @@ struct TestGroup {
       entry->set_node_id(node::field_of(id.bytes));
       entry->set_reason(reason);
     }
+    return node::sign_document(body(node::DocumentType::deny, number, list.SerializeAsString()),
+                               delegate, 1);
+  }
+  wire::pb::Signed deny_certificate(std::uint64_t number, const CertificateMark& certificate,
+                                    std::uint32_t reason = 3) const {
+    wire::pb::DenyList list;
+    auto* entry = list.add_entries();
+    if (certificate.tls_key != Digest{})
+      entry->set_tls_key_sha256(node::field_of(certificate.tls_key));
+    entry->set_serial(node::field_of(serial_bytes(certificate.serial)));
+    if (certificate.issuer != Digest{})
+      entry->set_issuer_sha256(node::field_of(certificate.issuer));
+    entry->set_reason(reason);
     return node::sign_document(body(node::DocumentType::deny, number, list.SerializeAsString()),
                                delegate, 1);
   }

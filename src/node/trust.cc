@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "node/self.h"
 #include "node/signed.h"
 
 namespace postern::node {
@@ -155,13 +156,15 @@ Result<> Trust::apply(const wire::pb::DocumentBody& body) {
                     kDenyEntriesMax);
       denied_nodes_.clear();
       denied_keys_.clear();
+      denied_serials_.clear();
       for (const auto& entry : list.entries()) {
         if (const NodeId id = node_id_from(entry.node_id())) denied_nodes_[id] = entry.reason();
-        if (entry.tls_key_sha256().size() == sizeof(Digest)) {
-          Digest digest;
-          std::memcpy(digest.data(), entry.tls_key_sha256().data(), digest.size());
-          denied_keys_[digest] = entry.reason();
-        }
+        if (entry.tls_key_sha256().size() == sizeof(Digest))
+          denied_keys_[digest_of_field(entry.tls_key_sha256())] = entry.reason();
+        const std::string serial = serial_text(as_bytes(entry.serial()));
+        const bool one_issuer = entry.issuer_sha256().size() == sizeof(Digest);
+        if (!serial.empty() && (one_issuer || entry.issuer_sha256().empty()))
+          denied_serials_[{serial, digest_of_field(entry.issuer_sha256())}] = entry.reason();
       }
       return {};
     }
@@ -200,11 +203,20 @@ Result<> Trust::believe(const wire::pb::Signed& message, std::string_view contex
   return {};
 }
 
-std::optional<Trust::Denied> Trust::denied(const NodeId& id, const Digest& tls_key) const {
+std::optional<Trust::Denied> Trust::denied(const NodeId& id,
+                                           const CertificateMark& certificate) const {
   if (const auto node = denied_nodes_.find(id); node != denied_nodes_.end())
-    return Denied{node->second};
-  if (const auto key = denied_keys_.find(tls_key); key != denied_keys_.end())
-    return Denied{key->second};
+    return Denied{node->second, false};
+  return denied(certificate);
+}
+
+std::optional<Trust::Denied> Trust::denied(const CertificateMark& certificate) const {
+  if (const auto key = denied_keys_.find(certificate.tls_key); key != denied_keys_.end())
+    return Denied{key->second, true};
+  for (const Digest& issuer : {certificate.issuer, Digest{}})
+    if (const auto serial = denied_serials_.find({certificate.serial, issuer});
+        serial != denied_serials_.end())
+      return Denied{serial->second, true};
   return std::nullopt;
 }
 

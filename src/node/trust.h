@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/certificate_mark.h"
 #include "base/clock.h"
 #include "base/disk.h"
 #include "base/log.h"
@@ -21,6 +22,7 @@ namespace postern::node {
 inline constexpr std::string_view kDocumentContext = "postern document v1";
 inline constexpr std::size_t kDocumentBodyMax = 256u << 10;  // document.md#G5
 inline constexpr std::size_t kDenyEntriesMax = 4096;         // document.md#G13
+inline constexpr std::size_t kDeniedCertificatesMax = 1500;  // of these; see kDocumentBodyMax
 inline constexpr std::size_t kNewerShownMax = 64;
 inline constexpr std::size_t kApprovalsKeptMax = 20'000;  // of children, for times without a server
 
@@ -73,8 +75,11 @@ class Trust {
 
   struct Denied {
     std::uint32_t reason = 0;  // document.md#G13
+    bool certificate = false;  // not the node, only what it shows
   };
-  std::optional<Denied> denied(const NodeId& id, const Digest& tls_key) const;
+  std::optional<Denied> denied(const NodeId& id, const CertificateMark& certificate) const;
+  /// Of whoever shows it.
+  std::optional<Denied> denied(const CertificateMark& certificate) const;
 
   /// The newest believed approval of a node, if there is one.
   struct Approved {
@@ -120,6 +125,8 @@ class Trust {
   std::map<std::uint64_t, Delegated> delegations_;
   std::map<NodeId, std::uint32_t> denied_nodes_;
   std::map<Digest, std::uint32_t> denied_keys_;
+  // By serial and issuer; an issuer of zeros is any.
+  std::map<std::pair<std::string, Digest>, std::uint32_t> denied_serials_;
   std::optional<WallTime> tick_time_;
   std::uint32_t generation_ = 0;
 };

@@ -208,15 +208,15 @@ TEST_F(TrustTest, TheDenyListIsTheWholeListEveryTime) {
   const NodeId a = PrivateKey::generate().node_id(), b = PrivateKey::generate().node_id();
   EXPECT_EQ(objection(group_.delegation()), "");
   EXPECT_EQ(objection(group_.deny(1, {a}, 1)), "");
-  ASSERT_TRUE(trust_.denied(a, Digest{}));
-  EXPECT_EQ(trust_.denied(a, Digest{})->reason, 1u);
-  EXPECT_FALSE(trust_.denied(b, Digest{}));
+  ASSERT_TRUE(trust_.denied(a, CertificateMark{}));
+  EXPECT_EQ(trust_.denied(a, CertificateMark{})->reason, 1u);
+  EXPECT_FALSE(trust_.denied(b, CertificateMark{}));
   EXPECT_EQ(objection(group_.deny(2, {b}, 2)), "");
-  EXPECT_FALSE(trust_.denied(a, Digest{}));
-  EXPECT_EQ(trust_.denied(b, Digest{})->reason, 2u);
+  EXPECT_FALSE(trust_.denied(a, CertificateMark{}));
+  EXPECT_EQ(trust_.denied(b, CertificateMark{})->reason, 2u);
   // An old list does not bring anybody back.
   EXPECT_FALSE(is_new(group_.deny(1, {a}, 1)));
-  EXPECT_TRUE(trust_.denied(b, Digest{}));
+  EXPECT_TRUE(trust_.denied(b, CertificateMark{}));
 }
 
 TEST_F(TrustTest, ATlsKeyCanBeDenied) {
@@ -228,8 +228,29 @@ TEST_F(TrustTest, ATlsKeyCanBeDenied) {
   EXPECT_EQ(objection(sign_document(group_.body(DocumentType::deny, 1, list.SerializeAsString()),
                                     group_.delegate, 1)),
             "");
-  EXPECT_TRUE(trust_.denied(agent_.self.id, agent_.tls_key()));
-  EXPECT_FALSE(trust_.denied(agent_.self.id, Digest{}));
+  EXPECT_TRUE(trust_.denied(agent_.self.id, agent_.mark()));
+  EXPECT_FALSE(trust_.denied(agent_.self.id, CertificateMark{}));
+}
+
+TEST_F(TrustTest, ACertificateCanBeDeniedByItsIssuerAndSerial) {
+  EXPECT_EQ(objection(group_.delegation()), "");
+  CertificateMark same_number = agent_.mark(), of_the_issuer = agent_.mark();
+  same_number.tls_key = {};
+  same_number.issuer = {};
+  of_the_issuer.tls_key = {};
+  EXPECT_EQ(objection(group_.deny_certificate(1, of_the_issuer, 5)), "");
+  const auto denied = trust_.denied(agent_.self.id, of_the_issuer);
+  ASSERT_TRUE(denied);
+  EXPECT_TRUE(denied->certificate);
+  EXPECT_EQ(denied->reason, 5u);
+  EXPECT_FALSE(trust_.denied(same_number)) << "the number of another issuer";
+  EXPECT_FALSE(trust_.denied(CertificateMark{}));
+
+  EXPECT_EQ(objection(group_.deny_certificate(2, same_number, 3)), "");
+  EXPECT_TRUE(trust_.denied(agent_.mark())) << "of whichever issuer";
+  EXPECT_EQ(objection(group_.deny(3, {agent_.self.id})), "");
+  EXPECT_FALSE(trust_.denied(agent_.mark()));
+  EXPECT_FALSE(trust_.denied(agent_.self.id, agent_.mark())->certificate);
 }
 
 TEST_F(TrustTest, UnpinnedItBelievesNothing) {
@@ -260,7 +281,7 @@ TEST_F(TrustTest, BelievesAgainAfterARestart) {
   Trust again = make(group_.root.public_key());
   again.load(disk_, kWall);  // "approval-" sorts before the delegation that it needs
   EXPECT_TRUE(again.approval(agent_.self.id));
-  EXPECT_TRUE(again.denied(denied, Digest{}));
+  EXPECT_TRUE(again.denied(denied, CertificateMark{}));
   EXPECT_EQ(again.numbers().size(), 3u);
   // Nothing goes back behind what was known before.
   EXPECT_FALSE(again.take(group_.deny(6, {}), kWall)->is_new);

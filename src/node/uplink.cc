@@ -171,7 +171,7 @@ void Uplink::on_welcome(Channel& channel, const wire::Message& message) {
     return;
   }
   const ChannelPeer& peer = channel.peer();
-  auto neighbour = verify_welcome(welcome, peer.chain.front().spki_sha256(), peer.exporter, self_);
+  auto neighbour = verify_welcome(welcome, peer.chain.front().mark(), peer.exporter, self_);
   if (!neighbour) {
     channel.refuse(neighbour.error().reason, neighbour.error().words);
     return;
@@ -180,6 +180,11 @@ void Uplink::on_welcome(Channel& channel, const wire::Message& message) {
   if (neighbour->name != expected) {
     channel.refuse(wire::Refusal::wrong_name,
                    fmt::format("we dialled {} and {} answers", expected, neighbour->name));
+    return;
+  }
+  if (const auto wrong = owner_.objection_to(*neighbour)) {
+    refused_for_ = wrong->retry_after;
+    channel.refuse(wrong->reason, wrong->words);
     return;
   }
   for (const auto& hop : welcome.path())
@@ -248,7 +253,7 @@ void Uplink::on_credential(const wire::Message& message) {
   std::optional<Refusal> wrong;
   Neighbour renewed = *neighbour_;
   if (shown) {
-    renewed.tls_key = shown->tls_key;
+    renewed.certificate = shown->chain.front().mark();
     wrong = owner_.objection_to(renewed);
   } else {
     wrong = shown.error();
@@ -261,6 +266,12 @@ void Uplink::on_credential(const wire::Message& message) {
   shown_ = shown->chain.front();
   log_.info("{} {} shows a renewed certificate, valid until {}", to_string(neighbour_->role),
             neighbour_->name, to_rfc3339(shown_->not_after()));
+}
+
+void Uplink::refuse_denied() {
+  if (!attached_) return;
+  if (const auto wrong = owner_.objection_to(*neighbour_))
+    channel_->refuse(wrong->reason, wrong->words);
 }
 
 void Uplink::pump() {

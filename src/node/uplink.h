@@ -29,7 +29,8 @@ class Uplink final : ChannelHandler {
     virtual std::shared_ptr<const TlsContext> tls() = 0;
     virtual std::optional<wire::pb::Signed> own_approval() = 0;
     virtual Duration expiry_grace() = 0;  // channel.md#W63
-    /// The parent shows another TLS key, which was verified; a refusal ends the connection.
+    /// To what the parent shows, which was verified: in welcome, or since; a refusal ends the
+    /// connection.
     virtual std::optional<Refusal> objection_to(const Neighbour& parent) = 0;
     /// Welcome was verified; documents in it were not taken yet.
     virtual void on_attached(const wire::pb::Welcome& welcome) = 0;
@@ -54,6 +55,8 @@ class Uplink final : ChannelHandler {
 
   /// What the owner's tls() shows from now on, on the open channel too (W60).
   void show_credential();
+  /// Ends the connection when the owner objects to the parent by now: the deny list is another.
+  void refuse_denied();
   /// The relay has something new to offer or send. Cheap; may be called often.
   void pump();
   /// False when there is no parent: what matters is sent again at the next attach.

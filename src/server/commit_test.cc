@@ -36,7 +36,7 @@ class RegistryCommits : public testing::Test {
   void knock(const std::vector<std::string>& path = {"ms.home.example"}) {
     node::Candidate candidate;
     candidate.hello = agent_.hello({});
-    candidate.who = *node::verify_hello(candidate.hello, agent_.tls_key(), {}, server_.self);
+    candidate.who = *node::verify_hello(candidate.hello, agent_.mark(), {}, server_.self);
     candidate.chain = {agent_.certificate()};
     candidate.address = "192.0.2.1:40000";
     (void)registry_->admit(candidate, path);

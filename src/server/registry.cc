@@ -29,6 +29,7 @@ Result<> Registry::load() {
   auto nodes = store_.nodes();
   if (!nodes) return std::unexpected(nodes.error());
   for (const store::Node& node : *nodes) remember(node);
+  if (auto loaded = load_revocations(); !loaded) return loaded;
   return repair_deny_list(*nodes);
 }
 
@@ -61,6 +62,7 @@ Result<> Registry::refresh() {
   if (newest == deny_list_) return {};
   auto nodes = store_.nodes();
   if (!nodes) return std::unexpected(nodes.error());
+  if (auto loaded = load_revocations(); !loaded) return loaded;
   const auto before = std::exchange(members_, {});
   for (const store::Node& node : *nodes) remember(node);
   for (const auto& [id, member] : members_) {
@@ -106,6 +108,7 @@ Decision Registry::admit(const node::Candidate& candidate, const std::vector<std
     seen.software = candidate.hello.software();
     seen.certificate_sha256 = to_hex(candidate.chain.front().fingerprint());
     seen.certificate_not_after = candidate.chain.front().not_after();
+    seen.certificate = candidate.chain.front().mark();
     if (auto noted = store_.seen(std::span(&seen, 1)); !noted)
       log_.warning("not noted: {}", noted.error().message);
     return node::Admitted{document, {}};
@@ -180,6 +183,7 @@ Decision Registry::pend(store::Node node, const std::optional<store::Node>& befo
   node.software = candidate.hello.software();
   node.certificate_sha256 = to_hex(candidate.chain.front().fingerprint());
   node.certificate_not_after = candidate.chain.front().not_after();
+  node.certificate = candidate.chain.front().mark();
   const std::string name = node.name;
   if (auto waits = wait(std::move(node), before); !waits) return std::unexpected(waits.error());
   const std::string words =
@@ -408,17 +412,36 @@ Result<Registry::Issued> Registry::issue_approval(store::Node& node) {
 Result<Registry::Issued> Registry::issue_deny_list(const store::Node& changed) {
   auto nodes = store_.nodes();
   if (!nodes) return std::unexpected(nodes.error());
+  // Also what another server revoked.
+  if (auto loaded = load_revocations(); !loaded) return std::unexpected(loaded.error());
   std::erase_if(*nodes, [&](const store::Node& node) { return node.row == changed.row; });
   nodes->push_back(changed);
   return issue(node::DocumentType::deny, std::nullopt,
-               deny_list(std::move(*nodes)).SerializeAsString());
+               deny_list(std::move(*nodes), revocations_.all()).SerializeAsString());
 }
 
-wire::pb::DenyList Registry::deny_list(std::vector<store::Node> nodes) const {
+/// Certificates first: a node that is removed is refused wherever the server is asked, too.
+wire::pb::DenyList Registry::deny_list(std::vector<store::Node> nodes,
+                                       const std::vector<store::Revocation>& revocations) const {
   std::sort(nodes.begin(), nodes.end(), [](const auto& a, const auto& b) {
     return std::tie(a.decided, a.row) > std::tie(b.decided, b.row);
   });
   wire::pb::DenyList list;
+  for (const store::Revocation& one : revocations) {
+    if (!lasts(one) ||
+        static_cast<std::size_t>(list.entries_size()) == node::kDeniedCertificatesMax)
+      continue;
+    auto* entry = list.add_entries();
+    if (one.certificate.tls_key != Digest{})
+      entry->set_tls_key_sha256(node::field_of(one.certificate.tls_key));
+    if (!one.certificate.serial.empty()) {
+      entry->set_serial(node::field_of(serial_bytes(one.certificate.serial)));
+      if (one.certificate.issuer != Digest{})
+        entry->set_issuer_sha256(node::field_of(one.certificate.issuer));
+    }
+    if (one.not_after) entry->set_not_after_ms(to_ms(*one.not_after));
+    entry->set_reason(static_cast<std::uint32_t>(one.reason));
+  }
   for (const store::Node& node : nodes) {
     if (!node.id || (node.standing != Standing::removed && node.standing != Standing::rejected))
       continue;
@@ -439,8 +462,8 @@ wire::pb::DenyList Registry::deny_list(std::vector<store::Node> nodes) const {
 /// A store that was restored, or written by an older program, may hold a list of other times.
 Result<> Registry::repair_deny_list(const std::vector<store::Node>& nodes) {
   const auto entries_of = [](const wire::pb::DenyList& list) {
-    std::set<std::pair<std::string, std::uint32_t>> entries;
-    for (const auto& entry : list.entries()) entries.emplace(entry.node_id(), entry.reason());
+    std::set<std::string> entries;
+    for (const auto& entry : list.entries()) entries.insert(entry.SerializeAsString());
     return entries;
   };
   auto documents = store_.documents(static_cast<std::uint32_t>(node::DocumentType::deny));
@@ -453,10 +476,10 @@ Result<> Registry::repair_deny_list(const std::vector<store::Node>& nodes) {
         body.ParseFromString(document.body()))
       known.ParseFromString(body.payload());
   }
-  const wire::pb::DenyList wanted = deny_list(nodes);
+  const wire::pb::DenyList wanted = deny_list(nodes, revocations_.all());
   if (entries_of(known) == entries_of(wanted)) return {};
-  log_.warning("the deny list is issued anew: it names {} nodes, {} are removed or rejected",
-               known.entries_size(), wanted.entries_size());
+  log_.warning("the deny list is issued anew: it has {} entries, {} are due", known.entries_size(),
+               wanted.entries_size());
   auto issued = issue(node::DocumentType::deny, std::nullopt, wanted.SerializeAsString());
   if (!issued) return std::unexpected(issued.error());
   if (auto saved = store_.save_document(issued->stored); !saved) return saved;

@@ -9,6 +9,7 @@
 #include "node/admission.h"
 #include "node/join.h"
 #include "server/group.h"
+#include "server/revocations.h"
 #include "settings/settings.h"
 #include "store/store.h"
 
@@ -18,6 +19,7 @@ inline constexpr std::size_t kPendingMax = 1000;
 /// A node that waits knocks every few seconds; what it is seen by is written down this often, and
 /// at once when anything changes that an administrator decides by.
 inline constexpr std::chrono::minutes kPendingNotedEvery{1};
+inline constexpr std::size_t kIssuedRememberedMax = 20'000;  // renewals, one a node
 
 struct Rewind;  // server/numbers.h
 
@@ -38,6 +40,8 @@ class Registry {
   /// something else than the nodes do, a new one is among take_documents().
   Result<> load();
   void set_policy(ServerSettings::AgentPolicy policy) { policy_ = policy; }
+  /// How long after its end a certificate stays on the deny list (channel.md#W63).
+  void set_expiry_grace(Duration grace) { expiry_grace_ = grace; }
 
   /// May this candidate be a child of the first of `path` (names, its would-be parent first, up to
   /// us)? Unknown ones go to Pending.
@@ -73,6 +77,25 @@ class Registry {
   std::expected<bool, NotJoined> join(const Joiner& joiner, const store::JoinToken& token);
   /// Ends its membership; the new deny list is among take_documents().
   Result<store::Node> remove(store::Node node, const std::string& by);
+
+  struct Revoked {
+    std::vector<store::Revocation> revocations;  // what counts no more, now or before
+    bool already = false;
+  };
+  /// The certificate that the node uses now, by key and by serial, and one that was issued to it
+  /// since; the node stays, and comes back with another. The new deny list is among
+  /// take_documents(). `unavailable` while nothing is known of its certificate, `exhausted` when
+  /// the list is full.
+  Result<Revoked> revoke(const store::Node& node, store::Revocation::Reason reason,
+                         const std::string& by);
+  /// The certificates of that number that nodes use; when there is none, that of `issuer`, which
+  /// ends at `not_after` at the latest.
+  Result<Revoked> revoke(const std::string& serial, const Digest& issuer, WallTime not_after,
+                         store::Revocation::Reason reason, const std::string& by);
+  /// By this server's memory; refresh() learns what others revoked.
+  const Revocations& revocations() const { return revocations_; }
+  /// A renewal was signed, and is under way.
+  void on_issued(const NodeId& id, const Certificate& certificate);
 
   /// What followed from something that a child showed: see server/numbers.h.
   struct Adopted {
@@ -136,10 +159,17 @@ class Registry {
   Result<Issued> issue_approval(store::Node& node);  // also into node.approval
   /// As it is once `changed` is saved.
   Result<Issued> issue_deny_list(const store::Node& changed);
-  wire::pb::DenyList deny_list(std::vector<store::Node> nodes) const;
+  wire::pb::DenyList deny_list(std::vector<store::Node> nodes,
+                               const std::vector<store::Revocation>& revocations) const;
   Result<> repair_deny_list(const std::vector<store::Node>& nodes);
   Result<Issued> issue(node::DocumentType type, const std::optional<NodeId>& audience,
                        const std::string& payload);
+  // registry_revoke.cc
+  Result<> load_revocations();
+  bool lasts(const store::Revocation& one) const;
+  WallTime over() const;  // who ended before this is not on the list
+  Result<Revoked> revoke(std::vector<store::Revocation> wanted);
+  Result<bool> revoke_as_listed(const wire::pb::DenyEntry& entry);
   // registry_adopt.cc
   Result<std::optional<std::uint32_t>> follow(const Rewind& rewind);
   Result<> raise_rolled_back(const std::string& words);
@@ -170,7 +200,14 @@ class Registry {
   const GroupFolder::Delegate& delegate_;
   ServerSettings::AgentPolicy policy_;
   std::map<NodeId, Member> members_;
-  Bytes deny_list_;  // as it was seen last
+  Duration expiry_grace_ = node::kExpiryGrace;
+  Revocations revocations_;
+  struct Renewed {
+    CertificateMark certificate;
+    WallTime not_after{};
+  };
+  std::map<NodeId, Renewed> issued_;  // by the last renewal of each node
+  Bytes deny_list_;                   // as it was seen last
   std::vector<wire::pb::Signed> documents_;
   std::vector<NodeId> removed_;
   std::vector<store::Alert> alerts_;  // at most one: of one cause

@@ -189,7 +189,8 @@ Result<> Registry::adopt_deny_list(const wire::pb::Signed& document,
   if (newest) {
     if (auto saved = store_.save_document(stored_form(document, body)); !saved) return saved;
     documents_.push_back(document);
-  } else if (changed) {
+  }
+  if (changed) {  // and what only we knew stays on the list
     auto nodes = store_.nodes();
     if (!nodes) return std::unexpected(nodes.error());
     if (auto repaired = repair_deny_list(*nodes); !repaired) return repaired;
@@ -201,7 +202,7 @@ Result<> Registry::adopt_deny_list(const wire::pb::Signed& document,
 Result<bool> Registry::deny_as_listed(const wire::pb::DenyEntry& entry,
                                       std::optional<WallTime> unless_since) {
   const NodeId id = node::node_id_of_field(entry.node_id());
-  if (!id) return false;  // a key or a serial: this version makes none
+  if (!id) return revoke_as_listed(entry);  // nobody takes that back
   auto known = store_.node(id);
   if (!known) return std::unexpected(known.error());
   store::Node node;

@@ -136,6 +136,32 @@ TEST_F(AdoptTest, ALostDenyListRemovesWhomItNames) {
   EXPECT_EQ(row(agent_)->standing, Standing::rejected);
 }
 
+TEST_F(AdoptTest, WhatALostListRevokedStaysRevokedAndSoDoesWhatOnlyWeKnow) {
+  ASSERT_TRUE(adopt(approval(gateway_, 9)).adopted);
+  ASSERT_TRUE(registry_.revoke("c3", {}, clock_.wall() + std::chrono::days(1),
+                               store::Revocation::Reason::retired, "admin"));
+  registry_.take_documents();
+  EXPECT_TRUE(adopt(sign(group_.body(DocumentType::deny, 40,
+                                     [&] {
+                                       wire::pb::DenyList list;
+                                       auto* entry = list.add_entries();
+                                       entry->set_tls_key_sha256(
+                                           node::field_of(agent_.mark().tls_key));
+                                       entry->set_reason(3);
+                                       return list.SerializeAsString();
+                                     }())))
+                  .adopted);
+  EXPECT_THAT(last_audit(), HasSubstr("certificate revoked: adopted"));
+  ASSERT_NE(registry_.revocations().find(agent_.mark()), nullptr);
+  EXPECT_EQ(registry_.revocations().find(agent_.mark())->reason,
+            store::Revocation::Reason::compromised);
+  wire::pb::DocumentBody body;
+  wire::pb::DenyList list;
+  ASSERT_TRUE(body.ParseFromString(registry_.take_documents().back().body()));
+  ASSERT_TRUE(list.ParseFromString(body.payload()));
+  EXPECT_EQ(list.entries_size(), 2);
+}
+
 TEST_F(AdoptTest, WhoIsDeniedIsNotLetInByItsApproval) {
   EXPECT_TRUE(adopt(deny(4, {gateway_.self.id})).adopted);
   const auto adopted = adopt(approval(gateway_, 9));

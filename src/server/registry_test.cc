@@ -19,7 +19,7 @@ class RegistryTest : public ::testing::Test {
   node::Candidate candidate(const TestNode& who) const {
     node::Candidate candidate;
     candidate.hello = who.hello({});
-    candidate.who = *node::verify_hello(candidate.hello, who.tls_key(), {}, server_.self);
+    candidate.who = *node::verify_hello(candidate.hello, who.mark(), {}, server_.self);
     candidate.chain = {who.certificate()};
     candidate.address = "192.0.2.1:40000";
     return candidate;

@@ -97,6 +97,7 @@ Result<> Server::start() {
   generation_ = *generation;
 
   registry_.emplace(*store_, log_, around_.clock, identity_.self, delegate_, settings_.agents);
+  registry_->set_expiry_grace(settings_.certificates.expiry_grace);
   if (auto loaded = registry_->load(); !loaded) return loaded;
   node_watch_.emplace(own_facts(), around_.clock.now(), settings_.alerts);
   ingest_.emplace(*store_, *registry_, log_, &*node_watch_);
@@ -130,7 +131,8 @@ Result<> Server::start() {
       now,
       identity_.credential.chain.front().not_after(),
       settings_.interval,
-      std::chrono::floor<std::chrono::seconds>(settings_.certificates.lifetime)};
+      std::chrono::floor<std::chrono::seconds>(settings_.certificates.lifetime),
+      identity_.credential.chain.front().mark()};
   service_.emplace(*store_, *registry_, folder_, around_.clock, around_.random, std::move(about),
                    &holes_, &*node_watch_);
   join_desk_.emplace(*store_, *registry_, folder_, around_.clock, around_.random, log_);
@@ -183,7 +185,9 @@ void Server::reload(const ServerSettings& settings) {
     log_.info("interval is now {}", format_duration(settings.interval));
   }
   settings_.alerts = settings.alerts;
-  store_thread_->post([this, own = own_facts(), limits = settings.alerts] {
+  store_thread_->post([this, own = own_facts(), limits = settings.alerts,
+                       grace = settings.certificates.expiry_grace] {
+    registry_->set_expiry_grace(grace);
     node_watch_->set_own(own);
     node_watch_->set_limits(limits);
   });

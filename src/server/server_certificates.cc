@@ -21,10 +21,17 @@ std::unexpected<Refusal> refuse(wire::Refusal reason, std::string words,
   return std::unexpected(Refusal{reason, std::move(words), retry_after});
 }
 
+Refusal revoked_one(const store::Revocation& revocation, const std::string& name) {
+  Refusal refusal = node::refusal_for({static_cast<std::uint32_t>(revocation.reason), true}, name);
+  refusal.retry_after = std::chrono::hours(1);
+  return refusal;
+}
+
 }  // namespace
 
 std::optional<Refusal> Server::objection_to(const node::Neighbour& who) {
-  if (const auto denied = trust_.denied(who.id, who.tls_key)) return refusal_for(*denied, who.name);
+  if (const auto denied = trust_.denied(who.id, who.certificate))
+    return refusal_for(*denied, who.name);
   return std::nullopt;
 }
 
@@ -33,6 +40,7 @@ void Server::on_credential(node::Child& child) {
   sighting.seen.id = child.who().id;
   sighting.seen.certificate_sha256 = to_hex(child.certificate().fingerprint());
   sighting.seen.certificate_not_after = child.certificate().not_after();
+  sighting.seen.certificate = child.certificate().mark();
   note(std::move(sighting));
 }
 
@@ -96,6 +104,11 @@ std::expected<std::vector<Certificate>, Refusal> Server::renew(const wire::pb::S
   if (!authority)
     return refuse(Refusal::busy, fmt::format("{} cannot sign certificates now: {}", settings_.name,
                                              authority.error().message));
+  // Neither what it shows nor what it was seen with: it might show an older one.
+  const Revocations& revoked = registry_->revocations();
+  const store::Revocation* wrong = revoked.find(node.certificate);
+  if (wrong == nullptr && ask->current) wrong = revoked.find(ask->current->mark());
+  if (wrong != nullptr) return std::unexpected(revoked_one(*wrong, node.name));
   if (!ask->current || !authority->issued(*ask->current))
     return refuse(Refusal::unknown_ca,
                   fmt::format("the certificate in use was issued by {}, not by the authority of "
@@ -107,12 +120,15 @@ std::expected<std::vector<Certificate>, Refusal> Server::renew(const wire::pb::S
   options.now = around_.clock.wall();
   const auto certificate = authority->sign(as_bytes(ask->csr), options, around_.random);
   if (!certificate) return refuse(Refusal::wrong_name, certificate.error().message);
+  if (const auto* of_the_key = revoked.find(certificate->mark()))
+    return std::unexpected(revoked_one(*of_the_key, node.name));
   const store::AuditEntry entry{options.now, node.name, "certificate renewed",
                                 certificate->subject(),
                                 fmt::format("serial {}, valid until {}", certificate->serial(),
                                             to_rfc3339(certificate->not_after()))};
   if (auto noted = store_->audit(entry); !noted)
     return refuse(Refusal::busy, "the store does not answer", std::chrono::seconds(5));
+  registry_->on_issued(id, *certificate);
   if (renewed_.size() >= kRenewedRememberedMax)
     std::erase_if(renewed_, [&](const auto& one) { return now - one.second >= kRenewedEvery; });
   if (renewed_.size() < kRenewedRememberedMax) renewed_[id] = now;
@@ -203,8 +219,8 @@ void Server::use(const TlsCredential& credential, const Anchors& anchors) {
   last_certificate_words_.clear();
   log_.info("certificate {} is used from now on, valid until {}", leaf.serial(),
             to_rfc3339(leaf.not_after()));
-  store_thread_->post([this, own = own_facts()] {
-    service_->set_certificate_not_after(own.certificate_not_after);
+  store_thread_->post([this, leaf, own = own_facts()] {
+    service_->set_certificate(leaf.mark(), own.certificate_not_after);
     node_watch_->set_own(own);
   });
 }

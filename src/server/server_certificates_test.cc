@@ -109,7 +109,7 @@ TEST_F(ServerCertificates, ItsOwnIsRenewedAtHalfOfItsLifeAndShownToEveryChild) {
   ASSERT_THAT(shown, SizeIs(1));
   node::Neighbour server{first_node_.self.name, node::Role::server,
                          first_node_.self.id,   first_node_.self.identity.public_key(),
-                         first_node_.tls_key(), 0};
+                         first_node_.mark(),    0};
   const auto tls = *TlsContext::create(gateway_.credential(), group_.anchors(),
                                        {.now = [this] { return clock_.wall(); }});
   const auto verified =
@@ -117,6 +117,72 @@ TEST_F(ServerCertificates, ItsOwnIsRenewedAtHalfOfItsLifeAndShownToEveryChild) {
                               gateway->peer().exporter, true, *tls, gateway_.self);
   ASSERT_TRUE(verified) << verified.error().words;
   EXPECT_GT(verified->chain.front().not_after(), before.not_after());
+}
+
+// ---- Revoked
+
+TEST_F(ServerCertificates, WhoseIsRevokedIsCutAtOnceAndComesBackWithAnother) {
+  auto gateway = first().attach(gateway_), agent = first().attach(agent_);
+  ASSERT_TRUE(agent->open());
+  const auto said = first().ask("POST", "/api/v1/revocations",
+                                R"({"certificate":"agent1.site.example","reason":"compromised"})");
+  EXPECT_EQ(said.status, 201u) << said.body;
+  EXPECT_THAT(said.body, HasSubstr(agent_.certificate().serial()));
+  ASSERT_THAT(agent->refused, SizeIs(1));
+  EXPECT_EQ(agent->refused[0].reason, wire::Refusal::revoked);
+  EXPECT_THAT(agent->refused[0].words, HasSubstr("compromised"));
+  EXPECT_TRUE(gateway->open()) << "and is told";
+  auto again = first().attach(agent_);
+  ASSERT_THAT(again->refused, SizeIs(1));
+  EXPECT_EQ(again->refused[0].reason, wire::Refusal::revoked);
+  EXPECT_THAT(first().ask("GET", "/api/v1/certificates").body,
+              HasSubstr(R"("revoked":"compromised")"));
+  EXPECT_THAT(first().ask("GET", "/api/v1/audit?limit=1").body, HasSubstr("certificate revoked"));
+
+  restart_first();
+  auto after = first().attach(agent_);
+  ASSERT_THAT(after->refused, SizeIs(1)) << "a restart does not forget it";
+  const TestNode renewed = group_.node(agent_.self.role, agent_.self.name,
+                                       *PrivateKey::from_pem(agent_.self.identity.to_pem()));
+  EXPECT_TRUE(first().attach(renewed)->open());
+  EXPECT_THAT(first().ask("GET", "/api/v1/certificates").body,
+              testing::Not(HasSubstr(R"("revoked":"compromised")")));
+}
+
+TEST_F(ServerCertificates, WhatIsRevokedIsNotRenewed) {
+  auto gateway = first().attach(gateway_);
+  first().attach(agent_);
+  ASSERT_EQ(
+      first().ask("POST", "/api/v1/revocations", R"({"certificate":"agent1.site.example"})").status,
+      201u);
+  EXPECT_EQ(reason(ask(*gateway, request(agent_, agent_.certificate(), agent_))),
+            wire::Refusal::revoked);
+  const auto older =
+      testing_support::make(testing_support::recipe_for(agent_.self.name), &group_.authority);
+  EXPECT_EQ(reason(ask(*gateway, request(agent_, older.certificate, agent_))),
+            wire::Refusal::revoked)
+      << "nor by showing an older one";
+}
+
+TEST_F(ServerCertificates, ARenewalThatIsOnItsWayIsRevokedWithTheOneInUse) {
+  auto gateway = first().attach(gateway_);
+  first().attach(agent_);
+  const auto next = chain_of(ask(*gateway, request(agent_, agent_.certificate(), agent_)));
+  const auto said =
+      first().ask("POST", "/api/v1/revocations", R"({"certificate":"agent1.site.example"})");
+  EXPECT_THAT(said.body, HasSubstr(next.front().serial()));
+}
+
+TEST_F(ServerCertificates, ItsOwnIsNotRevokedAndUnknownNamesAreSaid) {
+  EXPECT_EQ(
+      first().ask("POST", "/api/v1/revocations", R"({"certificate":"ms1.home.example"})").status,
+      409u);
+  EXPECT_EQ(
+      first().ask("POST", "/api/v1/revocations", R"({"certificate":"x.site.example"})").status,
+      404u);
+  EXPECT_EQ(first().ask("POST", "/api/v1/revocations", R"({"certificate":"no serial"})").status,
+            422u);
+  EXPECT_EQ(first().ask("POST", "/api/v1/revocations", R"({"certificate":"0A:0b"})").status, 201u);
 }
 
 }  // namespace

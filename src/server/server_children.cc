@@ -26,7 +26,7 @@ node::Decision Server::decide(const node::Candidate& candidate,
 }
 
 void Server::admit(const node::Candidate& candidate, std::function<void(Decision)> decided) {
-  if (const auto denied = trust_.denied(candidate.who.id, candidate.who.tls_key)) {
+  if (const auto denied = trust_.denied(candidate.who.id, candidate.who.certificate)) {
     decided(std::unexpected(refusal_for(*denied, candidate.who.name)));
     return;
   }
@@ -102,14 +102,14 @@ void Server::on_request(node::Child& child, const wire::Message& message) {
         std::unexpected(Refusal{refusal_of(wrong->reason), wrong->words, std::chrono::minutes(1)}));
     return;
   }
-  auto who = node::verify_hello(candidate.hello, candidate.chain.front().spki_sha256(),
-                                candidate.exporter, identity_.self);
+  auto who = node::verify_hello(candidate.hello, candidate.chain.front().mark(), candidate.exporter,
+                                identity_.self);
   if (!who) {
     reply_with(std::unexpected(who.error()));
     return;
   }
   candidate.who = *who;
-  if (const auto denied = trust_.denied(candidate.who.id, candidate.who.tls_key)) {
+  if (const auto denied = trust_.denied(candidate.who.id, candidate.who.certificate)) {
     reply_with(std::unexpected(refusal_for(*denied, candidate.who.name)));
     return;
   }
@@ -169,6 +169,8 @@ void Server::on_child(node::Child& child, const node::Candidate&) {
   sighting.seen.connected = true;
   sighting.seen.address = child.peer().address;
   sighting.seen.path = std::vector{settings_.name};
+  sighting.seen.certificate_not_after = child.certificate().not_after();
+  sighting.seen.certificate = child.certificate().mark();
   note(std::move(sighting));
 }
 

@@ -7,7 +7,6 @@ namespace postern {
 namespace {
 
 using node::message_of;
-using node::Refusal;
 
 }  // namespace
 
@@ -44,13 +43,8 @@ void Server::spread(std::vector<wire::pb::Signed> documents) {
           child.who().role == node::Role::gateway)
         child.send(message_of(wire::Type::document, document));
     });
-    if (static_cast<node::DocumentType>(body.type()) != node::DocumentType::deny) continue;
-    std::vector<std::pair<NodeId, Refusal>> out;
-    children_->for_each([&](node::Child& child) {
-      if (const auto denied = trust_.denied(child.who().id, child.who().tls_key))
-        out.emplace_back(child.who().id, refusal_for(*denied, child.who().name));
-    });
-    for (const auto& [id, refusal] : out) children_->refuse(id, refusal);
+    if (static_cast<node::DocumentType>(body.type()) == node::DocumentType::deny)
+      children_->refuse_denied();
   }
 }
 

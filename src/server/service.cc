@@ -122,6 +122,9 @@ api::NodeSummary ServerService::summary(const store::Node& node, const Worst& wo
   s.software = node.software;
   s.certificate_sha256 = node.certificate_sha256;
   s.certificate_not_after = node.certificate_not_after;
+  s.certificate_serial = node.certificate.serial;
+  if (const auto* revoked = registry_.revocations().find(node.certificate))
+    s.certificate_revoked = node::revocation_words(static_cast<std::uint32_t>(revoked->reason));
   s.reason = node.reason;
   s.decided_by = node.decided_by;
   s.decided = node.decided;
@@ -387,6 +390,13 @@ Answer<api::SignedCertificate> ServerService::sign_certificate(const api::Caller
   if (request.days) options.lifetime = std::chrono::days(*request.days);
   auto certificate = authority->sign(as_bytes(request.csr_pem), options, random_);
   if (!certificate) return failed(certificate.error());
+  if (registry_.revocations().find(certificate->mark()) != nullptr)
+    return std::unexpected(problem(
+        api::kProblemConflict,
+        fmt::format("the key in the request was revoked with a certificate; make a new one: "
+                    "postern cert request --name {}",
+                    certificate->dns_names().empty() ? certificate->subject()
+                                                     : certificate->dns_names().front())));
   const store::AuditEntry audit{clock_.wall(), caller.name, "certificate signed",
                                 certificate->subject(), "serial " + certificate->serial()};
   if (auto noted = store_.audit(audit); !noted) return failed(noted.error());

@@ -39,6 +39,7 @@ class ServerService final : public api::Service {
     WallTime started{}, certificate_not_after{};
     Duration interval{};
     std::chrono::seconds certificate_lifetime = kCertificateLifetime;
+    CertificateMark certificate{};  // our own
   };
   /// `holes`: what is watched, for the ages of holes; without it the ledger shows every hole.
   /// `watch`: who is lost or unknown; without it nobody is, but by the time of its last head.
@@ -78,6 +79,9 @@ class ServerService final : public api::Service {
   api::Answer<api::TraceView> trace_result(std::string_view id) override;
   api::Answer<api::SignedCertificate> sign_certificate(const api::Caller&,
                                                        const api::SigningRequest&) override;
+  api::Answer<api::Revoked> revoke_certificate(const api::Caller&,
+                                               const api::RevocationRequest&) override;
+  api::Answer<std::vector<api::RevocationView>> revocations() override;
   api::Answer<api::GroupView> group() override;
   api::Answer<std::string> group_file() override;
   api::Answer<std::vector<api::ServerView>> servers() override;
@@ -93,7 +97,10 @@ class ServerService final : public api::Service {
   api::Answer<api::JoinTokenView> revoke_join_token(const api::Caller&,
                                                     std::string_view id) override;
 
-  void set_certificate_not_after(WallTime time) { about_.certificate_not_after = time; }
+  void set_certificate(const CertificateMark& certificate, WallTime not_after) {
+    about_.certificate = certificate;
+    about_.certificate_not_after = not_after;
+  }
 
   /// Who asks with this token; kProblemUnauthenticated with the reason when nobody does.
   api::Answer<api::Caller> caller_of_token(std::string_view token);

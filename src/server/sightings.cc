@@ -30,6 +30,10 @@ std::optional<store::Store::Seen> verify_head(const Sighting& sighting, wire::pb
   seen.software = head.software();
   if (head.tls_not_after_ms() != 0)
     seen.certificate_not_after = wall_from_ms(head.tls_not_after_ms());
+  if (const std::string serial = serial_text(as_bytes(head.certificate_serial()));
+      !head.tls_key_sha256().empty())
+    seen.certificate = {node::digest_of_field(head.tls_key_sha256()),
+                        node::digest_of_field(head.certificate_issuer_sha256()), serial};
   seen.head_number = head.number();
   seen.head = to_bytes(std::string_view(message.SerializeAsString()));
   // The first stamp is the node itself, as its parent saw it; the others are the hops above it.

@@ -123,6 +123,7 @@ struct MemoryStore::Memory {
   std::deque<ApiToken> tokens;  // oldest first
   std::deque<JoinToken> join_tokens;
   std::map<std::pair<std::string, NodeId>, std::int64_t> join_uses;  // token, node: number
+  std::vector<Revocation> revocations;
   std::uint32_t generation = 1;
   std::map<std::string, std::string, std::less<>> settings;
 
@@ -642,6 +643,31 @@ Result<std::vector<StoredDocument>> MemoryStore::documents(std::uint32_t type) {
   for (const auto& [key, document] : memory_->documents.newest)
     if (key.first == type) found.push_back(document);
   return found;
+}
+
+Result<> MemoryStore::add_revocations(std::span<const Revocation> revocations,
+                                      std::span<const AuditEntry> audit,
+                                      std::span<const StoredDocument> documents,
+                                      std::optional<WallTime> over) {
+  if (auto may = ask("revoking certificates"); !may) return may;
+  Documents changed = memory_->documents;
+  for (const StoredDocument& document : documents)
+    if (auto written = changed.write(document); !written) return written;
+  memory_->documents = std::move(changed);
+  auto& all = memory_->revocations;
+  for (const Revocation& one : revocations)
+    if (std::ranges::find(all, one.certificate, &Revocation::certificate) == all.end())
+      all.push_back(one);
+  if (over)
+    std::erase_if(all,
+                  [&](const Revocation& one) { return one.not_after && *one.not_after < *over; });
+  for (const AuditEntry& entry : audit) memory_->write_audit(entry);
+  return {};
+}
+
+Result<std::vector<Revocation>> MemoryStore::revocations() {
+  if (auto may = ask("reading revocations"); !may) return std::unexpected(may.error());
+  return memory_->revocations;
 }
 
 Result<> MemoryStore::audit(const AuditEntry& entry) {

@@ -69,6 +69,11 @@ class MemoryStore final : public Store {
   Result<std::uint64_t> next_document_number(std::uint32_t type) override;
   Result<> save_document(const StoredDocument& document) override;
   Result<std::vector<StoredDocument>> documents(std::uint32_t type) override;
+  Result<> add_revocations(std::span<const Revocation> revocations,
+                           std::span<const AuditEntry> audit,
+                           std::span<const StoredDocument> documents,
+                           std::optional<WallTime> over) override;
+  Result<std::vector<Revocation>> revocations() override;
   Result<> audit(const AuditEntry& entry) override;
   Result<std::vector<AuditEntry>> audit_log(std::size_t limit,
                                             std::optional<std::int64_t> before) override;

@@ -96,6 +96,7 @@ bool note_seen(Node& node, const Store::Seen& seen) {
   if (seen.software) node.software = *seen.software;
   if (seen.certificate_sha256) node.certificate_sha256 = *seen.certificate_sha256;
   if (seen.certificate_not_after) node.certificate_not_after = seen.certificate_not_after;
+  if (seen.certificate) node.certificate = *seen.certificate;
   if (seen.head_number) {
     node.head_number = seen.head_number;
     node.head = seen.head;

@@ -289,6 +289,26 @@ CREATE TABLE join_use (
   PRIMARY KEY (token, node)
 ) WITHOUT ROWID;
 )sql",
+    R"sql(
+-- Zeros and '' where it is not known.
+ALTER TABLE node ADD COLUMN tls_key_sha256 BLOB NOT NULL
+  DEFAULT x'0000000000000000000000000000000000000000000000000000000000000000';
+ALTER TABLE node ADD COLUMN certificate_issuer_sha256 BLOB NOT NULL
+  DEFAULT x'0000000000000000000000000000000000000000000000000000000000000000';
+ALTER TABLE node ADD COLUMN certificate_serial TEXT NOT NULL DEFAULT '';
+CREATE TABLE revocation (
+  row INTEGER PRIMARY KEY AUTOINCREMENT,
+  tls_key_sha256 BLOB NOT NULL,
+  issuer_sha256 BLOB NOT NULL,
+  serial TEXT NOT NULL,
+  name TEXT NOT NULL,
+  reason INTEGER NOT NULL,
+  not_after INTEGER,
+  decided_by TEXT NOT NULL,
+  decided INTEGER NOT NULL,
+  UNIQUE (tls_key_sha256, issuer_sha256, serial)
+);
+)sql",
 };
 
 std::int64_t number(Database& database, std::string_view sql) {

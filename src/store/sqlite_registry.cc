@@ -34,7 +34,7 @@ void read_edition(std::span<const std::byte, 12> edition, StoredDocument& docume
   "approval, "                                                                                \
   "first_seen, last_seen, connected, address, path, software, certificate_sha256, "           \
   "certificate_not_after, "                                                                   \
-  "head_number, head"
+  "head_number, head, tls_key_sha256, certificate_issuer_sha256, certificate_serial"
 
 /// A row of "SELECT row, " POSTERN_NODE_COLUMNS.
 Node read_node(Query& row) {
@@ -61,6 +61,7 @@ Node read_node(Query& row) {
   node.certificate_not_after = row.optional_time(19);
   node.head_number = row.optional_u64(20);
   node.head = row.blob(21);
+  node.certificate = {row.digest(22), row.digest(23), row.text(24)};
   return node;
 }
 
@@ -119,24 +120,26 @@ Result<Node> SqliteStore::save_node(const Node& node, const std::optional<AuditE
     }
     const auto row = node.row == 0 ? std::nullopt : std::optional(node.row);
     // An upsert by row: OR REPLACE would silently delete the row that collides.
-    database_->run("INSERT INTO node (row, " POSTERN_NODE_COLUMNS
-                   ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-                   " ON CONFLICT (row) DO UPDATE SET (" POSTERN_NODE_COLUMNS
-                   ") = (excluded.name, excluded.id, excluded.identity_key, excluded.role, "
-                   "excluded.standing, excluded.parents,"
-                   " excluded.direction, excluded.reason, excluded.decided_by, excluded.decided, "
-                   "excluded.approval,"
-                   " excluded.first_seen, excluded.last_seen, excluded.connected, "
-                   "excluded.address, excluded.path,"
-                   " excluded.software, excluded.certificate_sha256, "
-                   "excluded.certificate_not_after, excluded.head_number,"
-                   " excluded.head)",
-                   row, node.name, node.id, node.identity_key, static_cast<int>(node.role),
-                   static_cast<int>(node.standing), join_names(node.parents),
-                   static_cast<int>(node.direction), node.reason, node.decided_by, node.decided,
-                   node.approval, node.first_seen, node.last_seen, node.connected, node.address,
-                   join_names(node.path), node.software, node.certificate_sha256,
-                   node.certificate_not_after, node.head_number, node.head);
+    database_->run(
+        "INSERT INTO node (row, " POSTERN_NODE_COLUMNS
+        ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (row) DO UPDATE SET (" POSTERN_NODE_COLUMNS
+        ") = (excluded.name, excluded.id, excluded.identity_key, excluded.role, "
+        "excluded.standing, excluded.parents,"
+        " excluded.direction, excluded.reason, excluded.decided_by, excluded.decided, "
+        "excluded.approval,"
+        " excluded.first_seen, excluded.last_seen, excluded.connected, "
+        "excluded.address, excluded.path,"
+        " excluded.software, excluded.certificate_sha256, "
+        "excluded.certificate_not_after, excluded.head_number,"
+        " excluded.head, excluded.tls_key_sha256, excluded.certificate_issuer_sha256,"
+        " excluded.certificate_serial)",
+        row, node.name, node.id, node.identity_key, static_cast<int>(node.role),
+        static_cast<int>(node.standing), join_names(node.parents), static_cast<int>(node.direction),
+        node.reason, node.decided_by, node.decided, node.approval, node.first_seen, node.last_seen,
+        node.connected, node.address, join_names(node.path), node.software, node.certificate_sha256,
+        node.certificate_not_after, node.head_number, node.head, node.certificate.tls_key,
+        node.certificate.issuer, node.certificate.serial);
     Node saved = node;
     if (!row) saved.row = database_->last_row();
     if (audit) write_audit(*audit);
@@ -174,11 +177,12 @@ bool SqliteStore::see(const Seen& seen) {
   if (!note_seen(node, seen)) return false;
   database_->run(
       "UPDATE node SET first_seen = ?, last_seen = ?, connected = ?, address = ?, path = ?,"
-      " software = ?, certificate_sha256 = ?, certificate_not_after = ?, head_number = ?, head = ?"
-      " WHERE row = ?",
+      " software = ?, certificate_sha256 = ?, certificate_not_after = ?, head_number = ?, head = ?,"
+      " tls_key_sha256 = ?, certificate_issuer_sha256 = ?, certificate_serial = ? WHERE row = ?",
       node.first_seen, node.last_seen, node.connected, node.address, join_names(node.path),
       node.software, node.certificate_sha256, node.certificate_not_after, node.head_number,
-      node.head, node.row);
+      node.head, node.certificate.tls_key, node.certificate.issuer, node.certificate.serial,
+      node.row);
   for (const Seen::Sealed& sealed : seen.sealed) raise_sealed(seen, sealed);
   return true;
 }

@@ -110,7 +110,10 @@ TEST(Sqlite, BringsAFileOfTheFirstSchemaToTheNewestAndFindsItsHoles) {
           "DROP INDEX archive_sealed_again;"
           " ALTER TABLE archive DROP COLUMN first_sealed; DROP INDEX archive_by_time;"
           " ALTER TABLE archive DROP COLUMN first_time; ALTER TABLE archive DROP COLUMN last_time;"
-          " CREATE INDEX archive_by_arrival ON archive (arrived, id); PRAGMA user_version = 1");
+          " CREATE INDEX archive_by_arrival ON archive (arrived, id); DROP TABLE revocation;"
+          " ALTER TABLE node DROP COLUMN tls_key_sha256;"
+          " ALTER TABLE node DROP COLUMN certificate_issuer_sha256;"
+          " ALTER TABLE node DROP COLUMN certificate_serial; PRAGMA user_version = 1");
   auto store = open_sqlite(folder.file("store.db"));
   ASSERT_TRUE(store) << store.error().message;
   const auto holes = (*store)->holes(10).value();

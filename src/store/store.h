@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/certificate_mark.h"
 #include "base/clock.h"
 #include "base/node_id.h"
 #include "base/result.h"
@@ -43,6 +44,7 @@ struct Node {
   std::string software;
   std::string certificate_sha256;  // hex, leaf certificate
   std::optional<WallTime> certificate_not_after;
+  CertificateMark certificate;  // of the same; empty: not known
   std::optional<std::uint64_t> head_number;
   Bytes head;  // newest signed head, as sent
   bool operator==(const Node&) const = default;
@@ -278,6 +280,18 @@ struct Equivocation {
   SharedBytes message;
 };
 
+/// A certificate that counts no more, although it has not ended (document.md#G13).
+struct Revocation {
+  enum class Reason : std::uint8_t { compromised = 3, retired = 4, superseded = 5 };
+  CertificateMark certificate;
+  std::string name;  // of the node that used it; "" when none is known
+  Reason reason = Reason::superseded;
+  std::optional<WallTime> not_after;  // of the certificate, as far as known
+  std::string decided_by;
+  WallTime decided{};
+  bool operator==(const Revocation&) const = default;
+};
+
 struct StoredDocument {
   std::uint32_t type = 0;
   std::optional<NodeId> audience;
@@ -394,6 +408,7 @@ class Store {
     std::optional<std::string> software;
     std::optional<std::string> certificate_sha256;
     std::optional<WallTime> certificate_not_after;
+    std::optional<CertificateMark> certificate;
     /// Not higher than the known one: a head that came again, and all of it is skipped. Whoever
     /// replays it must not keep the node alive.
     std::optional<std::uint64_t> head_number;
@@ -416,6 +431,15 @@ class Store {
   virtual Result<> save_document(const StoredDocument& document) = 0;
   virtual Result<std::vector<StoredDocument>> documents(
       std::uint32_t type) = 0;  // newest of each audience
+
+  /// Adds what is not revoked yet, with the audit entries and the documents that say the same, in
+  /// ONE transaction; those whose certificate ended before `over` go. Revoked stays revoked: of a
+  /// certificate that is known here already nothing is changed.
+  virtual Result<> add_revocations(std::span<const Revocation> revocations,
+                                   std::span<const AuditEntry> audit,
+                                   std::span<const StoredDocument> documents,
+                                   std::optional<WallTime> over) = 0;
+  virtual Result<std::vector<Revocation>> revocations() = 0;  // oldest first
 
   virtual Result<> audit(const AuditEntry& entry) = 0;
   /// Newest first; with `before`, only entries whose row is lower.

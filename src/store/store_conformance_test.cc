@@ -430,6 +430,7 @@ TEST_P(StoreConformance, NodesComeBackAsTheyWereSaved) {
   node.software = "postern 1";
   node.certificate_sha256 = "00ff";
   node.certificate_not_after = wall_from_ms(4);
+  node.certificate = {hash_of(1), hash_of(2), "a1"};
   node.head_number = ~0ull;
   node.head = to_bytes("head");
   const auto saved =
@@ -448,6 +449,39 @@ TEST_P(StoreConformance, NodesComeBackAsTheyWereSaved) {
   EXPECT_EQ(store_->save_node(node, std::nullopt).value(), node);
   EXPECT_EQ(store_->nodes().value(), std::vector{node}) << "replaced, not added";
   EXPECT_EQ(store_->node(node_id(2)).value(), std::nullopt);
+}
+
+Revocation a_revocation(const char* serial, std::optional<WallTime> not_after) {
+  Digest key{}, issuer{};
+  key.fill(static_cast<std::byte>(serial[0]));
+  issuer.fill(std::byte{9});
+  return {{key, issuer, serial}, "a.example", Revocation::Reason::compromised, not_after, "uid 0",
+          wall_from_ms(5)};
+}
+
+TEST_P(StoreConformance, RevocationsStayUntilTheirCertificatesAreOver) {
+  const AuditEntry entry{wall_from_ms(5), "uid 0", "certificate revoked", "a.example", ""};
+  const StoredDocument list{4, std::nullopt, 1, 1, to_bytes("list")};
+  const Revocation first = a_revocation("a1", wall_from_ms(100)), second = a_revocation("b2", {});
+  ASSERT_TRUE(store_->add_revocations(std::vector{first, second}, std::vector{entry, entry},
+                                      std::vector{list}, std::nullopt));
+  reopen();
+  EXPECT_EQ(store_->revocations().value(), (std::vector{first, second}));
+  EXPECT_EQ(store_->audit_log(10).value().size(), 2u);
+  EXPECT_EQ(store_->documents(4).value().size(), 1u);
+
+  Revocation again = first;
+  again.reason = Revocation::Reason::retired;
+  ASSERT_TRUE(store_->add_revocations(std::vector{again}, {}, {}, wall_from_ms(100)));
+  EXPECT_EQ(store_->revocations().value(), (std::vector{first, second})) << "as it was decided";
+  ASSERT_TRUE(store_->add_revocations({}, {}, {}, wall_from_ms(101)));
+  EXPECT_EQ(store_->revocations().value(), std::vector{second}) << "one without an end stays";
+
+  const StoredDocument other{4, std::nullopt, 1, 1, to_bytes("another list")};
+  EXPECT_FALSE(
+      store_->add_revocations(std::vector{first}, std::vector{entry}, std::vector{other}, {}));
+  EXPECT_EQ(store_->revocations().value(), std::vector{second}) << "all or nothing";
+  EXPECT_EQ(store_->audit_log(10).value().size(), 2u);
 }
 
 TEST_P(StoreConformance, NamesAndIdsCollideOnlyWhereTwoNodesCannotBothBeRight) {
@@ -760,7 +794,8 @@ TEST_P(StoreConformance, AJoinTokenCountsEachNodeOnceAndTakesNoNumberTwice) {
   using enum JoinUsed::Verdict;
   ASSERT_TRUE(store_->add_join_token(a_join_token("aa", 1), kTokenAudit));
   const auto use = [&](int node, std::int64_t number) {
-    return store_->use_join_token({"aa", a_joiner(node), "gw", wall_from_ms(5), number}, kTokenAudit)
+    return store_
+        ->use_join_token({"aa", a_joiner(node), "gw", wall_from_ms(5), number}, kTokenAudit)
         .value();
   };
   EXPECT_EQ(use(1, 10).verdict, counted);
@@ -774,9 +809,10 @@ TEST_P(StoreConformance, AJoinTokenCountsEachNodeOnceAndTakesNoNumberTwice) {
   EXPECT_EQ(use(1, 12).verdict, again) << "asking again is free, also when it is used up";
   EXPECT_EQ(store_->join_token("aa").value()->uses, 2u);
   EXPECT_EQ(store_->audit_log(10).value().size(), 5u) << "no entry for what did not happen";
-  EXPECT_EQ(
-      store_->use_join_token({"zz", a_joiner(1), "gw", wall_from_ms(5), 1}, kTokenAudit).error().code,
-      Errc::invalid);
+  EXPECT_EQ(store_->use_join_token({"zz", a_joiner(1), "gw", wall_from_ms(5), 1}, kTokenAudit)
+                .error()
+                .code,
+            Errc::invalid);
 }
 
 TEST_P(StoreConformance, JoinTokensHaveALimitAndThoseThatAreOverMakeRoom) {

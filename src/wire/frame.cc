@@ -50,7 +50,8 @@ const char* to_string(Refusal reason) {
                                            "weak_key",
                                            "weak_signature",
                                            "not_an_end_entity",
-                                           "malformed"};
+                                           "malformed",
+                                           "revoked"};
   const auto index = static_cast<std::size_t>(reason);
   return index < std::size(kNames) ? kNames[index] : "unknown";
 }

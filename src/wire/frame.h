@@ -67,6 +67,7 @@ enum class Refusal : std::uint8_t {
   weak_signature,
   not_an_end_entity,
   malformed,
+  revoked,
 };
 /// Of a code that came over the wire; what does not fit is one that nobody knows.
 Refusal refusal_of_code(std::uint32_t code);

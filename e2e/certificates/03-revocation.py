@@ -1,0 +1,181 @@
+#!/usr/bin/env python3
+"""A certificate is revoked two gateways away, under load: its sessions end within seconds on every
+hop, it cannot return, nobody else is disturbed, and with a new one nothing is lost or doubled."""
+import pathlib
+import sys
+import threading
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
+import archive  # noqa: E402
+import otlp  # noqa: E402
+from postern import expect, expect_in, main, poll, wait_complete  # noqa: E402
+
+CUT_SECONDS_MAX = 5
+LINES_A_TURN = 5
+DROPPED = ("lost the parent", "is gone: ", "refuses", "refused ", "no parent: ")
+
+
+class Writer(threading.Thread):
+    """Numbered lines, some every 50 ms."""
+
+    def __init__(self, path):
+        super().__init__(daemon=True)
+        self.path, self.ending, self.count = path, threading.Event(), 0
+        self.path.write_text("")
+
+    def run(self):
+        while not self.ending.is_set():
+            with open(self.path, "a", encoding="ascii") as log:
+                for _ in range(LINES_A_TURN):
+                    self.count += 1
+                    log.write(f"line {self.count}\n")
+            time.sleep(0.05)
+
+    def end(self):
+        self.ending.set()
+        self.join()
+
+
+def lines_in_the_archive(group, node_id):
+    found = []
+    for batch in archive.batches(group.server, node_id):
+        if batch.lane != "event" or batch.kind != archive.OTLP_LOGS:
+            continue
+        for resource in otlp.every(otlp.decompressed(batch.payload), 1):
+            for scope in otlp.every(resource, 2):
+                for record in otlp.every(scope, 2):
+                    if "log.file.path" in otlp.attributes(record, 6):
+                        found.append(otlp.any_value(otlp.first(record, 5, default=b"")))
+    return found
+
+
+def each_line_once(group, agent, writer):
+    wanted = {f"line {n}" for n in range(1, writer.count + 1)}
+
+    def arrived():
+        detail = wait_complete(group, agent, lane="event")
+        found = lines_in_the_archive(group, detail["id"])
+        expect(wanted <= set(found), f"{agent.name}: {len(wanted - set(found))} lines are missing")
+        return found
+    found = poll(f"every line of {agent.name} is in the archive", arrived, 60, every=0.5)
+    expect(len(found) == len(wanted), f"{agent.name}: {len(found)} lines for {len(wanted)}")
+    print(f"{agent.name}: {len(found)} lines, each once")
+
+
+def certificate_of(group, machine):
+    return next(item for item in group.ask_api("/api/v1/certificates")["items"]
+                if item["node"] == machine.name)
+
+
+def new_certificate(group, machine):
+    """With a new key, by hand, while the program runs."""
+    for old in machine.certificates.glob(f"{machine.name}.*"):
+        old.unlink()
+    group.certify(machine)
+
+
+def test(group):
+    server = group.make_server()
+    group.start_server()
+    gw1 = group.add("gw1.dmz.example", "gateway", server)
+    gw2 = group.add("gw2.site.example", "gateway", gw1)
+    agents, writers = [], []
+    for number in (1, 2):
+        agent = group.add(f"a{number}.site.example", "agent", gw2, start=False)
+        writer = Writer(agent.folder / "app.log")
+        agent.set("events", f"{{journal: off, files: [{{path: '{writer.path}', from: beginning}}]}}")
+        agent.start()
+        agents.append(agent)
+        writers.append(writer)
+    bad, good = agents
+    for machine in (gw1, gw2, *agents):
+        machine.wait_said("attached to", seconds=20)
+    for writer in writers:
+        writer.start()
+    for agent in agents:
+        wait_complete(group, agent, lane="event", at_least=3)
+    before = poll("the server knows the certificate in use",
+                  lambda: certificate_of(group, bad)["serial"])
+    marks = {machine: machine.mark() for machine in group.machines}
+
+    # ---- Cut, on the hop where it is
+    begun = time.monotonic()
+    done = group.postern("cert", "revoke", bad.name, "--reason", "compromised")
+    expect_in(f"The certificate of {bad.name} with serial {before} is revoked (compromised).", done.out,
+              "cert revoke")
+    gw2.wait_said(f"refused {bad.name}", "(revoked)", mark=marks[gw2], seconds=CUT_SECONDS_MAX)
+    bad.wait_said("lost the parent", "revoked", mark=marks[bad], seconds=CUT_SECONDS_MAX)
+    took = time.monotonic() - begun
+    expect(took < CUT_SECONDS_MAX, f"it was cut only after {took:.1f} s")
+    print(f"cut two gateways away {took:.1f} s after the command began")
+    expect(certificate_of(group, bad)["revoked"] == "compromised", "cert list does not say so")
+    expect_in("was already revoked", group.postern("cert", "revoke", bad.name).out, "a second time")
+
+    for machine in group.machines:
+        said = [machine.said(words, mark=marks[machine]) for words in DROPPED]
+        expect(machine is bad or all(not line or bad.name in line for line in said),
+               f"{machine.name} disturbed another one: {said}")
+
+    # ---- It cannot come back: a new process, a new handshake, a new gateway
+    for _ in range(2):
+        mark = bad.mark()
+        bad.kill()
+        bad.start()
+        bad.wait_said("no parent: ", "(revoked)", "postern cert request", mark=mark)
+        expect(not bad.said("attached to", mark=mark), "it came in again")
+    mark = gw2.mark()
+    gw2.kill()
+    gw2.start()
+    gw2.wait_said(f"refused {bad.name}", "(revoked)", mark=mark, seconds=40)
+    good.wait_said("attached to", mark=marks[good], seconds=40)
+    bad.settings([gw1])
+    bad.set("events", f"{{journal: off, files: [{{path: '{writers[0].path}', from: beginning}}]}}")
+    mark = bad.mark()
+    bad.kill()
+    bad.start()
+    bad.wait_said("no parent: ", f"{gw1.name} refuses this node", "(revoked)", mark=mark)
+    bad.settings([gw2])
+    bad.set("events", f"{{journal: off, files: [{{path: '{writers[0].path}', from: beginning}}]}}")
+
+    # ---- With a new one it is back, and what it kept arrives
+    mark = bad.mark()
+    bad.kill()
+    bad.start()
+    bad.wait_said("no parent: ", "(revoked)", mark=mark)
+    new_certificate(group, bad)
+    bad.wait_said("attached to", mark=mark, seconds=40)
+    poll("cert list shows the new one", lambda: certificate_of(group, bad)["serial"] != before)
+    expect(not certificate_of(group, bad)["revoked"], f"{certificate_of(group, bad)}")
+    revocations = group.ask_api("/api/v1/revocations")["items"]
+    expect([one["serial"] for one in revocations] == [before], f"{revocations}")
+    audited = [entry for entry in group.ask_api("/api/v1/audit?limit=100")["items"]
+               if entry["what"] == "certificate revoked"]
+    expect(len(audited) == 1 and before in audited[0]["detail"], f"{audited}")
+
+    # ---- A gateway's: those above and those below leave it
+    marks = {machine: machine.mark() for machine in group.machines}
+    begun = time.monotonic()
+    group.postern("cert", "revoke", gw2.name)
+    gw1.wait_said(f"refused {gw2.name}", "(revoked)", mark=marks[gw1], seconds=CUT_SECONDS_MAX)
+    for agent in agents:
+        agent.wait_said("lost the parent", "(revoked)", mark=marks[agent], seconds=CUT_SECONDS_MAX)
+        agent.wait_said("no parent: ", "(revoked)", mark=marks[agent])
+    print(f"a gateway was cut on both sides {time.monotonic() - begun:.1f} s after the command began")
+    new_certificate(group, gw2)
+    for machine in (gw2, *agents):
+        machine.wait_said("attached to", mark=marks[machine], seconds=60)
+
+    for writer in writers:
+        writer.end()
+    for agent, writer in zip(agents, writers):
+        each_line_once(group, agent, writer)
+    for machine in group.machines:
+        expect(not machine.said("invariant"), machine.said("invariant"))
+    for machine in (server, gw1):
+        said = [machine.said(words, good.name) for words in DROPPED]
+        expect(not any(said), f"{machine.name} disturbed {good.name}: {said}")
+    expect(not group.ask_api("/api/v1/losses")["items"], "something is in the loss ledger")
+
+
+main(test)
