@@ -93,6 +93,15 @@ class Authority:
         key.chmod(0o600)
         return key, chain
 
+    def revoke(self, chain, settings):
+        """`settings`: the file that issue() left beside the chain."""
+        run(["openssl", "ca", "-config", settings, "-revoke", chain])
+
+    def revocation_list(self, settings, to, seconds=86400):
+        """The list as it is now, put in place at once."""
+        made = to.with_name(f"{to.name}.new")
+        run(["openssl", "ca", "-config", settings, "-gencrl", "-crlsec", seconds, "-out", made])
+        made.replace(to)
 
     def authority(self, folder, name="Intermediate CA", **how):
         """One whose certificate this one has issued."""

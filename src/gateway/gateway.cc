@@ -57,13 +57,15 @@ Gateway::~Gateway() {
 void Gateway::reload(const NodeSettings& settings) { node_->reload(settings); }
 
 void Gateway::on_certificate() {
-  if (children_) children_->set_tls(node_->tls());
+  if (!children_) return;
+  children_->set_tls(node_->tls());
+  children_->refuse_denied();  // by another revocation list
 }
 
 std::optional<node::Refusal> Gateway::objection_to(const node::Neighbour& who) {
   if (const auto denied = node_->trust().denied(who.id, who.certificate))
     return refusal_for(*denied, who.name);
-  return std::nullopt;
+  return refusal_by_list(node_->tls()->revocations().get(), who);
 }
 
 void Gateway::stop(const std::string& why) {

@@ -285,6 +285,10 @@ const char* to_string(Reason reason) {
       return "unsafe_permissions";
     case Reason::other_group:
       return "other_group";
+    case Reason::revoked:
+      return "revoked";
+    case Reason::stale_revocation_list:
+      return "stale_revocation_list";
   }
   return "unknown";
 }

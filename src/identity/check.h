@@ -37,6 +37,8 @@ enum class Reason {
   no_private_key,
   unsafe_permissions,
   other_group,
+  revoked,                // by a list of its issuer
+  stale_revocation_list,  // and the settings say that this is a reason
 };
 const char* to_string(Reason reason);
 

@@ -170,7 +170,13 @@ std::optional<Finding> TlsContext::objection(std::span<const Certificate> chain,
   check.as_server = dialled_name.has_value();
   check.as_client = !dialled_name.has_value();
   check.require_client_auth = options_.require_client_auth;
-  return why_refused(chain, anchors_, check);
+  if (auto wrong = why_refused(chain, anchors_, check)) return wrong;
+  return revoked(chain);
+}
+
+std::optional<Finding> TlsContext::revoked(std::span<const Certificate> chain) const {
+  if (!options_.revocations) return std::nullopt;
+  return options_.revocations->objection(chain, now());
 }
 
 wire::Refusal refusal_of(Reason reason) {
@@ -203,7 +209,10 @@ wire::Refusal refusal_of(Reason reason) {
       return wire::Refusal::wrong_usage;
     case Reason::other_group:
       return wire::Refusal::wrong_group;
+    case Reason::revoked:
+      return wire::Refusal::revoked;
     case Reason::ok:
+    case Reason::stale_revocation_list:
     case Reason::no_private_key:
     case Reason::unsafe_permissions:
       break;

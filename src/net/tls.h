@@ -8,6 +8,7 @@
 
 #include "identity/certificate.h"
 #include "identity/check.h"
+#include "identity/revocation_list.h"
 #include "wire/frame.h"
 
 struct ssl_ctx_st;
@@ -33,6 +34,8 @@ class TlsContext {
     std::function<WallTime()> now;
     /// Dials for HTTP, where nobody asks for our certificate.
     bool dials_http = false;
+    /// Of outside authorities; null: none. Shared with every context of the same settings.
+    std::shared_ptr<const RevocationLists> revocations = nullptr;
     bool require_client_auth = true;  // false for public CAs, which leave clientAuth out (rule T1)
     /// Takes every peer for verified. Exists so that a test can show that the check after the
     /// handshake, and nothing else, is what refuses a wrong certificate.
@@ -59,6 +62,10 @@ class TlsContext {
   /// What is wrong with what the peer showed: it dialled us, or we dialled `dialled_name`.
   std::optional<Finding> objection(std::span<const Certificate> chain,
                                    const std::optional<std::string>& dialled_name) const;
+
+  /// The part of objection() that goes by the revocation lists of outside authorities.
+  std::optional<Finding> revoked(std::span<const Certificate> chain) const;
+  const std::shared_ptr<const RevocationLists>& revocations() const { return options_.revocations; }
 
   ssl_ctx_st* for_accepting() const { return server_; }  // null without a credential
   ssl_ctx_st* for_dialling() const { return client_; }

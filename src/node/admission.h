@@ -73,4 +73,16 @@ inline Refusal refusal_for(const Trust::Denied& denied, const std::string& name)
           kDeniedRetry};
 }
 
+/// The refusal for a certificate that its outside authority has revoked; null: there are no lists.
+inline std::optional<Refusal> refusal_by_list(const RevocationLists* lists, const Neighbour& who) {
+  const RevocationList* by = lists == nullptr ? nullptr : lists->find(who.certificate);
+  if (by == nullptr) return std::nullopt;
+  return Refusal{
+      wire::Refusal::revoked,
+      fmt::format("the certificate of {} (serial {}) stands in the list that '{}' issued "
+                  "at {}; have another one issued for a new key",
+                  who.name, who.certificate.serial, by->issuer, to_rfc3339(by->this_update)),
+      kDeniedRetry};
+}
+
 }  // namespace postern::node

@@ -76,7 +76,10 @@ Result<std::unique_ptr<Node>> Node::open(Surroundings around, NodeSettings setti
   auto identity = open_identity(around, settings.state_dir, role, settings.group, settings.name);
   if (!identity) return std::unexpected(identity.error());
   std::unique_ptr<Node> node(new Node(around, std::move(settings), std::move(*identity), listener));
-  auto tls = node->make_tls(node->identity_.credential, node->identity_.anchors);
+  const Identity& own = node->identity_;
+  node->revocation_files_.read(around.disk, node->settings_.certificates, own.anchors,
+                               own.credential.chain, around.clock.wall());
+  auto tls = node->make_tls(own.credential, own.anchors);
   if (!tls) return std::unexpected(tls.error());
   node->tls_ = *tls;
   if (auto opened = node->open_spool(); !opened) return std::unexpected(opened.error());
@@ -103,7 +106,8 @@ Node::Node(Surroundings around, NodeSettings settings, Identity identity, Listen
       started_(around.clock.wall()),
       uplink_(around.loops, around.network, around.log, around.random, identity_.self, relay_,
               *this),
-      renewal_(identity_.self, around.random) {}
+      renewal_(identity_.self, around.random),
+      revocation_files_(around.log) {}
 
 Node::~Node() {
   *alive_ = false;  // what the spool still posts finds nobody
@@ -114,6 +118,7 @@ Result<std::shared_ptr<const TlsContext>> Node::make_tls(const TlsCredential& cr
                                                          const Anchors& anchors) {
   TlsContext::Options options;
   options.now = [&clock = around_.clock] { return clock.wall(); };
+  options.revocations = revocation_files_.lists();
   return around_.network.make_tls(credential, anchors, std::move(options));
 }
 
@@ -178,7 +183,8 @@ void Node::start() {
   renewal_.use(tls_->credential()->chain.front());
   look_at_certificate();
   if (around_.watch_certificate)
-    watch_.emplace(core_, *files_, settings_.state_dir, [this] { take_certificate(); });
+    watch_.emplace(core_, *files_, settings_.state_dir, settings_.certificates.crl,
+                   [this] { take_certificate(); });
 }
 
 void Node::stop(const std::string& why) {
@@ -203,7 +209,11 @@ void Node::reload(const NodeSettings& settings) {
     log_.warning(
         "group, name, state_dir, listen, spool.bytes_max and events change at the next restart "
         "only");
+  const bool other_lists = settings_.certificates.crl != settings.certificates.crl;
   settings_.certificates = settings.certificates;
+  if (watch_ && other_lists)
+    watch_.emplace(core_, *files_, settings_.state_dir, settings_.certificates.crl,
+                   [this] { take_certificate(); });
   take_certificate();
   const Sampling before{settings_.interval, settings_.collectors};
   const Sampling sampling{settings.interval, settings.collectors};

@@ -18,6 +18,7 @@
 #include "node/head_numbers.h"
 #include "node/origin.h"
 #include "node/renewal.h"
+#include "node/revocation_files.h"
 #include "node/sampler.h"
 #include "node/self.h"
 #include "node/trust.h"
@@ -243,6 +244,7 @@ class Node final : Uplink::Owner, Origin::Holdings, EventFeed::Door {
       std::make_shared<bool>(true);  // shared with the spool's posts that may come late
   Loop::Timer beat_timer_, disk_timer_, certificate_timer_;
   Renewal renewal_;
+  RevocationFiles revocation_files_;
   std::optional<CertificateWatch> watch_;
   bool key_wanted_ = false;              // and being made
   std::uint64_t certificate_asked_ = 0;  // id of the newest request; 0: answered

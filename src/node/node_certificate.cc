@@ -19,12 +19,14 @@ constexpr Duration kLookMax = std::chrono::hours(1);  // clocks are set
 std::optional<Refusal> Node::objection_to(const Neighbour& parent) {
   if (const auto denied = trust_.denied(parent.certificate))
     return refusal_for(*denied, parent.name);
-  return std::nullopt;
+  return refusal_by_list(tls_->revocations().get(), parent);
 }
 
 void Node::look_at_certificate() {
   const WallTime now = around_.clock.wall();
-  const auto soon = std::max(renewal_.due() - now, std::chrono::milliseconds(0));
+  revocation_files_.say_stale(now);
+  const auto soon = std::max(std::min(renewal_.due(), revocation_files_.next_update(now)) - now,
+                             std::chrono::milliseconds(0));
   certificate_timer_ =
       core_.after(std::clamp<Duration>(std::min<Duration>(soon, kLookMax), kLookMin, kLookMax),
                   [this] { look_at_certificate(); });
@@ -107,6 +109,8 @@ void Node::take_certificate() {
 }
 
 void Node::use(const TlsCredential& credential, const Anchors& anchors) {
+  const bool lists_changed = revocation_files_.read(around_.disk, settings_.certificates, anchors,
+                                                    credential.chain, around_.clock.wall());
   auto tls = make_tls(credential, anchors);
   if (!tls) {
     log_.error("the certificate is not taken over: {}", tls.error().message);
@@ -116,6 +120,10 @@ void Node::use(const TlsCredential& credential, const Anchors& anchors) {
   const bool other = leaf != tls_->credential()->chain.front();
   tls_ = *tls;
   listener_.on_certificate();
+  if (lists_changed) {
+    uplink_.refuse_denied();
+    look_at_certificate();
+  }
   if (!other) return;
   renewal_.use(leaf);
   last_certificate_words_.clear();

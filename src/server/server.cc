@@ -70,6 +70,9 @@ Server::~Server() {
 Result<> Server::start() {
   TlsContext::Options options;
   options.now = [&clock = around_.clock] { return clock.wall(); };
+  revocation_files_.read(around_.disk, settings_.certificates, identity_.anchors,
+                         identity_.credential.chain, around_.clock.wall());
+  options.revocations = revocation_files_.lists();
   auto tls = around_.network.make_tls(identity_.credential, identity_.anchors, options);
   if (!tls) return std::unexpected(tls.error());
   tls_ = *tls;
@@ -167,7 +170,8 @@ Result<> Server::start() {
   renewal_.use(identity_.credential.chain.front());
   look_at_certificate();
   if (around_.watch_certificate)
-    watch_.emplace(core_, *store_thread_, settings_.state_dir, [this] { take_certificate(); });
+    watch_.emplace(core_, *store_thread_, settings_.state_dir, settings_.certificates.crl,
+                   [this] { take_certificate(); });
   trim_timer_ = core_.after(kTrimInterval, [this] { trim(); });
   sampler_ = around_.samplers.start(
       core_, log_, identity_.self, Sampling{settings_.interval, {}},
@@ -177,7 +181,11 @@ Result<> Server::start() {
 }
 
 void Server::reload(const ServerSettings& settings) {
+  const bool other_lists = settings_.certificates.crl != settings.certificates.crl;
   settings_.certificates = settings.certificates;
+  if (watch_ && other_lists)
+    watch_.emplace(core_, *store_thread_, settings_.state_dir, settings_.certificates.crl,
+                   [this] { take_certificate(); });
   take_certificate();
   if (settings.interval != settings_.interval) {
     settings_.interval = settings.interval;

@@ -13,6 +13,7 @@
 #include "node/children.h"
 #include "node/node.h"
 #include "node/renewal.h"
+#include "node/revocation_files.h"
 #include "relay/ways.h"
 #include "server/changes.h"
 #include "server/hole_watch.h"
@@ -229,6 +230,7 @@ class Server final : node::Children::Owner {
   Loop::Timer certificate_timer_;
   node::Renewal renewal_;
   bool renewing_ = false;
+  node::RevocationFiles revocation_files_{log_};
   std::optional<node::CertificateWatch> watch_;
   std::string last_certificate_words_;
   Loop::Timer tick_timer_, trim_timer_, own_timer_, look_timer_, changes_timer_, listeners_timer_;

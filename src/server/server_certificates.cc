@@ -32,7 +32,7 @@ Refusal revoked_one(const store::Revocation& revocation, const std::string& name
 std::optional<Refusal> Server::objection_to(const node::Neighbour& who) {
   if (const auto denied = trust_.denied(who.id, who.certificate))
     return refusal_for(*denied, who.name);
-  return std::nullopt;
+  return refusal_by_list(tls_->revocations().get(), who);
 }
 
 void Server::on_credential(node::Child& child) {
@@ -137,7 +137,9 @@ std::expected<std::vector<Certificate>, Refusal> Server::renew(const wire::pb::S
 
 void Server::look_at_certificate() {
   const WallTime now = around_.clock.wall();
-  const auto soon = std::max(renewal_.due() - now, milliseconds(0));
+  revocation_files_.say_stale(now);
+  const auto soon =
+      std::max(std::min(renewal_.due(), revocation_files_.next_update(now)) - now, milliseconds(0));
   certificate_timer_ =
       core_.after(std::clamp<Duration>(std::min<Duration>(soon, kLookMax), kLookMin, kLookMax),
                   [this] { look_at_certificate(); });
@@ -205,6 +207,9 @@ void Server::take_certificate() {
 void Server::use(const TlsCredential& credential, const Anchors& anchors) {
   TlsContext::Options options;
   options.now = [&clock = around_.clock] { return clock.wall(); };
+  const bool lists_changed = revocation_files_.read(around_.disk, settings_.certificates, anchors,
+                                                    credential.chain, around_.clock.wall());
+  options.revocations = revocation_files_.lists();
   auto tls = around_.network.make_tls(credential, anchors, options);
   if (!tls) {
     log_.error("the certificate is not taken over: {}", tls.error().message);
@@ -214,6 +219,10 @@ void Server::use(const TlsCredential& credential, const Anchors& anchors) {
   const bool other = leaf != tls_->credential()->chain.front();
   tls_ = *tls;
   children_->set_tls(tls_);
+  if (lists_changed) {
+    children_->refuse_denied();
+    look_at_certificate();
+  }
   if (!other) return;
   renewal_.use(leaf);
   last_certificate_words_.clear();

@@ -94,9 +94,10 @@ void Server::on_request(node::Child& child, const wire::Message& message) {
       candidate.chain.push_back(std::move(*certificate));
   if (admission.exporter().size() == candidate.exporter.size())
     std::memcpy(candidate.exporter.data(), admission.exporter().data(), candidate.exporter.size());
-  const auto wrong =
+  auto wrong =
       why_refused(candidate.chain, tls_->anchors(),
                   {.now = tls_->now(), .name = candidate.hello.name(), .as_server = false});
+  if (!wrong) wrong = tls_->revoked(candidate.chain);
   if (wrong) {
     reply_with(
         std::unexpected(Refusal{refusal_of(wrong->reason), wrong->words, std::chrono::minutes(1)}));

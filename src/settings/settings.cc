@@ -278,6 +278,21 @@ Result<std::vector<AddressRange>> address_ranges(const YAML::Node& value) {
   return list;
 }
 
+constexpr std::size_t kCrlFilesMax = 64;
+
+Result<std::vector<std::string>> crl_files(const YAML::Node& value) {
+  if (!value.IsSequence() || value.size() > kCrlFilesMax)
+    return fail(Errc::invalid, "it must be a list of at most {} files", kCrlFilesMax);
+  std::vector<std::string> list;
+  for (const YAML::Node& entry : value) {
+    auto one = text(entry);
+    if (!one) return std::unexpected(one.error());
+    if (!one->starts_with('/')) return fail(Errc::invalid, "'{}' must be an absolute path", *one);
+    list.push_back(std::move(*one));
+  }
+  return list;
+}
+
 constexpr std::size_t kEventFilesMax = 64;
 constexpr std::size_t kPatternBytesMax = 256;
 constexpr std::uint32_t kEventRateMin = 1, kEventRateMax = 100'000;
@@ -479,6 +494,14 @@ Result<> read_certificates(Section& root, CertificateSettings& into, bool server
   const auto lifetime = [](const YAML::Node& v) { return duration(v, kLifetimeMin, kLifetimeMax); };
   if (auto done = section->field("renew", into.renew, on_or_off); !done) return done;
   if (auto done = section->field("expiry_grace", into.expiry_grace, grace); !done) return done;
+  const auto refuses = [](const YAML::Node& value) -> Result<bool> {
+    const std::string word = value.IsScalar() ? value.Scalar() : "";
+    if (word != "warn" && word != "refuse") return fail(Errc::invalid, "it must be warn or refuse");
+    return word == "refuse";
+  };
+  if (auto done = section->field("crl", into.crl, crl_files); !done) return done;
+  if (auto done = section->field("stale_crl", into.refuse_on_stale_crl, refuses); !done)
+    return done;
   if (server)
     if (auto done = section->field("lifetime", into.lifetime, lifetime); !done) return done;
   return section->nothing_else();

@@ -62,6 +62,9 @@ struct CertificateSettings {
   Duration expiry_grace = std::chrono::hours(24);
   /// Management servers only: of what the built-in authority signs, unless it is told otherwise.
   Duration lifetime = std::chrono::hours(24 * 365);
+  /// Revocation lists of outside authorities: absolute paths, at most 64.
+  std::vector<std::string> crl = {};
+  bool refuse_on_stale_crl = false;  // else it is said in the log, and they go on counting
   bool operator==(const CertificateSettings&) const = default;
 };
 

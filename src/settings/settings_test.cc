@@ -74,10 +74,23 @@ TEST(Settings, CertificatesAreRenewedUnlessToldOtherwise) {
   const auto server = parse_server_settings(base + "certificates: {lifetime: 30d}\n", "s.yaml");
   ASSERT_TRUE(server) << server.error().message;
   EXPECT_EQ(server->certificates.lifetime, std::chrono::hours(30 * 24));
-  for (const char* bad :
-       {"renew: perhaps", "expiry_grace: 2y", "expiry_grace: -1s", "lifetime: 1d"})
+  for (const char* bad : {"renew: perhaps", "expiry_grace: 2y", "expiry_grace: -1s", "lifetime: 1d",
+                          "crl: /x.crl", "crl: [x.crl]", "stale_crl: ignore"})
     EXPECT_FALSE(node(fmt::format("certificates: {{{}}}\n", bad))) << bad;
   EXPECT_FALSE(parse_server_settings(base + "certificates: {lifetime: 1s}\n", "s.yaml"));
+}
+
+TEST(Settings, RevocationListsAreFilesAndStaleOnesOnlyWarnUnlessToldOtherwise) {
+  const std::string base = "group: demo\nname: a.example.net\n";
+  const auto set = parse_server_settings(
+      base + "certificates: {crl: [/etc/a.crl, /etc/b.crl], stale_crl: refuse}\n", "s.yaml");
+  ASSERT_TRUE(set) << set.error().message;
+  EXPECT_EQ(set->certificates.crl, (std::vector<std::string>{"/etc/a.crl", "/etc/b.crl"}));
+  EXPECT_TRUE(set->certificates.refuse_on_stale_crl);
+  const auto warns = parse_server_settings(base + "certificates: {stale_crl: warn}\n", "s.yaml");
+  ASSERT_TRUE(warns) << warns.error().message;
+  EXPECT_FALSE(warns->certificates.refuse_on_stale_crl);
+  EXPECT_FALSE(CertificateSettings{}.refuse_on_stale_crl);
 }
 
 TEST(Settings, EventsAreTheJournalFromWarningOnUnlessToldOtherwise) {
