@@ -107,6 +107,8 @@ std::expected<JoinDesk::Yes, JoinDesk::No> JoinDesk::decide(const node::JoinAsk&
   const auto certificate = authority->sign(
       as_bytes(ask.csr), {.name = ask.name, .lifetime = group.lifetime, .now = now}, random_);
   if (!certificate) return refuse({JoinReason::bad_request, certificate.error().message});
+  if (registry_.revocations().find(certificate->mark()) != nullptr)
+    return refuse({JoinReason::denied, "the key in the request was revoked with a certificate"});
   const store::AuditEntry entry{now, "token " + ask.token_id, "certificate signed",
                                 certificate->subject(),
                                 fmt::format("serial {}, valid until {}", certificate->serial(),

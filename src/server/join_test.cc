@@ -191,6 +191,21 @@ TEST_F(ServerJoin, WhoWasRemovedDoesNotComeBackByToken) {
   EXPECT_EQ(reason(ask(many, machine)), JoinReason::denied);
 }
 
+TEST_F(ServerJoin, WhoseCertificateWasRevokedGetsNoOtherByToken) {
+  const Machine machine;
+  const auto many = token(R"("role":"agent","uses_max":5)");
+  EXPECT_TRUE(approved(ask(many, machine)));
+  store::Store::Seen seen;
+  seen.id = machine.identity.node_id();
+  seen.certificate = stranger_.mark();
+  ASSERT_TRUE(store_.seen(std::span(&seen, 1)));
+  EXPECT_EQ(
+      first().ask("POST", "/api/v1/revocations", R"({"certificate":"new.dmz.example"})").status,
+      201u);
+  clock_.advance(std::chrono::seconds(1));
+  EXPECT_EQ(reason(ask(many, machine)), JoinReason::denied);
+}
+
 TEST_F(ServerJoin, ARequestForFurtherNamesIsRefused) {
   const auto one = token(R"("role":"agent")");
   const Machine machine;

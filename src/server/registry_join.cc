@@ -21,6 +21,12 @@ std::expected<bool, Registry::NotJoined> Registry::join(const Joiner& joiner,
       return no(JoinReason::denied,
                 fmt::format("this machine is known as {} {}; remove that one first",
                             to_string(static_cast<node::Role>((*known)->role)), (*known)->name));
+    // A token in the hands of whoever has the machine must not undo what a human decided.
+    if (revocations_.find((*known)->certificate) != nullptr)
+      return no(JoinReason::denied,
+                fmt::format("the certificate of {} was revoked; an administrator signs the next "
+                            "one: postern cert request, postern cert sign, postern cert import",
+                            (*known)->name));
     return true;
   }
   if (*known && (*known)->standing != Standing::pending)
