@@ -70,6 +70,7 @@ def every_operation(api, group, agent):
     ask("POST", "/api/v1/gateways", 422, {"name": "gw7.dmz.example", "parents": ["nobody.example"]})
     ask("GET", "/api/v1/gateways/gw9.dmz.example")
     ask("POST", "/api/v1/nodes/gw9.dmz.example/trace", 409)
+    ask("POST", "/api/v1/nodes/gw9.dmz.example/renewal", 409)
     ask("DELETE", "/api/v1/gateways/gw9.dmz.example")
     ask("DELETE", "/api/v1/gateways/gw9.dmz.example", 404)
     ask("POST", "/api/v1/agents", 201, {"name": "a9.dmz.example"})
@@ -78,6 +79,7 @@ def every_operation(api, group, agent):
         ask("POST" if target else "GET", f"/api/v1/pending/a9.dmz.example{target}", 404)
     ask("GET", "/api/v1/alerts/1", 404)
     ask("POST", "/api/v1/alerts/1/close", 404)
+    ask("POST", f"/api/v1/nodes/{agent.name}/renewal")
     traced = ask("POST", f"/api/v1/nodes/{agent.name}/trace", 202)
     poll("the probe arrives",
          lambda: ask("GET", f"/api/v1/traces/{traced['id']}")["state"] == "arrived")

@@ -110,6 +110,7 @@ Answer<Reply> show_agent(Exchange& exchange);
 Answer<Reply> list_nodes(Exchange& exchange);
 Answer<Reply> show_node(Exchange& exchange);
 Answer<Reply> list_certificates(Exchange& exchange);
+Answer<Reply> allow_renewal(Exchange& exchange);
 Answer<Reply> show_topology(Exchange& exchange);
 Answer<Reply> list_servers(Exchange& exchange);
 Answer<Reply> show_server(Exchange& exchange);

@@ -263,6 +263,12 @@ class FakeService final : public Service {
     return refused(kProblemNotFound, "there is no token " + std::string(id));
   }
 
+  Answer<RenewalAllowed> allow_renewal(const Caller& caller, std::string_view node) override {
+    if (broken) return std::unexpected(*broken);
+    record(caller, "renewal allowed", std::string(node));
+    return RenewalAllowed{std::string(node), now + std::chrono::hours(24)};
+  }
+
   Answer<NewJoinToken> create_join_token(const Caller& caller,
                                          const JoinTokenRequest& request) override {
     if (broken) return std::unexpected(*broken);

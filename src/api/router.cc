@@ -86,6 +86,7 @@ constexpr Route kRoutes[] = {
     {"GET", "/api/v1/alerts/{id}", show_alert},
     {"POST", "/api/v1/alerts/{id}/close", close_alert, Scope::operate, false, {}, show_alert},
     {"POST", "/api/v1/nodes/{node}/trace", start_trace, Scope::operate},
+    {"POST", "/api/v1/nodes/{node}/renewal", allow_renewal, Scope::administrate},
     {"GET", "/api/v1/traces/{id}", show_trace},
     {"GET", "/api/v1/group", show_group},
     {"GET", "/api/v1/group/file", export_group},

@@ -292,6 +292,12 @@ struct Revoked {
   bool already_revoked = false;  // nothing changed; revoking twice does no harm
 };
 
+/// An administrator's word that a node may renew a certificate that has ended.
+struct RenewalAllowed {
+  std::string node;  // name
+  WallTime until{};
+};
+
 struct GroupView {
   std::string name;
   std::string id;                           // node id of the group root in hex
@@ -508,6 +514,8 @@ class Service {
   virtual Answer<Revoked> revoke_certificate(const Caller&, const RevocationRequest&) = 0;
   virtual Answer<std::vector<RevocationView>>
   revocations() = 0;  // newest first, until they are over
+  /// kProblemConflict when it is not an approved one that has connected before.
+  virtual Answer<RenewalAllowed> allow_renewal(const Caller&, std::string_view node) = 0;
 
   virtual Answer<GroupView> group() = 0;
   virtual Answer<std::string> group_file() = 0;  // what `postern group export` writes

@@ -87,6 +87,14 @@ Answer<Reply> list_certificates(Exchange& exchange) {
   return reply;
 }
 
+Answer<Reply> allow_renewal(Exchange& exchange) {
+  auto allowed = exchange.service.allow_renewal(exchange.caller, exchange.node);
+  if (!allowed) return std::unexpected(allowed.error());
+  Reply reply;
+  reply.json = {{"node", allowed->node}, {"until", to_rfc3339(allowed->until)}};
+  return reply;
+}
+
 Answer<Reply> show_topology(Exchange& exchange) { return reply_of(exchange.service.topology()); }
 
 Answer<Reply> list_servers(Exchange& exchange) { return reply_of(exchange.service.servers()); }

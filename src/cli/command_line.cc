@@ -226,6 +226,11 @@ void add_certificate_verbs(CLI::App& app, Options& options) {
       ->type_name("N")
       ->check(CLI::Range(1u, 3650u).description(""));
 
+  add_name(add_verb(*group, options, "renew",
+                    "let a node renew a certificate that has ended, for a day; those that have not "
+                    "are renewed by themselves",
+                    "postern cert renew gw1.dmz.example"),
+           options, "the node's FQDN or node id");
   add_watched(*group, options, "list", "every node's certificate, whose ends next first",
               "postern cert list");
   CLI::App* import = add_verb(

@@ -69,6 +69,16 @@ int revoke_certificate(Session& session) {
   return print(session, session.client->post("/api/v1/revocations", body), revoked_words);
 }
 
+int renew_certificate(Session& session) {
+  const auto allowed = session.client->post(
+      fmt::format("/api/v1/nodes/{}/renewal", path_segment(session.options.name)), {});
+  return print(session, allowed, [](Session&, const json::value& answer) {
+    return fmt::format(
+        "{} may renew its certificate until {}, also when it has ended; it asks by itself.\n",
+        text_of(answer, "node"), text_of(answer, "until"));
+  });
+}
+
 int list_certificates(Session& session) {
   return draw(session, "/api/v1/certificates", certificates_table);
 }

@@ -35,6 +35,7 @@ constexpr Entry kVerbs[] = {
     {"cert sign", sign_certificate},
     {"cert list", list_certificates},
     {"cert revoke", revoke_certificate},
+    {"cert renew", renew_certificate},
     {"cert import", import_certificate, false},
     {"cert show", show_certificate, false},
     {"cert verify", verify_certificate, false},

@@ -77,8 +77,9 @@ int trace_node(Session& session);
 // certificates.cc
 int request_certificate(Session& session);
 int sign_certificate(Session& session);
-int list_certificates(Session& session);
-int revoke_certificate(Session& session);  // fleet.cc
+int list_certificates(Session& session);  // fleet.cc
+int revoke_certificate(Session& session);
+int renew_certificate(Session& session);
 int import_certificate(Session& session);
 int show_certificate(Session& session);
 int verify_certificate(Session& session);  // verify.cc

@@ -636,7 +636,8 @@ std::vector<Measurement> Gateway::own_health() {
 }
 
 void Gateway::on_http(HttpRequest request, Respond respond) {
-  if (request.target == node::kJoinPath) return on_join(std::move(request), std::move(respond));
+  if (node::is_for_strangers(request.target))
+    return on_stranger(std::move(request), std::move(respond));
   respond(node::status_page(request, request.loopback, status()));
 }
 

@@ -72,8 +72,8 @@ class Gateway final : node::Node::Listener, node::Children::Owner {
   void on_shown(const wire::pb::Signed& document);
   void on_shown_settled(const wire::Message& message);
   void on_request(node::Child& child, wire::pb::Request request);
-  // gateway_join.cc: machines that come with a token, passed on
-  void on_join(HttpRequest request, Respond respond);
+  // gateway_join.cc: machines without a certificate that is good, passed on
+  void on_stranger(HttpRequest request, Respond respond);
   void on_join_request(node::Child& child, wire::pb::Request request);
   std::optional<node::Decision> decide_here(const node::Candidate& candidate);
   void ask_upwards(const node::Candidate& candidate, std::function<void(node::Decision)> decided);
@@ -103,7 +103,7 @@ class Gateway final : node::Node::Listener, node::Children::Owner {
   std::map<std::uint64_t, Waiting> requests_;
   /// Requests for certificates that are passed on, by child (rule T7).
   TokenBuckets certificates_{{kCertificatesRate, kCertificatesBurst, node::kChildrenMax}};
-  node::JoinGate join_gate_;
+  node::StrangerGate stranger_gate_;
   std::uint64_t next_request_ = 1;
   std::map<NodeId, std::pair<std::uint64_t, wire::Message>>
       heads_;  // newest of each node below: number, message

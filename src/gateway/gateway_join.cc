@@ -1,5 +1,6 @@
-// Machines that come with a token: what they say goes up, what the management server answers comes
-// back (docs/formats/join.md#J12). Nothing of it is looked at here.
+// Machines that come with a token, or with a certificate that has ended: what they say goes up,
+// what the management server answers comes back (docs/formats/join.md#J12, channel.md#W58). Nothing
+// of it is looked at here.
 
 #include "gateway/gateway.h"
 
@@ -23,25 +24,28 @@ wire::pb::Request request_of(const wire::pb::JoinRelay& relay) {
 
 }  // namespace
 
-void Gateway::on_join(HttpRequest request, Respond respond) {
-  if (auto wrong = node::join_objection(request)) return respond(std::move(*wrong));
-  if (const Duration wait = join_gate_.stranger(source_of(request), core_.now());
-      wait != Duration::zero()) {
-    HttpResponse later = node::join_response(
-        std::nullopt, "too many machines want to join over this gateway at once", wait);
-    later.status = 429;
-    return respond(std::move(later));
+void Gateway::on_stranger(HttpRequest request, Respond respond) {
+  if (auto wrong = node::stranger_objection(request)) return respond(std::move(*wrong));
+  if (const Duration wait = stranger_gate_.stranger(source_of(request), core_.now());
+      wait != Duration::zero())
+    return respond(node::stranger_overload("gateway", wait));
+  wire::pb::Request up;
+  if (request.target == node::kJoinPath) {
+    wire::pb::JoinRelay relay;
+    relay.set_request(std::move(request.body));
+    relay.set_address(request.address);
+    up = request_of(relay);
+  } else {
+    up.set_kind(node::kCertificateRequest);
+    up.set_body(std::move(request.body));
   }
-  wire::pb::JoinRelay relay;
-  relay.set_request(std::move(request.body));
-  relay.set_address(request.address);
   auto words = cannot_ask(node_->self().name);
-  const bool sent = send_request(request_of(relay), [respond, words](const wire::pb::Reply& reply) {
-    respond(node::join_response(
+  const bool sent = send_request(std::move(up), [respond, words](const wire::pb::Reply& reply) {
+    respond(node::stranger_response(
         reply.has_refused() ? std::nullopt : std::optional(reply.body()),
         reply.has_refused() ? fmt::format("{}: {}", words, reply.refused().words()) : ""));
   });
-  if (!sent) respond(node::join_response(std::nullopt, words));
+  if (!sent) respond(node::stranger_response(std::nullopt, words));
 }
 
 void Gateway::on_join_request(node::Child& child, wire::pb::Request request) {
@@ -60,7 +64,7 @@ void Gateway::on_join_request(node::Child& child, wire::pb::Request request) {
     asker->send(node::message_of(wire::Type::reply, reply));
   };
   bool sent = false;
-  if (join_gate_.child(child.who().id, core_.now()) == Duration::zero()) {
+  if (stranger_gate_.child(child.who().id, core_.now()) == Duration::zero()) {
     *relay.add_path() = hop_of(child.who());
     sent = send_request(request_of(relay), answer);
   }

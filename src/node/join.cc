@@ -15,6 +15,7 @@ constexpr std::size_t kNonceBytes = 32;
 constexpr std::size_t kTokenIdBytes = 8;
 constexpr std::size_t kNameBytesMax = 253;
 constexpr int kDelegationsMax = 64;
+constexpr std::size_t kStrangersWordsMax = 300;
 constexpr int kChainMax = kChainDepthMax + 2;
 
 std::optional<Signature> signature_of(std::string_view bytes) {
@@ -38,6 +39,13 @@ Result<std::vector<Certificate>> certificates_of(
 }
 
 }  // namespace
+
+std::string harmless(std::string_view words) {
+  std::string safe;
+  for (const char c : words.substr(0, kStrangersWordsMax)) safe += c >= ' ' && c < 0x7f ? c : ' ';
+  while (safe.ends_with(' ')) safe.pop_back();
+  return safe;
+}
 
 const char* to_string(JoinReason reason) {
   switch (reason) {
@@ -204,12 +212,23 @@ Result<JoinAsk> read_join_request(std::string_view body) {
   return read;
 }
 
-std::optional<HttpResponse> join_objection(const HttpRequest& request) {
+bool is_for_strangers(std::string_view target) {
+  return target == kJoinPath || target == kRenewPath;
+}
+
+HttpResponse stranger_overload(std::string_view whose, Duration wait) {
+  HttpResponse later = stranger_response(
+      std::nullopt, fmt::format("too many machines ask this {} at once", whose), wait);
+  later.status = 429;
+  return later;
+}
+
+std::optional<HttpResponse> stranger_objection(const HttpRequest& request) {
   HttpResponse response;
   if (request.method != "POST") {
     response.status = 405;
     response.headers.emplace_back("Allow", "POST");
-    response.body = "machines join with POST; see postern-agent setup --help\n";
+    response.body = "machines ask with POST; see postern-agent setup --help\n";
     return response;
   }
   if (request.body.size() <= kJoinBytesMax) return std::nullopt;
@@ -219,8 +238,8 @@ std::optional<HttpResponse> join_objection(const HttpRequest& request) {
   return response;
 }
 
-HttpResponse join_response(const std::optional<std::string>& answer, const std::string& own_words,
-                           Duration retry_after) {
+HttpResponse stranger_response(const std::optional<std::string>& answer,
+                               const std::string& own_words, Duration retry_after) {
   HttpResponse response;
   if (answer) {
     response.content_type = "application/octet-stream";

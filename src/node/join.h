@@ -19,6 +19,10 @@ inline constexpr std::uint32_t kJoinRequest = 6;         // channel.md#W50
 inline constexpr std::size_t kJoinBytesMax = 16u << 10;  // join.md#J11
 inline constexpr std::size_t kJoinAnswerBytesMax = 256u << 10;
 inline constexpr const char* kJoinPath = "/join";
+inline constexpr const char* kRenewPath = "/renew";  // channel.md#W58
+
+/// What somebody unknown has said, fit for a log and a terminal.
+std::string harmless(std::string_view words);
 
 enum class JoinOutcome : std::uint32_t { approved = 1, pending = 2, refused = 3 };
 enum class JoinReason : std::uint32_t {
@@ -107,7 +111,7 @@ struct JoinAsk {
 Result<JoinAsk> read_join_request(std::string_view body);
 
 /// How often somebody may come with a request (join.md#J12). Decides only; one owner.
-class JoinGate {
+class StrangerGate {
  public:
   /// Zero: it may pass. Else when to come again.
   Duration stranger(const std::string& source, TimePoint now) {
@@ -123,10 +127,14 @@ class JoinGate {
 };
 
 /// What a gateway answers over HTTP: the group's word, or its own when there is none.
-HttpResponse join_response(const std::optional<std::string>& answer, const std::string& own_words,
-                           Duration retry_after = std::chrono::seconds(5));
+HttpResponse stranger_response(const std::optional<std::string>& answer,
+                               const std::string& own_words,
+                               Duration retry_after = std::chrono::seconds(5));
+/// 429, for who comes before StrangerGate lets him.
+HttpResponse stranger_overload(std::string_view whose, Duration wait);
+bool is_for_strangers(std::string_view target);  // kJoinPath or kRenewPath
 /// What is wrong with the request as HTTP; nothing for one to pass on.
-std::optional<HttpResponse> join_objection(const HttpRequest& request);
+std::optional<HttpResponse> stranger_objection(const HttpRequest& request);
 
 /// The bytes that travel back, signed with a delegated key.
 std::string join_answer(const wire::pb::JoinReply& reply, const PublicKey& root,

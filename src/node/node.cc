@@ -185,6 +185,7 @@ void Node::start() {
   if (around_.watch_certificate)
     watch_.emplace(core_, *files_, settings_.state_dir, settings_.certificates.crl,
                    [this] { take_certificate(); });
+  look_into_inbox();
 }
 
 void Node::stop(const std::string& why) {
@@ -193,6 +194,7 @@ void Node::stop(const std::string& why) {
   beat_timer_.cancel();
   disk_timer_.cancel();
   certificate_timer_.cancel();
+  inbox_.reset();
   watch_.reset();
   uplink_.stop(why);
 }
@@ -215,6 +217,7 @@ void Node::reload(const NodeSettings& settings) {
     watch_.emplace(core_, *files_, settings_.state_dir, settings_.certificates.crl,
                    [this] { take_certificate(); });
   take_certificate();
+  look_into_inbox();
   const Sampling before{settings_.interval, settings_.collectors};
   const Sampling sampling{settings.interval, settings.collectors};
   if (sampling != before) {

@@ -13,6 +13,7 @@
 #include "identity/state_folder.h"
 #include "net/loop.h"
 #include "net/network.h"
+#include "node/certificate_inbox.h"
 #include "node/certificate_watch.h"
 #include "node/event_feed.h"
 #include "node/head_numbers.h"
@@ -187,8 +188,13 @@ class Node final : Uplink::Owner, Origin::Holdings, EventFeed::Door {
 
   // node_certificate.cc: what we show
   void look_at_certificate();
+  void look_into_inbox();  // as the settings say now
   void ask_for_certificate();
+  /// Of a certificate that has ended, the parents in turn: over HTTP, where none is asked for.
+  void ask_without_certificate(const std::string& body, std::size_t parent);
   void on_certificate(const wire::pb::Reply& reply);
+  void on_chain(std::string_view reply);
+  void not_renewed(const std::string& words);
   void install(TlsCredential credential);
   /// What stands in the state folder now.
   void take_certificate();
@@ -246,6 +252,7 @@ class Node final : Uplink::Owner, Origin::Holdings, EventFeed::Door {
   Renewal renewal_;
   RevocationFiles revocation_files_;
   std::optional<CertificateWatch> watch_;
+  std::optional<CertificateInbox> inbox_;
   bool key_wanted_ = false;              // and being made
   std::uint64_t certificate_asked_ = 0;  // id of the newest request; 0: answered
   std::uint64_t certificates_asked_ = 0;

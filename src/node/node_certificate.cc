@@ -4,6 +4,7 @@
 
 #include "identity/state_folder.h"
 #include "node/admission.h"
+#include "node/join.h"
 #include "node/node.h"
 
 namespace postern::node {
@@ -44,6 +45,14 @@ void Node::look_at_certificate() {
   ask_for_certificate();
 }
 
+void Node::look_into_inbox() {
+  inbox_.reset();
+  if (around_.watch_certificate && !settings_.certificates.folder.empty())
+    inbox_.emplace(core_, *files_, around_.disk, around_.clock, log_,
+                   CertificateInbox::Places{settings_.certificates.folder, settings_.state_dir,
+                                            settings_.name});
+}
+
 void Node::ask_for_certificate() {
   const WallTime now = around_.clock.wall();
   auto body = renewal_.ask(now);
@@ -52,31 +61,61 @@ void Node::ask_for_certificate() {
   wire::pb::Request request;
   request.set_id(certificate_asked_);
   request.set_kind(kCertificateRequest);
-  request.set_body(std::move(*body));
-  if (!uplink_.send(message_of(wire::Type::request, request))) renewal_.failed(now);
+  request.set_body(*body);
+  if (uplink_.send(message_of(wire::Type::request, request))) return;
+  if (renewal_.over(now)) return ask_without_certificate(*body, 0);
+  renewal_.not_asked(now);
+}
+
+void Node::ask_without_certificate(const std::string& body, std::size_t parent) {
+  certificate_asked_ = 0;
+  const ParentSetting& whom = settings_.parents.at(parent);
+  HttpRequest request;
+  request.method = "POST";
+  request.target = kRenewPath;
+  request.headers = {{"content-type", "application/octet-stream"}};
+  request.body = body;
+  around_.network.ask(
+      whom.dial.host, whom.dial.port, std::move(request),
+      [this, alive = alive_, body, parent, name = whom.name](const Result<HttpResponse>& response) {
+        if (!*alive) return;
+        if (response && response->status == 200) return on_chain(response->body);
+        // Whoever says no has no key to say it with: another one may be asked.
+        const std::string words = response
+                                      ? fmt::format("{} says: {}", name, harmless(response->body))
+                                      : response.error().message;
+        if (parent + 1 < settings_.parents.size()) return ask_without_certificate(body, parent + 1);
+        renewal_.failed(around_.clock.wall());
+        not_renewed(words);
+      });
 }
 
 void Node::on_certificate(const wire::pb::Reply& reply) {
   if (reply.id() != certificate_asked_) return;
   certificate_asked_ = 0;
+  if (!reply.has_refused()) return on_chain(reply.body());
+  renewal_.failed(around_.clock.wall(),
+                  std::chrono::milliseconds(reply.refused().retry_after_ms()));
+  not_renewed(reply.refused().words());
+}
+
+void Node::on_chain(std::string_view reply) {
   const WallTime now = around_.clock.wall();
   wire::pb::CertificateReply answer;
-  std::string words;
-  if (reply.has_refused()) {
-    words = reply.refused().words();
-    renewal_.failed(now, std::chrono::milliseconds(reply.refused().retry_after_ms()));
-  } else if (!answer.ParseFromString(reply.body())) {
-    words = "an answer that cannot be read";
+  if (!answer.ParseFromArray(reply.data(), static_cast<int>(reply.size()))) {
     renewal_.failed(now);
-  } else {
-    std::vector<Certificate> chain;
-    for (const std::string& der : answer.chain())
-      if (auto certificate = Certificate::from_der(as_bytes(der)))
-        chain.push_back(std::move(*certificate));
-    auto credential = renewal_.on_reply(chain, tls_->anchors(), now);
-    if (credential) return install(std::move(*credential));
-    words = credential.error().message;
+    return not_renewed("an answer that cannot be read");
   }
+  std::vector<Certificate> chain;
+  for (const std::string& der : answer.chain())
+    if (auto certificate = Certificate::from_der(as_bytes(der)))
+      chain.push_back(std::move(*certificate));
+  auto credential = renewal_.on_reply(chain, tls_->anchors(), now);
+  if (credential) return install(std::move(*credential));
+  not_renewed(credential.error().message);
+}
+
+void Node::not_renewed(const std::string& words) {
   if (words != last_certificate_words_)
     log_.warning("the certificate is not renewed: {}; it is valid until {}", words,
                  to_rfc3339(tls_->credential()->chain.front().not_after()));

@@ -14,6 +14,7 @@ using std::chrono::milliseconds;
 constexpr int kJitterParts = 10;  // of the life
 constexpr int kRetryParts = 100;
 constexpr int kRetryPartsLater = 20;
+constexpr milliseconds kNotAskedRetryMax = std::chrono::minutes(1);
 
 /// The kind of key that is in use: whoever chose RSA had a reason.
 TlsKey::Kind kind_like(const Certificate& leaf) {
@@ -79,13 +80,20 @@ Result<TlsCredential> Renewal::on_reply(const std::vector<Certificate>& chain,
 
 void Renewal::failed(WallTime now, milliseconds not_before_this) {
   if (!leaf_) return;
-  const milliseconds first = std::clamp(life() / kRetryParts, kRetryMin, kRetryMax);
-  const milliseconds last = std::clamp(life() / kRetryPartsLater, kRetryMin, kRetryMax);
+  const milliseconds first =
+      std::clamp(life() / kRetryParts, kRetryMin, over(now) ? kRetryMaxWhenOver : kRetryMax);
+  const milliseconds last =
+      std::clamp(life() / kRetryPartsLater, kRetryMin, over(now) ? kRetryMaxWhenOver : kRetryMax);
   wait_ = std::clamp(2 * wait_, first, last);
   // A hop may make up the word: it puts off by one distance at most.
   const milliseconds asked = std::min(not_before_this, last);
   const milliseconds wait = std::max(wait_, asked);
   due_ = now + wait + milliseconds(random_.below(static_cast<std::uint64_t>(wait.count()) / 4 + 1));
+}
+
+void Renewal::not_asked(WallTime now) {
+  if (!leaf_) return;
+  due_ = now + std::clamp(life() / kRetryParts, kRetryMin, kNotAskedRetryMax);
 }
 
 Result<CertificateAsk> read_certificate_request(const wire::pb::Signed& message,

@@ -26,6 +26,7 @@ class Renewal {
   // Between questions: at first a hundredth of the life, at most a twentieth, within these.
   static constexpr std::chrono::milliseconds kRetryMin{1000};
   static constexpr std::chrono::milliseconds kRetryMax = std::chrono::hours(24);
+  static constexpr std::chrono::milliseconds kRetryMaxWhenOver = std::chrono::minutes(5);
 
   Renewal(const Self& self, Random& random) : self_(self), random_(random) {}
 
@@ -49,6 +50,10 @@ class Renewal {
                                  WallTime now);
   /// The server's no, or nothing at all: `not_before_this` is its own word for when to come again.
   void failed(WallTime now, std::chrono::milliseconds not_before_this = {});
+  /// Nobody could be asked: again soon.
+  void not_asked(WallTime now);
+  /// The certificate in use has ended: nobody lets us in with it any more.
+  bool over(WallTime now) const { return leaf_ && now > leaf_->not_after(); }
 
  private:
   std::chrono::milliseconds life() const;

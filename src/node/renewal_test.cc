@@ -122,6 +122,27 @@ TEST_F(RenewalTest, AsksAgainWithTheSameKeyLessAndLessOften) {
   EXPECT_LE(renewal_.due() - now_, hours(24) * 5 / 4) << "a hop's word puts off by no more";
 }
 
+TEST_F(RenewalTest, WhenItHasEndedItAsksEveryFewMinutesHoweverLongItWas) {
+  now_ += days(100) + minutes(1);
+  EXPECT_TRUE(renewal_.over(now_));
+  EXPECT_NE(ask(), "");
+  for (int i = 0; i < 10; ++i) {
+    renewal_.failed(now_);
+    EXPECT_LE(renewal_.due() - now_, minutes(5) * 5 / 4);
+    now_ = renewal_.due();
+    EXPECT_NE(ask(), "");
+  }
+}
+
+TEST_F(RenewalTest, WhenNobodyCouldBeAskedItAsksAgainSoon) {
+  now_ += days(61);
+  EXPECT_FALSE(renewal_.over(now_));
+  ask();
+  renewal_.not_asked(now_);
+  EXPECT_LE(renewal_.due() - now_, minutes(1))
+      << "a start before the first connection is no failure";
+}
+
 TEST_F(RenewalTest, AShortLifeIsRetriedWithinIt) {
   renewal_.use(issue(TlsKey::generate(TlsKey::Kind::ec), minutes(2)));
   EXPECT_LE(renewal_.due(), now_ + std::chrono::seconds(72));

@@ -13,18 +13,9 @@ using std::chrono::seconds;
 constexpr const char* kJoinKey = "join.key";  // of the request, until its certificate is there
 constexpr seconds kPauseMin{1};
 constexpr seconds kPauseMax{10};
-constexpr std::size_t kWordsMax = 300;
 
 const char* program_of(NodeRole role) {
   return role == NodeRole::agent ? "postern-agent" : "postern-gateway";
-}
-
-/// What somebody unknown has said, fit for a terminal.
-std::string harmless(std::string_view words) {
-  std::string safe;
-  for (const char c : words.substr(0, kWordsMax)) safe += c >= ' ' && c < 0x7f ? c : ' ';
-  while (safe.ends_with(' ')) safe.pop_back();
-  return safe;
 }
 
 std::string yaml_of(const ParentSetting& parent) {

@@ -52,6 +52,7 @@ Server::Server(node::Surroundings around, ServerSettings settings, node::Identit
 
 Server::~Server() {
   *alive_ = false;
+  inbox_.reset();
   watch_.reset();
   sampler_.reset();
   api_.reset();
@@ -172,6 +173,7 @@ Result<> Server::start() {
   if (around_.watch_certificate)
     watch_.emplace(core_, *store_thread_, settings_.state_dir, settings_.certificates.crl,
                    [this] { take_certificate(); });
+  look_into_inbox();
   trim_timer_ = core_.after(kTrimInterval, [this] { trim(); });
   sampler_ = around_.samplers.start(
       core_, log_, identity_.self, Sampling{settings_.interval, {}},
@@ -187,6 +189,7 @@ void Server::reload(const ServerSettings& settings) {
     watch_.emplace(core_, *store_thread_, settings_.state_dir, settings_.certificates.crl,
                    [this] { take_certificate(); });
   take_certificate();
+  look_into_inbox();
   if (settings.interval != settings_.interval) {
     settings_.interval = settings.interval;
     sampler_->set(Sampling{settings.interval, {}});
@@ -216,6 +219,7 @@ void Server::reload(const ServerSettings& settings) {
 
 void Server::stop(const std::string& why) {
   certificate_timer_.cancel();
+  inbox_.reset();
   watch_.reset();
   sampler_.reset();
   api_.reset();

@@ -9,6 +9,7 @@
 #include "base/token_buckets.h"
 #include "base/worker.h"
 #include "net/unix_http.h"
+#include "node/certificate_inbox.h"
 #include "node/certificate_watch.h"
 #include "node/children.h"
 #include "node/node.h"
@@ -127,14 +128,20 @@ class Server final : node::Children::Owner {
   std::optional<node::Refusal> objection_to(const node::Neighbour& who) override;
   void on_credential(node::Child& child) override;
   void on_certificate_request(node::Child& child, const wire::pb::Request& request);
-  /// On the store thread.
-  std::expected<std::vector<Certificate>, node::Refusal> renew(const wire::pb::Signed& request);
-  // server_join.cc: who comes with a token
+  /// `done` is told on the core loop.
+  void renew(wire::pb::Signed request, std::function<void(wire::pb::Reply)> done);
+  // On the store thread:
+  std::expected<std::vector<Certificate>, node::Refusal> sign_next(
+      const wire::pb::Signed& request, const CertificateSettings& policy);
+  std::optional<node::Refusal> against_late(const store::Node& node, const Certificate& current,
+                                            Duration allowed_late);
+  // server_join.cc: who comes without a certificate that is good
   void on_join(std::string_view request, JoinDesk::From from,
                std::function<void(std::optional<std::string>)> answered);
-  void on_join(HttpRequest request, Respond respond);
+  void on_stranger(HttpRequest request, Respond respond);
   void on_join_request(node::Child& child, const wire::pb::Request& request);
   void look_at_certificate();
+  void look_into_inbox();  // as the settings say now
   /// What stands in the state folder now.
   void take_certificate();
   void use(const TlsCredential& credential, const Anchors& anchors);
@@ -204,7 +211,7 @@ class Server final : node::Children::Owner {
   std::map<std::uint64_t, Asked> asked_;  // by channel; while something is asked
   std::size_t admissions_ = 0;            // of all
   std::size_t joins_ = 0;                 // likewise
-  node::JoinGate join_gate_;
+  node::StrangerGate stranger_gate_;
   struct Shown {
     std::uint64_t channel = 0;
     wire::pb::Signed document;
@@ -232,6 +239,7 @@ class Server final : node::Children::Owner {
   bool renewing_ = false;
   node::RevocationFiles revocation_files_{log_};
   std::optional<node::CertificateWatch> watch_;
+  std::optional<node::CertificateInbox> inbox_;
   std::string last_certificate_words_;
   Loop::Timer tick_timer_, trim_timer_, own_timer_, look_timer_, changes_timer_, listeners_timer_;
   Changes changes_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/quantity.h"
 #include "identity/state_folder.h"
 #include "node/admission.h"
 #include "server/server.h"
@@ -53,16 +54,23 @@ void Server::on_certificate_request(node::Child& child, const wire::pb::Request&
     log_.debug("a request for a certificate from {} is not answered", child.who().name);
     return;
   }
-  store_thread_->post([this, alive = alive_, channel = child.channel_id(), id = request.id(),
-                       body = std::move(body)] {
-    auto signed_chain = renew(body);
-    core_.post([this, alive, channel, id, signed_chain = std::move(signed_chain)] {
+  renew(std::move(body),
+        [this, channel = child.channel_id(), id = request.id()](wire::pb::Reply reply) {
+          answered(channel, &Asked::certificates);
+          node::Child* asker = children_->by_channel(channel);
+          if (asker == nullptr) return;
+          reply.set_id(id);
+          asker->send(node::message_of(wire::Type::reply, reply));
+        });
+}
+
+void Server::renew(wire::pb::Signed request, std::function<void(wire::pb::Reply)> done) {
+  store_thread_->post([this, alive = alive_, request = std::move(request), done = std::move(done),
+                       policy = settings_.certificates] {
+    auto signed_chain = sign_next(request, policy);
+    core_.post([alive, done, signed_chain = std::move(signed_chain)] {
       if (!*alive) return;
-      answered(channel, &Asked::certificates);
-      node::Child* asker = children_->by_channel(channel);
-      if (asker == nullptr) return;
       wire::pb::Reply reply;
-      reply.set_id(id);
       if (signed_chain) {
         wire::pb::CertificateReply answer;
         for (const Certificate& certificate : *signed_chain)
@@ -75,12 +83,30 @@ void Server::on_certificate_request(node::Child& child, const wire::pb::Request&
         refused.set_retry_after_ms(
             static_cast<std::uint32_t>(signed_chain.error().retry_after.count()));
       }
-      asker->send(node::message_of(wire::Type::reply, reply));
+      done(std::move(reply));
     });
   });
 }
 
-std::expected<std::vector<Certificate>, Refusal> Server::renew(const wire::pb::Signed& request) {
+/// Of one that has ended: the policy's word, or an administrator's for this node.
+std::optional<Refusal> Server::against_late(const store::Node& node, const Certificate& current,
+                                            Duration allowed_late) {
+  const WallTime now = around_.clock.wall();
+  if (now <= current.not_after() || now - current.not_after() <= allowed_late) return std::nullopt;
+  const auto allowed = store_->setting(late_renewal_key(*node.id));
+  if (allowed && *allowed)
+    if (const auto until = parse_rfc3339(**allowed); until && now <= *until) return std::nullopt;
+  return Refusal{wire::Refusal::expired,
+                 fmt::format("the certificate of {} ended at {}, and is renewed by itself within "
+                             "{} only (server.yaml, certificates: renew_expired); an "
+                             "administrator lets it with: postern cert renew {}",
+                             node.name, to_rfc3339(current.not_after()),
+                             format_duration(allowed_late), node.name),
+                 std::chrono::minutes(1)};
+}
+
+std::expected<std::vector<Certificate>, Refusal> Server::sign_next(
+    const wire::pb::Signed& request, const CertificateSettings& policy) {
   using wire::Refusal;
   wire::pb::CertificateRequest body;
   if (!body.ParseFromString(request.body()))
@@ -114,9 +140,11 @@ std::expected<std::vector<Certificate>, Refusal> Server::renew(const wire::pb::S
                   fmt::format("the certificate in use was issued by {}, not by the authority of "
                               "the management group; renew it there, then: postern cert import",
                               ask->current ? ask->current->issuer() : "nobody known"));
+  if (auto late = against_late(node, *ask->current, policy.renew_expired))
+    return std::unexpected(std::move(*late));
   SignOptions options;
   options.name = node.name;
-  options.lifetime = std::chrono::floor<std::chrono::seconds>(settings_.certificates.lifetime);
+  options.lifetime = std::chrono::floor<std::chrono::seconds>(policy.lifetime);
   options.now = around_.clock.wall();
   const auto certificate = authority->sign(as_bytes(ask->csr), options, around_.random);
   if (!certificate) return refuse(Refusal::wrong_name, certificate.error().message);
@@ -133,6 +161,14 @@ std::expected<std::vector<Certificate>, Refusal> Server::renew(const wire::pb::S
     std::erase_if(renewed_, [&](const auto& one) { return now - one.second >= kRenewedEvery; });
   if (renewed_.size() < kRenewedRememberedMax) renewed_[id] = now;
   return std::vector{*certificate, authority->certificate()};
+}
+
+void Server::look_into_inbox() {
+  inbox_.reset();
+  if (around_.watch_certificate && !settings_.certificates.folder.empty())
+    inbox_.emplace(core_, *store_thread_, around_.disk, around_.clock, log_,
+                   node::CertificateInbox::Places{settings_.certificates.folder,
+                                                  settings_.state_dir, settings_.name});
 }
 
 void Server::look_at_certificate() {

@@ -185,5 +185,28 @@ TEST_F(ServerCertificates, ItsOwnIsNotRevokedAndUnknownNamesAreSaid) {
   EXPECT_EQ(first().ask("POST", "/api/v1/revocations", R"({"certificate":"0A:0b"})").status, 201u);
 }
 
+TEST_F(ServerCertificates, AfterItsEndByThePolicyAndLaterByAnAdministratorsWord) {
+  auto gateway = first().attach(gateway_);
+  clock_.set_wall(agent_.certificate().not_after() + std::chrono::hours(24 * 29));
+  EXPECT_THAT(chain_of(ask(*gateway, request(agent_, agent_.certificate(), agent_))), SizeIs(2));
+  clock_.set_wall(agent_.certificate().not_after() + std::chrono::hours(24 * 31));
+  clock_.advance(std::chrono::seconds(2));
+  const auto refused = ask(*gateway, request(agent_, agent_.certificate(), agent_));
+  EXPECT_EQ(reason(refused), wire::Refusal::expired);
+  EXPECT_THAT(refused.refused().words(), HasSubstr("postern cert renew " + agent_.self.name));
+
+  const std::string way = "/api/v1/nodes/" + agent_.self.name + "/renewal";
+  EXPECT_EQ(first().ask("POST", way).status, 200u);
+  EXPECT_THAT(chain_of(ask(*gateway, request(agent_, agent_.certificate(), agent_))), SizeIs(2));
+  EXPECT_THAT(first().ask("GET", "/api/v1/audit?limit=5").body,
+              HasSubstr("renewal after expiry allowed"));
+  clock_.advance(std::chrono::hours(25));
+  first().heard_from_all();
+  EXPECT_EQ(reason(ask(*gateway, request(agent_, agent_.certificate(), agent_))),
+            wire::Refusal::expired)
+      << "for a day";
+  EXPECT_EQ(first().ask("POST", "/api/v1/nodes/nobody.example/renewal").status, 404u);
+}
+
 }  // namespace
 }  // namespace postern

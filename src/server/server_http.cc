@@ -32,7 +32,8 @@ void Server::api(HttpRequest request, const api::Caller& caller, Respond respond
 /// Over the one port: /livez for everybody, the rest by token, and only from where it is allowed
 /// (rule C6). What is refused for its address is refused before the token is looked at.
 void Server::on_http(HttpRequest request, Respond respond) {
-  if (request.target == node::kJoinPath) return on_join(std::move(request), std::move(respond));
+  if (node::is_for_strangers(request.target))
+    return on_stranger(std::move(request), std::move(respond));
   const bool api = request.target.starts_with(kApi);
   const node::Status status{[this] { return not_ready(); }, [this] { return own_health(); }};
   const bool from_here = allowed(settings_.api_from, request.address);

@@ -1,4 +1,5 @@
-// Who comes with a token, over our own port or over a gateway's (docs/formats/join.md).
+// Who comes without a certificate that is good, over our own port or over a gateway's
+// (docs/formats/join.md, channel.md#W58).
 
 #include "server/server.h"
 
@@ -42,20 +43,27 @@ void Server::on_join(std::string_view request, JoinDesk::From from,
       });
 }
 
-void Server::on_join(HttpRequest request, Respond respond) {
-  if (auto wrong = node::join_objection(request)) return respond(std::move(*wrong));
+void Server::on_stranger(HttpRequest request, Respond respond) {
+  if (auto wrong = node::stranger_objection(request)) return respond(std::move(*wrong));
   const std::string source = request.address.substr(0, request.address.rfind(':'));
-  if (const Duration wait = join_gate_.stranger(source, core_.now()); wait != Duration::zero()) {
-    HttpResponse later = node::join_response(
-        std::nullopt, "too many machines want to join over this management server at once", wait);
-    later.status = 429;
-    return respond(std::move(later));
-  }
-  on_join(request.body, {request.address, {}},
-          [respond, name = settings_.name](std::optional<std::string> answer) {
-            respond(node::join_response(
-                answer, fmt::format("management server {} cannot answer this request", name)));
-          });
+  if (const Duration wait = stranger_gate_.stranger(source, core_.now()); wait != Duration::zero())
+    return respond(node::stranger_overload("management server", wait));
+  const std::string words =
+      fmt::format("management server {} cannot answer this request", settings_.name);
+  if (request.target == node::kJoinPath)
+    return on_join(request.body, {request.address, {}},
+                   [respond, words](const std::optional<std::string>& answer) {
+                     respond(node::stranger_response(answer, words));
+                   });
+  wire::pb::Signed body;
+  if (joins_ >= kJoinsMax || !body.ParseFromString(request.body))
+    return respond(node::stranger_response(std::nullopt, words));
+  ++joins_;
+  renew(std::move(body), [this, respond](const wire::pb::Reply& reply) {
+    --joins_;
+    respond(node::stranger_response(
+        reply.has_refused() ? std::nullopt : std::optional(reply.body()), reply.refused().words()));
+  });
 }
 
 void Server::on_join_request(node::Child& child, const wire::pb::Request& request) {
@@ -82,7 +90,7 @@ void Server::on_join_request(node::Child& child, const wire::pb::Request& reques
     }
     asker->send(node::message_of(wire::Type::reply, reply));
   };
-  if (join_gate_.child(child.who().id, core_.now()) != Duration::zero())
+  if (stranger_gate_.child(child.who().id, core_.now()) != Duration::zero())
     return answer(std::nullopt);
   JoinDesk::From from{relay.address(), {}};
   for (const auto& hop : relay.path()) from.path.push_back(hop.name());

@@ -405,6 +405,24 @@ Answer<api::SignedCertificate> ServerService::sign_certificate(const api::Caller
                                 certificate->not_after()};
 }
 
+Answer<api::RenewalAllowed> ServerService::allow_renewal(const api::Caller& caller,
+                                                         std::string_view node) {
+  auto found = find(node, Standing::approved);
+  if (!found) return std::unexpected(found.error());
+  if (!found->id)
+    return std::unexpected(problem(
+        api::kProblemConflict,
+        fmt::format("{} has never connected: it has no certificate to renew", found->name)));
+  const WallTime until = clock_.wall() + kLateRenewalFor;
+  if (auto saved = store_.set_setting(late_renewal_key(*found->id), to_rfc3339(until)); !saved)
+    return failed(saved.error());
+  if (auto noted = store_.audit({clock_.wall(), caller.name, "renewal after expiry allowed",
+                                 found->name, "until " + to_rfc3339(until)});
+      !noted)
+    return failed(noted.error());
+  return api::RenewalAllowed{found->name, until};
+}
+
 Answer<api::GroupView> ServerService::group() {
   api::GroupView view;
   view.name = about_.group;

@@ -19,6 +19,11 @@ inline constexpr std::size_t kAlertsSearched = 10 * store::kClosedAlertsMax;
 /// How exact the time of a token's last use is: noting it is a commit.
 inline constexpr std::chrono::minutes kTokenUseNotedEvery{1};
 
+/// Where the store keeps until when an expired node may renew its certificate by an administrator's
+/// word.
+inline std::string late_renewal_key(const NodeId& id) { return "certificate.renew." + id.hex(); }
+inline constexpr std::chrono::hours kLateRenewalFor{24};
+
 /// Something to be asked of a node far down: the server sends it as a request (channel.md#W53).
 struct Question {
   NodeId target;
@@ -82,6 +87,8 @@ class ServerService final : public api::Service {
   api::Answer<api::Revoked> revoke_certificate(const api::Caller&,
                                                const api::RevocationRequest&) override;
   api::Answer<std::vector<api::RevocationView>> revocations() override;
+  api::Answer<api::RenewalAllowed> allow_renewal(const api::Caller&,
+                                                 std::string_view node) override;
   api::Answer<api::GroupView> group() override;
   api::Answer<std::string> group_file() override;
   api::Answer<std::vector<api::ServerView>> servers() override;

@@ -502,8 +502,12 @@ Result<> read_certificates(Section& root, CertificateSettings& into, bool server
   if (auto done = section->field("crl", into.crl, crl_files); !done) return done;
   if (auto done = section->field("stale_crl", into.refuse_on_stale_crl, refuses); !done)
     return done;
-  if (server)
+  if (auto done = section->field("folder", into.folder, absolute_path); !done) return done;
+  const auto late = [](const YAML::Node& v) { return duration(v, Duration(0), kLifetimeMax); };
+  if (server) {
     if (auto done = section->field("lifetime", into.lifetime, lifetime); !done) return done;
+    if (auto done = section->field("renew_expired", into.renew_expired, late); !done) return done;
+  }
   return section->nothing_else();
 }
 

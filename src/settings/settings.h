@@ -60,8 +60,13 @@ struct CertificateSettings {
   bool renew = true;  // by itself, over the channel, when half of the life is over
   /// A connection ends when what the neighbour showed last is over for longer than this.
   Duration expiry_grace = std::chrono::hours(24);
+  /// Certificates that are left there by others are used, see node/certificate_inbox.h; empty: off.
+  std::filesystem::path folder{};
   /// Management servers only: of what the built-in authority signs, unless it is told otherwise.
   Duration lifetime = std::chrono::hours(24 * 365);
+  /// Likewise: for so long after its end a certificate is renewed on the word of the identity key
+  /// alone.
+  Duration renew_expired = std::chrono::hours(24 * 30);
   /// Revocation lists of outside authorities: absolute paths, at most 64.
   std::vector<std::string> crl = {};
   bool refuse_on_stale_crl = false;  // else it is said in the log, and they go on counting

@@ -71,11 +71,13 @@ TEST(Settings, CertificatesAreRenewedUnlessToldOtherwise) {
   ASSERT_TRUE(set) << set.error().message;
   EXPECT_EQ(set->certificates,
             (CertificateSettings{.renew = false, .expiry_grace = std::chrono::hours(1)}));
-  const auto server = parse_server_settings(base + "certificates: {lifetime: 30d}\n", "s.yaml");
+  const auto server =
+      parse_server_settings(base + "certificates: {lifetime: 30d, renew_expired: 0s}\n", "s.yaml");
+  EXPECT_EQ(server->certificates.renew_expired, Duration(0));
   ASSERT_TRUE(server) << server.error().message;
   EXPECT_EQ(server->certificates.lifetime, std::chrono::hours(30 * 24));
   for (const char* bad : {"renew: perhaps", "expiry_grace: 2y", "expiry_grace: -1s", "lifetime: 1d",
-                          "crl: /x.crl", "crl: [x.crl]", "stale_crl: ignore"})
+                          "crl: /x.crl", "crl: [x.crl]", "stale_crl: ignore", "renew_expired: 1d"})
     EXPECT_FALSE(node(fmt::format("certificates: {{{}}}\n", bad))) << bad;
   EXPECT_FALSE(parse_server_settings(base + "certificates: {lifetime: 1s}\n", "s.yaml"));
 }
