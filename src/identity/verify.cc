@@ -46,7 +46,8 @@ std::string name_of(const Certificate& certificate) {
   return normal_fqdn(certificate.subject_common_name()).value_or("the FQDN of its node");
 }
 
-void check_key(Disk& disk, const StoreContents& store, VerifyReport& report) {
+void check_key(Disk& disk, const StoreContents& store, std::optional<unsigned> also_owner,
+               VerifyReport& report) {
   if (store.keys.empty()) {
     report.notes.push_back(
         "the private key was not looked at: name its file with --key to see that it belongs to it");
@@ -66,7 +67,7 @@ void check_key(Disk& disk, const StoreContents& store, VerifyReport& report) {
   }
   report.findings.push_back(
       finding(Reason::ok, "private key", "belongs to it: " + belongs->file.string()));
-  const auto safe = check_private_file(disk, belongs->file);
+  const auto safe = check_private_file(disk, belongs->file, also_owner);
   report.findings.push_back(
       safe ? finding(Reason::ok, "key permissions", "only its owner can reach the private key")
            : finding(Reason::unsafe_permissions, "key permissions", safe.error().message));
@@ -117,7 +118,7 @@ Result<VerifyReport> verify_certificate(Disk& disk, const VerifyRequest& request
   if (!name)
     report.notes.push_back(
         "no name was asked for: a node that has it must be called as it says; see --name");
-  check_key(disk, *store, report);
+  check_key(disk, *store, request.also_owner, report);
   return report;
 }
 

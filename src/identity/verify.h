@@ -22,6 +22,8 @@ struct VerifyRequest {
   std::optional<std::string> name;               // FQDN, any case; default: the first that it has
   bool as_server = true;                         // false: a node that never has children
   WallTime now{};
+  /// Whose the private key may be besides ours and root's: the owner of a state folder.
+  std::optional<unsigned> also_owner;
 };
 
 struct VerifyReport {

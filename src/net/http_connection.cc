@@ -9,6 +9,7 @@
 #include <cctype>
 
 #include "base/bytes.h"
+#include "net/http_date.h"
 
 namespace postern {
 namespace {
@@ -253,6 +254,7 @@ void HttpConnection::answer(HttpResponse response) {
     behind_ = std::make_shared<Behind>();
     state_ = State::streaming;
   }
+  response.headers.emplace_back("Date", http_date(origin_.loop.clock().wall()));
   queue(http_text(response, keep_alive_, head_));
   if (stream_ && state_ == State::streaming) begin_stream(std::move(response.go_on));
 }

@@ -322,7 +322,9 @@ wire::Message Node::head() {
 std::string Node::not_ready() const {
   if (disk_hangs()) return "the disk does not answer";
   if (disk_ails_) return "the spool takes no batches; the log says why";
-  if (!uplink_.attached()) return "no parent is attached; the log says why";
+  if (!uplink_.attached())
+    return uplink_.last_failure().empty() ? "no parent is attached; the log says why"
+                                          : "no parent is attached: " + uplink_.last_failure();
   return "";
 }
 

@@ -118,6 +118,26 @@ std::string Self::proof(const Exporter& exporter, bool dialled) const {
   return field_of(identity.sign(kChannelContext, proof_bytes(exporter, dialled)));
 }
 
+wire::pb::Hello Self::hello(const Digest& tls_key, const Exporter& exporter, WallTime now) const {
+  wire::pb::Hello hello;
+  hello.set_version_min(kVersionMin);
+  hello.set_version_max(kVersionMax);
+  hello.set_group(group);
+  hello.set_role(static_cast<std::uint32_t>(role));
+  hello.set_claim(1);  // child
+  hello.set_name(name);
+  hello.set_identity_key(field_of(identity.public_key().spki()));
+  *hello.mutable_statement() = statement(tls_key, now);
+  hello.set_proof(proof(exporter, true));
+  hello.set_incarnation(incarnation);
+  hello.set_predecessor(predecessor);
+  hello.set_k(0);
+  hello.set_n(1);
+  if (group_id) hello.set_pinned_root_sha256(field_of(root_sha256));
+  hello.set_software(kSoftware);
+  return hello;
+}
+
 Result<std::pair<std::uint64_t, std::uint64_t>> next_incarnation(Disk& disk,
                                                                  const std::filesystem::path& state,
                                                                  Random& random) {
@@ -148,6 +168,12 @@ Result<std::pair<std::uint64_t, std::uint64_t>> next_incarnation(Disk& disk,
     return std::unexpected(written.error());
   if (auto synced = (*opened)->sync(); !synced) return std::unexpected(synced.error());
   return std::pair(incarnation, predecessor);
+}
+
+Result<std::uint64_t> last_incarnation(Disk& disk, const std::filesystem::path& state) {
+  const auto bytes = disk.read_file(state / kIncarnationFile, 64);
+  if (!bytes) return std::unexpected(bytes.error());
+  return Reader(*bytes).u64();
 }
 
 std::expected<Neighbour, Refusal> verify_hello(const wire::pb::Hello& hello,

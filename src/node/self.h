@@ -42,6 +42,8 @@ struct Self {
   wire::pb::Signed statement(const Digest& tls_key, WallTime now) const;
   /// Ties the identity key to this connection (W22).
   std::string proof(const Exporter& exporter, bool dialled) const;
+  /// What a child says first on a connection that it dialled, showing `tls_key`.
+  wire::pb::Hello hello(const Digest& tls_key, const Exporter& exporter, WallTime now) const;
 };
 
 /// Draws a new incarnation and writes it down before anybody hears of it (rule T3). Returns
@@ -49,6 +51,9 @@ struct Self {
 Result<std::pair<std::uint64_t, std::uint64_t>> next_incarnation(Disk& disk,
                                                                  const std::filesystem::path& state,
                                                                  Random& random);
+
+/// The one drawn last; `unavailable` when there is none yet.
+Result<std::uint64_t> last_incarnation(Disk& disk, const std::filesystem::path& state);
 
 /// What hello and welcome have in common, after it was verified against the connection.
 struct Neighbour {

@@ -98,23 +98,9 @@ void Uplink::on_dialled(DialResult result) {
 }
 
 void Uplink::say_hello() {
-  wire::pb::Hello hello;
-  hello.set_version_min(kVersionMin);
-  hello.set_version_max(kVersionMax);
-  hello.set_group(self_.group);
-  hello.set_role(static_cast<std::uint32_t>(self_.role));
-  hello.set_claim(1);  // child
-  hello.set_name(self_.name);
-  hello.set_identity_key(field_of(self_.identity.public_key().spki()));
-  *hello.mutable_statement() = self_.statement(channel_->peer().own_tls_key, core_.clock().wall());
-  hello.set_proof(self_.proof(channel_->peer().exporter, true));
-  hello.set_incarnation(self_.incarnation);
-  hello.set_predecessor(self_.predecessor);
-  hello.set_k(0);
-  hello.set_n(1);
+  const ChannelPeer& peer = channel_->peer();
+  wire::pb::Hello hello = self_.hello(peer.own_tls_key, peer.exporter, core_.clock().wall());
   if (auto approval = owner_.own_approval()) *hello.mutable_approval() = *approval;
-  if (self_.group_id) hello.set_pinned_root_sha256(field_of(self_.root_sha256));
-  hello.set_software(kSoftware);
   channel_->send(message_of(wire::Type::hello, hello));
   welcome_timer_ = core_.after(kWelcomeWaitMax, [this] {
     if (channel_ && !attached_)

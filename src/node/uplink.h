@@ -68,6 +68,8 @@ class Uplink final : ChannelHandler {
   /// The parent's word for how often heads go up.
   Duration head_interval() const { return head_interval_; }
   std::string parent() const { return attached_ ? current_.name : std::string(); }
+  /// Why the last attempt came to nothing; empty after one that did not.
+  const std::string& last_failure() const { return last_words_; }
 
  private:
   std::size_t index_of_current() const;  // parents_.size() when it is gone from the list
