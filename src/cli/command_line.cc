@@ -171,6 +171,28 @@ void add_trace_verb(CLI::App& app, Options& options) {
       ->type_name("DURATION");
 }
 
+void add_doctor_verb(CLI::App& app, Options& options) {
+  CLI::App* verb = add_verb(
+      app, options, "doctor",
+      "look at everything between this machine and its parents, and say the first thing that is "
+      "wrong and how to mend it; exit status 1 when there is one",
+      "postern doctor --to gw1.dmz.example:5723");
+  verb->add_option("--to", options.to,
+                   "only this parent, by the name in its certificate; default: every parent of the "
+                   "configuration")
+      ->type_name("NAME[:PORT]");
+  add_role(verb, options, "only this role; default: every role of this machine");
+  verb->add_option("--config", options.config,
+                   "the role's configuration file; default /etc/postern/ROLE.yaml")
+      ->type_name("FILE");
+  verb->add_option("--state", options.state,
+                   "the role's state folder; default: as its configuration says")
+      ->type_name("DIR");
+  verb->add_option("--timeout", options.wait,
+                   "how long to wait for each name, connection and answer; default 10s")
+      ->type_name("DURATION");
+}
+
 void add_verify_verb(CLI::App& group, Options& options) {
   CLI::App* verify = add_verb(
       group, options, "verify",
@@ -440,6 +462,7 @@ CommandLine parse_command_line(const std::vector<std::string>& arguments) {
   add_join_token_verbs(app, line.options);
   add_token_verbs(app, line.options);
   add_spool_verbs(app, line.options);
+  add_doctor_verb(app, line.options);
   add_shell_verbs(app, line.options);
 
   const auto script = [&](command::Shell shell) {

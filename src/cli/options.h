@@ -34,6 +34,9 @@ struct Options {
   std::vector<std::string> addresses;  // --via
   bool pending = false;
 
+  std::optional<std::string> to, config;  // doctor --to, --config
+  std::string wait = "10s";               // doctor --timeout
+
   std::string scope;  // api-token create --role
   std::string label;
   std::string token_id;

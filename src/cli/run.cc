@@ -50,6 +50,7 @@ constexpr Entry kVerbs[] = {
     {"spool ls", list_spool, false},
     {"spool verify", verify_spool, false},
     {"spool export", export_spool, false},
+    {"doctor", examine_machine, false},
     {"complete-names", complete_names},
 };
 

@@ -46,6 +46,9 @@ std::string when(Session& session, const boost::json::value& object, std::string
 std::string health_text(const boost::json::value& node);  // "unknown via gw1.dmz.example"
 std::string lifetime_left(Session& session, const boost::json::value& object);
 
+/// Whom this machine believes already: by the group's file, else by a role that is set up here.
+Result<Anchors> anchors_here(Session& session);  // verify.cc
+
 using Verb = int (*)(Session&);
 
 // nodes.cc
@@ -95,6 +98,8 @@ int list_spool(Session& session);
 int verify_spool(Session& session);
 int export_spool(Session& session);
 
+// doctor.cc
+int examine_machine(Session& session);
 // names.cc
 int complete_names(Session& session);
 

@@ -10,6 +10,8 @@
 namespace postern::cli {
 namespace {
 
+constexpr std::size_t kWordsColumnsMin = 30;
+
 constexpr std::size_t kGap = 2;      // blanks between columns
 constexpr std::size_t kCellMin = 8;  // no column is cut below this
 
@@ -124,6 +126,28 @@ std::string printable(std::string_view text) {
   for (char& c : out)
     if (c < 0x20 || c > 0x7e) c = '?';
   return out;
+}
+
+std::string wrapped(const std::string& head, const std::string& words, std::size_t columns) {
+  const std::size_t width = std::max(columns, head.size() + kWordsColumnsMin);
+  std::string text = head;
+  std::size_t at = head.size();
+  bool line_begins = true;
+  std::size_t from = 0;
+  while (from <= words.size()) {
+    const std::size_t to = std::min(words.find(' ', from), words.size());
+    const std::string word = printable(std::string_view(words).substr(from, to - from));
+    if (!line_begins && at + 1 + word.size() > width) {
+      text += '\n' + std::string(head.size(), ' ');
+      at = head.size();
+      line_begins = true;
+    }
+    text += (line_begins ? "" : " ") + word;
+    at += word.size() + (line_begins ? 0 : 1);
+    line_begins = false;
+    from = to + 1;
+  }
+  return text + '\n';
 }
 
 }  // namespace postern::cli

@@ -48,4 +48,8 @@ std::string printable(std::string_view text);
 /// none), else kScreenColumns; always from kScreenColumnsMin to kScreenColumnsMax.
 std::size_t screen_columns(const std::optional<std::string>& variable, std::size_t terminal);
 
+/// `head`, then `words` broken between them at `columns`; the following lines begin under the first
+/// word. Ends the line.
+std::string wrapped(const std::string& head, const std::string& words, std::size_t columns);
+
 }  // namespace postern::cli

@@ -19,28 +19,6 @@ namespace json = boost::json;
 
 constexpr std::size_t kVerdictColumns = 6;       // "pass  ", "FAIL  "
 constexpr std::size_t kRequirementColumns = 17;  // "key permissions  "
-constexpr std::size_t kWordsColumnsMin = 30;
-
-/// Whom this machine believes already: by the group's file, else by a role that is set up here.
-Result<Anchors> anchors_here(Session& session) {
-  World& world = session.world;
-  const auto named = session.options.group_file ? session.options.group_file
-                                                : world.environment(kGroupFileVariable);
-  const fs::path file = named.value_or(world.settings + "/" + std::string(kGroupFileName));
-  const auto exists = world.disk.exists(file);
-  if (!exists) return std::unexpected(exists.error());
-  if (*exists || named) {
-    const auto text = world.disk.read_file(file, kGroupFileBytesMax);
-    if (!text) return std::unexpected(text.error());
-    auto group = parse_group_file(as_text(*text));
-    if (!group) return fail(group.error(), file.string());
-    return group->anchors;
-  }
-  for (const char* role : kRoleNames)
-    if (auto anchors = StateFolder(world.disk, fs::path(world.home) / role).anchors())
-      return anchors;
-  return Anchors();
-}
 
 Result<VerifyRequest> request_of(Session& session) {
   const Options& options = session.options;
@@ -86,29 +64,6 @@ json::object to_json(const VerifyReport& report) {
   return answer;
 }
 
-/// Breaks the line between words, and begins the following ones under the first word.
-std::string wrapped(const std::string& head, const std::string& words, std::size_t columns) {
-  const std::size_t width = std::max(columns, head.size() + kWordsColumnsMin);
-  std::string text = head;
-  std::size_t at = head.size();
-  bool line_begins = true;
-  std::size_t from = 0;
-  while (from <= words.size()) {
-    const std::size_t to = std::min(words.find(' ', from), words.size());
-    const std::string word = printable(std::string_view(words).substr(from, to - from));
-    if (!line_begins && at + 1 + word.size() > width) {
-      text += '\n' + std::string(head.size(), ' ');
-      at = head.size();
-      line_begins = true;
-    }
-    text += (line_begins ? "" : " ") + word;
-    at += word.size() + (line_begins ? 0 : 1);
-    line_begins = false;
-    from = to + 1;
-  }
-  return text + '\n';
-}
-
 std::string report_text(Session& session, const json::value& answer) {
   const std::size_t columns = session.world.columns;
   std::string text =
@@ -131,6 +86,26 @@ std::string report_text(Session& session, const json::value& answer) {
 }
 
 }  // namespace
+
+Result<Anchors> anchors_here(Session& session) {
+  World& world = session.world;
+  const auto named = session.options.group_file ? session.options.group_file
+                                                : world.environment(kGroupFileVariable);
+  const fs::path file = named.value_or(world.settings + "/" + std::string(kGroupFileName));
+  const auto exists = world.disk.exists(file);
+  if (!exists) return std::unexpected(exists.error());
+  if (*exists || named) {
+    const auto text = world.disk.read_file(file, kGroupFileBytesMax);
+    if (!text) return std::unexpected(text.error());
+    auto group = parse_group_file(as_text(*text));
+    if (!group) return fail(group.error(), file.string());
+    return group->anchors;
+  }
+  for (const char* role : kRoleNames)
+    if (auto anchors = StateFolder(world.disk, fs::path(world.home) / role).anchors())
+      return anchors;
+  return Anchors();
+}
 
 int verify_certificate(Session& session) {
   if (!session.options.name.empty())

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/disk.h"
 #include "base/result.h"
+#include "doctor/outside.h"
 #include "identity/check.h"
 #include "net/http.h"
 
@@ -38,6 +39,7 @@ struct World {
   std::function<bool(std::chrono::seconds)> pause;
   /// --watch begins: from now on an interruption is its ordinary end, with kExitDone.
   std::function<void()> on_watch = [] {};
+  doctor::Outside* outside = nullptr;     // null: no verb that dials nodes
   std::size_t columns = 100;              // as wide as a table may be
   bool terminal = false;                  // `out` is one: it may be cleared
   std::string home = "/var/lib/postern";  // where the roles keep their state, by default

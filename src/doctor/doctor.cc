@@ -266,7 +266,6 @@ class Examination {
     const Endpoint& to = *patient_.to;
     for (const ParentSetting& parent : own_.parents) {
       if (parent.name == to.host) return {{parent.name, {parent.dial.host, to.port}}};
-      if (parent.dial == to) return {parent};
     }
     return {{to.host, to}};
   }

@@ -21,9 +21,9 @@ const char* to_string(Verdict verdict) {
     case Verdict::warning:
       return "warning";
     case Verdict::failed:
-      return "FAIL";
+      return "fail";
     case Verdict::not_reached:
-      return "not reached";
+      return "not_reached";
   }
   return "unknown";
 }

@@ -7,7 +7,7 @@
 namespace postern::doctor {
 
 enum class Verdict { passed, warning, failed, not_reached };
-const char* to_string(Verdict verdict);  // "pass", "warning", "FAIL", "not reached"
+const char* to_string(Verdict verdict);  // "pass", "warning", "fail", "not_reached"
 
 /// One thing that was looked at. `id` and `reason` are for programs and tickets and never change;
 /// of certificates and refusals the reason is the word that stands in the logs of both sides.

@@ -30,6 +30,7 @@ int main(int count, char** arguments) {
   ::signal(SIGPIPE, SIG_IGN);  // a closed pipe is a failed write, not a silent death
   const postern::SystemClock clock;
   postern::PosixDisk disk;
+  postern::doctor::RealOutside outside;
   postern::cli::World world{
       .out = std::cout,
       .err = std::cerr,
@@ -52,6 +53,7 @@ int main(int count, char** arguments) {
             return true;
           },
       .on_watch = end_on_interrupt,
+      .outside = &outside,
       .columns = postern::cli::screen_columns(
           std::getenv("COLUMNS") == nullptr ? std::nullopt
                                             : std::optional<std::string>(std::getenv("COLUMNS")),
