@@ -133,10 +133,13 @@ std::string report_text(Session& session, const json::value& answer) {
   std::string text;
   for (const json::value& node : list_of(answer, "nodes")) {
     const std::string role = text_of(node, "role");
-    text += wrapped("",
-                    role.empty() ? "this machine, which has no role of Postern yet"
-                                 : fmt::format("{} {}", role, text_of(node, "name")),
-                    columns);
+    text += wrapped(
+        "",
+        role.empty()
+            ? "this machine, which has no role of Postern yet"
+            : fmt::format("{} {} ({})", role, or_dash(text_of(node, "name")),
+                          text_of(node, text_of(node, "config").empty() ? "state" : "config")),
+        columns);
     std::string parent;
     for (const json::value& step : list_of(node, "steps")) {
       if (text_of(step, "parent") != parent) {

@@ -79,7 +79,9 @@ class Examination {
         not_reached("configuration",
                     "none was named; name and certificate are those of " + own_.place.state);
       else
-        failed("configuration", "not_set_up", "no role of Postern is set up on this machine");
+        // Who asks about the way to a parent may well have nothing else yet.
+        add("configuration", patient_.to ? Verdict::warning : Verdict::failed, "not_set_up",
+            "no role of Postern is set up on this machine", remedy("not_set_up", own_.place));
       return;
     }
     own_.place.config = patient_.config->string();
@@ -130,9 +132,14 @@ class Examination {
     pass("own_name", name);
     const Duration wait = std::min(patient_.timeout, kNameWaitMax);
     const auto found = outside_.addresses_of(name, wait);
-    if (!found)
-      return warning("own_name_resolution", "own_name_not_resolved",
-                     fmt::format("{} is not found here: {}", name, found.error().message));
+    if (!found) {
+      const std::string words =
+          fmt::format("{} is not found here: {}", name, found.error().message);
+      // Nobody dials an agent.
+      if (patient_.role == "agent")
+        return pass("own_name_resolution", words + "; an agent does not need it");
+      return warning("own_name_resolution", "own_name_not_resolved", words);
+    }
     const auto reverse = outside_.name_of_address(found->front(), wait);
     std::string hint;
     if (reverse && *reverse != name)

@@ -297,6 +297,9 @@ class Examination {
       return failed(
           "own_certificate_at_parent", "hung_up",
           fmt::format("{} ended the connection without a word: {}", parent_.name, probe_.ended));
+    // A name is held against the hello, which the program has said already (W5).
+    if (const auto said = said_to_program(); said && step_for(*said) == kOwnAtParent)
+      return refused_at(*said, "the running program says: " + own_.program.words);
     pass("own_certificate_at_parent", fmt::format("{} does not object to it", parent_.name));
   }
 
@@ -384,6 +387,15 @@ class Examination {
     pass("version", fmt::format("{} of the channel, {}", welcome.version(), welcome.software()));
   }
 
+  /// What this parent has told the running program.
+  std::optional<wire::Refusal> said_to_program() const {
+    const Program& program = own_.program;
+    const bool of_this =
+        program.words.find(parent_.name + " refuses this node") != std::string::npos;
+    if (program.state != Program::State::running || program.ready || !of_this) return std::nullopt;
+    return reason_in(program.words);
+  }
+
   /// The program holds the connection; what it was told counts.
   void ask_program() {
     const Program& program = own_.program;
@@ -393,9 +405,8 @@ class Examination {
       pass("version", "as the parent says");
       return;
     }
-    const auto reason = reason_in(program.words);
-    const bool of_this = program.words.find(parent_.name) != std::string::npos;
-    if (reason && of_this) return refused_at(*reason, "the running program says: " + program.words);
+    if (const auto reason = said_to_program())
+      refused_at(*reason, "the running program says: " + program.words);
     why_not_ = "the running program says: " + program.words;
   }
 

@@ -129,6 +129,16 @@ TEST_F(Verify, AKeyThatOthersCanReadIsUnsafe) {
   EXPECT_EQ(failure().reason, Reason::unsafe_permissions);
 }
 
+TEST_F(Verify, TheKeyMayBelongToTheUserThatAServiceRunsAs) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root can give a file away";
+  leaf({});
+  request_.key = folder_ / "leaf.key";
+  ASSERT_EQ(::chown(request_.key->c_str(), 12345, 12345), 0);
+  EXPECT_EQ(failure().reason, Reason::unsafe_permissions);
+  request_.also_owner = 12345;
+  EXPECT_EQ(failure().reason, Reason::ok);
+}
+
 TEST_F(Verify, WhatCannotBeReadAsACertificateIsMalformed) {
   put("leaf.pem", "-----BEGIN CERTIFICATE-----\nMAUwAwIBAQ==\n-----END CERTIFICATE-----\n");
   const VerifyReport made = report();

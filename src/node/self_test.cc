@@ -47,6 +47,16 @@ TEST_F(SelfTest, AGoodHelloShowsWhoItIs) {
   EXPECT_EQ(who->certificate, child_.mark());
 }
 
+TEST_F(SelfTest, AHelloSaysWhatThisNodeIsAndSpeaks) {
+  const auto h = hello();
+  EXPECT_EQ(h.version_min(), kVersionMin);
+  EXPECT_EQ(h.version_max(), kVersionMax);
+  EXPECT_EQ(h.claim(), 1u);
+  EXPECT_EQ(h.incarnation(), 11u);
+  EXPECT_EQ(h.pinned_root_sha256(), field_of(child_.self.root_sha256));
+  EXPECT_EQ(h.software(), kSoftware);
+}
+
 TEST_F(SelfTest, AGoodWelcomeShowsWhoItIs) {
   auto who = verify_welcome(welcome(), parent_.mark(), exporter_, child_.self);
   ASSERT_TRUE(who) << who.error().words;
@@ -187,6 +197,7 @@ TEST_F(SelfTest, AnIncarnationIsWrittenDownBeforeAnybodyHearsOfIt) {
   ASSERT_TRUE(first);
   EXPECT_EQ(first->second, 0u);
   disk.crash();
+  EXPECT_EQ(last_incarnation(disk, "/state"), Result<std::uint64_t>(first->first));
   auto second = next_incarnation(disk, "/state", random);
   ASSERT_TRUE(second);
   EXPECT_EQ(second->second, first->first);

@@ -61,19 +61,7 @@ struct TestNode {
     return {std::move(*key), {tls.certificate}};
   }
   wire::pb::Hello hello(const node::Exporter& exporter) const {
-    wire::pb::Hello hello;
-    hello.set_version_min(node::kVersionMin);
-    hello.set_version_max(node::kVersionMax);
-    hello.set_group(self.group);
-    hello.set_role(static_cast<std::uint32_t>(self.role));
-    hello.set_claim(1);
-    hello.set_name(self.name);
-    hello.set_identity_key(node::field_of(self.identity.public_key().spki()));
-    *hello.mutable_statement() = self.statement(tls_key(), kWall);
-    hello.set_proof(self.proof(exporter, true));
-    hello.set_incarnation(self.incarnation);
-    hello.set_n(1);
-    return hello;
+    return self.hello(tls_key(), exporter, kWall);
   }
   wire::pb::Welcome welcome(const node::Exporter& exporter) const {
     wire::pb::Welcome welcome;

@@ -189,6 +189,7 @@ void Uplink::on_welcome(Channel& channel, const wire::Message& message) {
   attached_at_ = core_.now();
   proven_ = false;
   last_words_.clear();
+  last_failure_.clear();
   same_words_ = 0;
   liveness_.start(core_.now());
   relay_.on_attached(neighbour->id);
@@ -348,6 +349,7 @@ void Uplink::end(const std::string& why) {
   if (attached_) {
     attached_ = false;
     path_.clear();
+    last_failure_ = why;
     relay_.on_detached();
     if (!stopping_) log_.warning("lost the parent {}: {}", current_.name, why);
     order_.lost(index_of_current(), core_.now());
@@ -358,6 +360,7 @@ void Uplink::end(const std::string& why) {
 }
 
 void Uplink::failed(const std::string& words, Duration retry_after) {
+  last_failure_ = words;
   if (words == last_words_) {
     ++same_words_;
   } else {

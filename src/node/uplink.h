@@ -68,8 +68,8 @@ class Uplink final : ChannelHandler {
   /// The parent's word for how often heads go up.
   Duration head_interval() const { return head_interval_; }
   std::string parent() const { return attached_ ? current_.name : std::string(); }
-  /// Why the last attempt came to nothing; empty after one that did not.
-  const std::string& last_failure() const { return last_words_; }
+  /// Why the last connection ended or did not begin; empty once there is one.
+  const std::string& last_failure() const { return last_failure_; }
 
  private:
   std::size_t index_of_current() const;  // parents_.size() when it is gone from the list
@@ -110,6 +110,7 @@ class Uplink final : ChannelHandler {
   Duration refused_for_{};  // the refuser's word, for the dial after
   std::string last_words_;  // so that the same failure is not logged every few seconds
   unsigned same_words_ = 0;
+  std::string last_failure_;
   relay::Liveness liveness_;
   std::vector<wire::pb::Hop> path_;
   Duration head_interval_ = std::chrono::seconds(60);
