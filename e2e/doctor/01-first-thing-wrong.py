@@ -297,9 +297,9 @@ def one_parent_by_name(ward):
     where = f"{ward.gateway.address}:{ward.gateway.port}"
     agent = ward.agent("chooser", parents=f"[{{name: gw1.dmz.example, address: '{where}'}}, "
                                           f"{{name: gw2.dmz.example, address: '{ward.gateway.address}:9'}}]")
-    ward.group.postern("agent", "approve", agent.name, "--parent", "gw1.dmz.example,gw2.dmz.example",
-                       status=None)
-    tool.check_form(tool.doctor(agent), parents=2)
+    ward.group.postern("agent", "approve", agent.name, "--parent", ward.gateway.name)
+    both = tool.doctor(agent).concludes("connect", "connection_refused")
+    tool.check_form(both, parents=2)
     found = tool.doctor(agent, "--to", f"gw1.dmz.example:{ward.gateway.port}")
     expect(found.status == 0, str(found))
     tool.check_form(found, parents=1)

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Whoever does it wrong is refused with the one reason that is true, both sides say the same word,
-and nobody else is harmed."""
+"""Whoever does it wrong is refused with the one reason that is true; both sides' logs, `postern cert
+verify` and `postern doctor` say the same word, and nobody else is harmed."""
 import concurrent.futures
 import contextlib
 import json
@@ -12,6 +12,7 @@ import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
+import doctor as tool  # noqa: E402
 import rogue  # noqa: E402
 import zoo  # noqa: E402
 from postern import Failure, applied_count, expect, main, poll, wait_complete  # noqa: E402
@@ -53,6 +54,16 @@ class Wrong:
             ours = machine.wait_said(f"{parent.name} refuses this node", f"({reason})", seconds=20)
             theirs = parent.wait_said("refused", machine.name, f"({reason})")
         print(f"    {machine.name}: {ours}\n    {parent.name}: {theirs}")
+        self.doctor(machine, reason)
+
+    def doctor(self, machine, reason):
+        """It names the same reason, whether the program runs or not."""
+        def same():
+            found = tool.doctor(machine)
+            got = found.conclusion["reason"]
+            expect(found.status == 1 and got == reason, f"doctor says {got}, not {reason}:\n{found}")
+            return True
+        poll("doctor agrees", same, 3)  # the program may be between two attempts
 
     def verify(self, name, key, chain, reason, role="agent", anchors=None):
         """The tool finds the same reason, in the same words as the machines will."""
@@ -151,6 +162,7 @@ def start_others(wrong):
         ours = misled.wait_said("we refuse", "CN=gw1.dmz.example", "(wrong_name)", seconds=20)
         print(f"    {misled.name}: {ours}\n    {gateway.name}:",
               gateway.wait_said(misled.name, "refuses us", "(wrong_name;"))
+        wrong.doctor(misled, "wrong_name")
     cases.append(("the parent has another name than the one dialled", misled, misled_says))
 
     def mirror_says():
@@ -186,6 +198,10 @@ def hand_shown(wrong, label, what, make):
         expect(name in words, f"the words do not name {name}: {words}")
         print(f"    {name}: {words} ({reason})\n    {wrong.gateway.name}: {said}")
         wrong.verify(name, key, chain, "malformed")
+        machine = wrong.group.machine(name, "agent")
+        machine.settings([wrong.gateway])
+        rogue.plant(machine, wrong.good, key, chain)
+        wrong.doctor(machine, "malformed")
     wrong.check(f"refused: {what} (malformed)", case)
 
 
@@ -199,6 +215,7 @@ def does_not_start(wrong, label, what, reason, make, *words):
         for word in words:
             expect(word in machine.text(), f"no {word!r} in:\n{machine.text()}")
         wrong.verify(name, key, chain, reason)
+        wrong.doctor(machine, reason)
     wrong.check(f"does not start: {what} ({reason})", case)
 
 
@@ -245,6 +262,18 @@ def refused_hello(wrong, reason, label, called=None, **how):
 def canary_of_the_hand_made_hello(wrong):
     """The same hello with nothing wrong is refused for want of approval only: so it is well made."""
     refused_hello(wrong, "pending_approval", "handmade")
+
+
+def canary_of_the_doctor(wrong):
+    """Another reason than the true one is found out."""
+    machine = wrong.good_agent("healthy")
+    machine.wait_said("(pending_approval)", seconds=20)
+    wrong.doctor(machine, "pending_approval")
+    try:
+        wrong.doctor(machine, "expired")
+    except Failure:
+        return
+    raise Failure("doctor agrees to everything")
 
 
 def version_too_old(wrong):
@@ -440,7 +469,7 @@ class Silent:
 
 
 SPOKEN_BY_HAND = (
-    no_certificate, agent_without_certificate_says_so, canary_of_the_hand_made_hello, version_too_old,
+    no_certificate, agent_without_certificate_says_so, canary_of_the_hand_made_hello, canary_of_the_doctor, version_too_old,
     claims_to_be_the_parent, statement_signed_by_another_key, proof_signed_by_another_key,
     proof_of_another_connection, statement_of_another_name, statement_of_another_tls_key,
     identity_key_that_is_none, another_group_root_is_pinned, name_of_another_than_the_certificate,
@@ -472,7 +501,7 @@ def test(group):
         wrong.check(case.__name__.replace("_", " "), case)
 
     waiting = ({f"{kind[0]}.dmz.example" for kind in zoo.TAKEN} |
-               {"gwdialler.dmz.example", "handmade.dmz.example", wrong.good.name})
+               {"gwdialler.dmz.example", "handmade.dmz.example", "healthy.dmz.example", wrong.good.name})
     pending = {node["name"] for node in group.ask("pending", "list")["items"]}
     wrong.check("only who has a good certificate is pending", lambda: expect(
         pending == waiting, f"pending are {sorted(pending)}, not {sorted(waiting)}"))

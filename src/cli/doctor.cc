@@ -122,10 +122,12 @@ json::object to_json(const std::vector<doctor::Diagnosis>& all) {
   return answer;
 }
 
+/// Refusals often name the command themselves.
 std::string sentence(const json::value& step) {
-  std::string text = text_of(step, "words");
-  if (!text_of(step, "fix").empty()) text += "; " + text_of(step, "fix");
-  return text + ".";
+  const std::string words = text_of(step, "words"), fix = text_of(step, "fix");
+  const std::size_t at = fix.find("run: ");
+  const bool said = at != std::string::npos && words.find(fix.substr(at + 5)) != std::string::npos;
+  return fix.empty() || said ? words + "." : words + "; " + fix + ".";
 }
 
 std::string report_text(Session& session, const json::value& answer) {

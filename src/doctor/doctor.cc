@@ -166,9 +166,11 @@ class Examination {
     if (const auto exists = disk_.exists(key); exists && !*exists)
       return pass("state_folder",
                   "only its owner can write it; the identity key is made at the first start");
-    if (const auto safe = check_private_file(disk_, key, found->user); !safe)
+    if (const auto safe = check_private_file(disk_, key, found->user); !safe) {
+      const WordsAndFix split = without_command(safe.error().message);
       return add("state_folder", Verdict::failed, to_string(Reason::unsafe_permissions),
-                 safe.error().message, fmt::format("run: chmod 600 {}", key.string()));
+                 split.words, split.fix);
+    }
     pass("state_folder", "only its owner can write it and read the identity key");
   }
 
@@ -196,7 +198,8 @@ class Examination {
     }
     for (const Finding& finding : report->findings) {
       Step step = step_of(finding, "own_certificate", "this node's certificate");
-      if (!finding.passed) step.fix = remedy_for_own_certificate(step.reason, own_.place);
+      if (!finding.passed && step.fix.empty())
+        step.fix = remedy_for_own_certificate(step.reason, own_.place);
       diagnosis_.steps.push_back(std::move(step));
     }
   }

@@ -442,12 +442,13 @@ Step step_of(const Finding& finding, const std::string& id, const std::string& s
   // These say themselves which file they are about.
   const bool of_file =
       requirement == "private_key" || requirement == "key_permissions" || requirement == "form";
+  const WordsAndFix split = without_command(finding.words);
   return {id + "." + requirement,
           "",
           finding.passed ? Verdict::passed : Verdict::failed,
           to_string(finding.reason),
-          to_utf8(of_file ? finding.words : subject + " " + finding.words),
-          ""};
+          to_utf8(of_file ? split.words : subject + " " + split.words),
+          split.fix};
 }
 
 void examine_parent(Outside& outside, const Clock& clock, const Own& own,

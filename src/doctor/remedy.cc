@@ -32,9 +32,9 @@ constexpr Remedy kRemedies[] = {
      "start the gateway or server there (systemctl status 'postern-*'), or correct the port in "
      "{2}"},
     {"connect_timed_out",
-     "let TCP from here to {5} through every firewall in between, then try: nc -vz -w 3 {5}"},
-    {"unreachable", "look at the routes of this machine: ip route get {5}"},
-    {"connect_failed", "try: nc -vz -w 3 {5}"},
+     "let TCP from here to {5} through every firewall in between, then try: nc -vz -w 3 {6} {7}"},
+    {"unreachable", "look at the routes of this machine: ip route get {6}"},
+    {"connect_failed", "try: nc -vz -w 3 {6} {7}"},
     {"tls_timed_out",
      "look at what runs at {5}: openssl s_client -connect {5} -alpn postern/1 -tls1_3"},
     {"hung_up", "look at what runs at {5}: openssl s_client -connect {5} -alpn postern/1 -tls1_3"},
@@ -93,15 +93,23 @@ std::string filled(std::string_view what, const Place& place) {
   const std::string role = place.role.empty() ? "agent" : place.role;
   const std::string config =
       place.config.empty() ? fmt::format("/etc/postern/{}.yaml", role) : place.config;
-  return fmt::format(fmt::runtime(what), name, role, config, place.state, place.parent,
-                     place.where);
+  const std::size_t colon = place.where.rfind(':');
+  std::string address = place.where.substr(0, colon);
+  const std::string port = colon == std::string::npos ? "" : place.where.substr(colon + 1);
+  if (address.starts_with('[')) address = address.substr(1, address.size() - 2);
+  return fmt::format(fmt::runtime(what), name, role, config, place.state, place.parent, place.where,
+                     address, port);
 }
 
 }  // namespace
 
+WordsAndFix without_command(const std::string& words) {
+  const std::size_t at = words.find("; run: ");
+  if (at == std::string::npos) return {words, ""};
+  return {words.substr(0, at), words.substr(at + 2)};
+}
+
 std::string remedy_for_own_certificate(std::string_view reason, const Place& place) {
-  if (reason == "unsafe_permissions")
-    return filled("run: chmod 600 {3}/tls/key.pem {3}/identity.key", place);
   if (reason == "not_yet_valid" || reason == "issuer_not_yet_valid")
     return filled("compare the clocks of both machines (timedatectl), or wait", place);
   if (reason == "issuer_expired")

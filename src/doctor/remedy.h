@@ -15,6 +15,12 @@ struct Place {
   std::string where;   // "192.0.2.1:5723", of the other side
 };
 
+/// Words that end with "; run: COMMAND", apart: the words, and "run: COMMAND".
+struct WordsAndFix {
+  std::string words, fix;
+};
+WordsAndFix without_command(const std::string& words);
+
 /// What to do about this machine's own certificate.
 std::string remedy_for_own_certificate(std::string_view reason, const Place& place);
 /// What to do about the parent's.
