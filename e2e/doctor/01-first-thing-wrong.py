@@ -315,6 +315,17 @@ def people_read_one_sentence_at_the_end(ward):
     expect_in("not reached  tls ", done.out, "the table")
 
 
+def a_good_certificate_is_verified_with_its_peer(ward):
+    """Before it is installed: the parent takes it, and is taken."""
+    key, chain = ward.zoo.ours.issue("new.dmz.example")
+    where = f"{ward.gateway.name}={ward.gateway.address}:{ward.gateway.port}"
+    done = ward.good.run("postern", "cert", "verify", "--name", "new.dmz.example", "--key", key, "--anchors",
+                         ward.good.state / "anchors.pem", "--peer", where, chain)
+    expect_in(f"handshake with {ward.gateway.name}", done.out, "the report")
+    expect_in("pass         own_certificate_at_parent", done.out, "the parent's view")
+    expect_in("It passes", done.out, "the verdict")
+
+
 def wrong_usage_is_two(ward):
     for arguments in (["--to", "127.0.0.1"], ["--timeout", "soon"], ["--role", "king"],
                       ["--config", "/etc/postern/who.yaml"], ["gw1.dmz.example"]):
@@ -329,7 +340,7 @@ CASES = (
     a_proxy_with_an_old_tls, a_plain_http_proxy, another_program_on_the_port, something_swallows_tls,
     something_hangs_up, not_approved_yet, removed, of_another_group, another_machine_has_the_name,
     the_clock_is_off, the_key_can_be_read_by_others, the_disk_is_full, nothing_is_set_up_yet,
-    one_parent_by_name, people_read_one_sentence_at_the_end, wrong_usage_is_two)
+    one_parent_by_name, a_good_certificate_is_verified_with_its_peer, people_read_one_sentence_at_the_end, wrong_usage_is_two)
 
 
 def test(group):

@@ -177,10 +177,11 @@ void add_doctor_verb(CLI::App& app, Options& options) {
       "look at everything between this machine and its parents, and say the first thing that is "
       "wrong and how to mend it; exit status 1 when there is one",
       "postern doctor --to gw1.dmz.example:5723");
-  verb->add_option("--to", options.to,
-                   "only this parent, by the name in its certificate; default: every parent of the "
-                   "configuration")
-      ->type_name("NAME[:PORT]");
+  verb->add_option(
+          "--to", options.to,
+          "only this parent, by the name in its certificate; with =ADDRESS where its name is "
+          "not the way there; default: every parent of the configuration")
+      ->type_name("NAME[=ADDRESS][:PORT]");
   add_role(verb, options, "only this role; default: every role of this machine");
   verb->add_option("--config", options.config,
                    "the role's configuration file; default /etc/postern/ROLE.yaml")
@@ -213,6 +214,15 @@ void add_verify_verb(CLI::App& group, Options& options) {
           "whom to believe: CA certificates or a group file; default: the group file, else "
           "what a role of this machine believes")
       ->type_name("FILE");
+  verify
+      ->add_option("--peer", options.peer,
+                   "besides, shake hands with this node, showing the certificate, and print how "
+                   "either side sees the other")
+      ->type_name("NAME[=ADDRESS][:PORT]");
+  verify
+      ->add_option("--timeout", options.wait,
+                   "with --peer: how long to wait for each answer; default 10s")
+      ->type_name("DURATION");
   add_role(verify, options, "what the node is; an agent's certificate needs no serverAuth");
   verify
       ->add_option("--state", options.state,

@@ -9,6 +9,7 @@
 #include "cli/client.h"
 #include "cli/installation.h"
 #include "cli/session.h"
+#include "cli/steps.h"
 #include "cli/table.h"
 #include "identity/certificate.h"
 
@@ -70,41 +71,12 @@ std::vector<doctor::Patient> patients_of(Session& session) {
   return patients;
 }
 
-Result<Endpoint> parent_named(const std::string& text) {
-  auto endpoint = parse_endpoint(text);
-  if (!endpoint) return endpoint;
-  auto name = normal_fqdn(endpoint->host);
-  const bool number = endpoint->host.find_first_not_of("0123456789.") == std::string::npos ||
-                      endpoint->host.find(':') != std::string::npos;
-  if (!name || number)
-    return fail(Errc::invalid,
-                "{} is no host name: give the name that stands in the parent's certificate, and "
-                "its address under parents: of the configuration",
-                endpoint->host);
-  endpoint->host = *name;
-  return endpoint;
-}
-
-json::object to_json(const doctor::Step& step) {
-  json::object one;
-  one["id"] = step.id;
-  if (step.parent.empty())
-    one["parent"] = nullptr;
-  else
-    one["parent"] = step.parent;
-  one["verdict"] = to_string(step.verdict);
-  one["reason"] = step.reason;
-  one["words"] = step.words;
-  one["fix"] = step.fix;
-  return one;
-}
-
 json::object to_json(const std::vector<doctor::Diagnosis>& all) {
   json::array nodes;
   bool passed = true;
   for (const doctor::Diagnosis& diagnosis : all) {
     json::array steps;
-    for (const doctor::Step& step : diagnosis.steps) steps.push_back(to_json(step));
+    for (const doctor::Step& step : diagnosis.steps) steps.push_back(step_json(step));
     json::object node;
     node["role"] = diagnosis.role;
     node["name"] = diagnosis.name;
@@ -117,17 +89,9 @@ json::object to_json(const std::vector<doctor::Diagnosis>& all) {
   const auto wrong = doctor::first_wrong(all);
   json::object answer;
   answer["passed"] = passed;
-  answer["conclusion"] = wrong ? json::value(to_json(*wrong)) : json::value(nullptr);
+  answer["conclusion"] = wrong ? json::value(step_json(*wrong)) : json::value(nullptr);
   answer["nodes"] = std::move(nodes);
   return answer;
-}
-
-/// Refusals often name the command themselves.
-std::string sentence(const json::value& step) {
-  const std::string words = text_of(step, "words"), fix = text_of(step, "fix");
-  const std::size_t at = fix.find("run: ");
-  const bool said = at != std::string::npos && words.find(fix.substr(at + 5)) != std::string::npos;
-  return fix.empty() || said ? words + "." : words + "; " + fix + ".";
 }
 
 std::string report_text(Session& session, const json::value& answer) {
@@ -148,18 +112,7 @@ std::string report_text(Session& session, const json::value& answer) {
         parent = text_of(step, "parent");
         text += wrapped("", parent.empty() ? "this machine" : "parent " + parent, columns);
       }
-      const std::string verdict = text_of(step, "verdict");
-      const std::string head = fmt::format("{:{}}{:{}}",
-                                           verdict == "fail"          ? "FAIL"
-                                           : verdict == "not_reached" ? "not reached"
-                                                                      : verdict,
-                                           kVerdictColumns, text_of(step, "id"), kIdColumns);
-      const bool plain = verdict == "pass" || verdict == "not_reached";
-      text +=
-          wrapped(head,
-                  plain ? text_of(step, "words")
-                        : fmt::format("{} ({})", text_of(step, "words"), text_of(step, "reason")),
-                  columns);
+      text += step_text(session, step);
     }
     text += '\n';
   }
@@ -174,6 +127,49 @@ std::string report_text(Session& session, const json::value& answer) {
 
 }  // namespace
 
+json::object step_json(const doctor::Step& step) {
+  json::object one;
+  one["id"] = step.id;
+  if (step.parent.empty())
+    one["parent"] = nullptr;
+  else
+    one["parent"] = step.parent;
+  one["verdict"] = to_string(step.verdict);
+  one["reason"] = step.reason;
+  one["words"] = step.words;
+  one["fix"] = step.fix;
+  return one;
+}
+
+std::string step_text(Session& session, const json::value& step) {
+  const std::string verdict = text_of(step, "verdict"), words = text_of(step, "words");
+  const std::string head = fmt::format("{:{}}{:{}}",
+                                       verdict == "fail"          ? "FAIL"
+                                       : verdict == "not_reached" ? "not reached"
+                                                                  : verdict,
+                                       kVerdictColumns, text_of(step, "id"), kIdColumns);
+  const bool plain = verdict == "pass" || verdict == "not_reached";
+  return wrapped(head, plain ? words : fmt::format("{} ({})", words, text_of(step, "reason")),
+                 session.world.columns);
+}
+
+/// Refusals often name the command themselves.
+std::string sentence(const json::value& step) {
+  const std::string words = text_of(step, "words"), fix = text_of(step, "fix");
+  const std::size_t at = fix.find("run: ");
+  const bool said = at != std::string::npos && words.find(fix.substr(at + 5)) != std::string::npos;
+  return fix.empty() || said ? words + "." : words + "; " + fix + ".";
+}
+
+std::optional<Duration> doctor_timeout(Session& session) {
+  const std::string& text = session.options.wait;
+  const auto timeout = parse_duration(text);
+  if (timeout && *timeout >= kTimeoutMin && *timeout <= kTimeoutMax) return *timeout;
+  say_failure(session, fmt::format("--timeout {}: write a duration from {} to {}, like 10s", text,
+                                   format_duration(kTimeoutMin), format_duration(kTimeoutMax)));
+  return std::nullopt;
+}
+
 int examine_machine(Session& session) {
   const Options& options = session.options;
   World& world = session.world;
@@ -182,13 +178,11 @@ int examine_machine(Session& session) {
     say_failure(session, message);
     return kExitUsage;
   };
-  const auto timeout = parse_duration(options.wait);
-  if (!timeout || *timeout < kTimeoutMin || *timeout > kTimeoutMax)
-    return usage(fmt::format("--timeout {}: write a duration from {} to {}, like 10s", options.wait,
-                             format_duration(kTimeoutMin), format_duration(kTimeoutMax)));
-  std::optional<Endpoint> to;
+  const auto timeout = doctor_timeout(session);
+  if (!timeout) return kExitUsage;
+  std::optional<ParentSetting> to;
   if (options.to) {
-    auto parsed = parent_named(*options.to);
+    auto parsed = doctor::parse_peer(*options.to);
     if (!parsed) return usage("--to: " + parsed.error().message);
     to = std::move(*parsed);
   }

@@ -35,7 +35,8 @@ struct Options {
   bool pending = false;
 
   std::optional<std::string> to, config;  // doctor --to, --config
-  std::string wait = "10s";               // doctor --timeout
+  std::optional<std::string> peer;        // cert verify --peer
+  std::string wait = "10s";               // doctor --timeout, cert verify --timeout
 
   std::string scope;  // api-token create --role
   std::string label;

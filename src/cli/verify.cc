@@ -7,7 +7,9 @@
 #include "cli/client.h"
 #include "cli/installation.h"
 #include "cli/session.h"
+#include "cli/steps.h"
 #include "cli/table.h"
+#include "doctor/doctor.h"
 #include "identity/group_file.h"
 #include "identity/state_folder.h"
 
@@ -64,6 +66,29 @@ json::object to_json(const VerifyReport& report) {
   return answer;
 }
 
+/// Appends both sides' view of a handshake with --peer; whether none of it has failed.
+bool look_at_peer(Session& session, const ParentSetting& peer, Duration timeout,
+                  const VerifyReport& report, json::object& answer) {
+  const Options& options = session.options;
+  std::string name = options.name;
+  if (name.empty() && report.certificate && !report.certificate->dns_names().empty())
+    name = report.certificate->dns_names().front();
+  const auto steps =
+      doctor::shake_hands(*session.world.outside, session.world.clock, peer, report.credential,
+                          report.anchors, options.role.value_or(""), name, timeout);
+  json::array all;
+  bool passed = true;
+  for (const doctor::Step& step : steps) {
+    all.push_back(step_json(step));
+    if (step.verdict != doctor::Verdict::failed) continue;
+    if (passed && report.passed()) answer["reason"] = step.reason;
+    passed = false;
+  }
+  answer["peer"] = json::object{{"name", peer.name}, {"steps", std::move(all)}};
+  if (!passed) answer["passed"] = false;
+  return passed;
+}
+
 std::string report_text(Session& session, const json::value& answer) {
   const std::size_t columns = session.world.columns;
   std::string text =
@@ -79,6 +104,10 @@ std::string report_text(Session& session, const json::value& answer) {
   }
   for (const std::string& note : texts_of(answer, "notes"))
     text += wrapped("note  ", note, columns);
+  if (const json::value* peer = answer.as_object().if_contains("peer")) {
+    text += wrapped("", "handshake with " + text_of(*peer, "name"), columns);
+    for (const json::value& step : list_of(*peer, "steps")) text += step_text(session, step);
+  }
   if (flag_of(answer, "passed"))
     return text + "It passes: both sides of a handshake would take it.\n";
   return text +
@@ -113,12 +142,26 @@ int verify_certificate(Session& session) {
       say_failure(session, "--name: " + name.error().message);
       return kExitUsage;
     }
+  std::optional<ParentSetting> peer;
+  const auto timeout = doctor_timeout(session);
+  if (!timeout) return kExitUsage;
+  if (session.options.peer) {
+    auto parsed = doctor::parse_peer(*session.options.peer);
+    if (!parsed) {
+      say_failure(session, "--peer: " + parsed.error().message);
+      return kExitUsage;
+    }
+    if (session.world.outside == nullptr) return say_failure(session, "this build cannot dial");
+    peer = std::move(*parsed);
+  }
   const auto request = request_of(session);
   if (!request) return say_failure(session, request.error().message);
   const auto report = postern::verify_certificate(session.world.disk, *request);
   if (!report) return say_failure(session, report.error().message);
-  const int printed = print(session, json::value(to_json(*report)), report_text);
-  return printed == kExitDone && !report->passed() ? kExitFailed : printed;
+  json::object answer = to_json(*report);
+  const bool agreed = !peer || look_at_peer(session, *peer, *timeout, *report, answer);
+  const int printed = print(session, json::value(std::move(answer)), report_text);
+  return printed == kExitDone && !(report->passed() && agreed) ? kExitFailed : printed;
 }
 
 }  // namespace postern::cli

@@ -273,11 +273,12 @@ class Examination {
   /// With --to: as the configuration dials that parent, if it knows it.
   std::vector<ParentSetting> parents_to_examine() const {
     if (!patient_.to) return own_.parents;
-    const Endpoint& to = *patient_.to;
+    const ParentSetting& to = *patient_.to;
+    if (to.dial.host != to.name) return {to};
     for (const ParentSetting& parent : own_.parents) {
-      if (parent.name == to.host) return {{parent.name, {parent.dial.host, to.port}}};
+      if (parent.name == to.name) return {{parent.name, {parent.dial.host, to.dial.port}}};
     }
-    return {{to.host, to}};
+    return {to};
   }
 
   void look_at_parents() {
@@ -338,6 +339,40 @@ class Examination {
 };
 
 }  // namespace
+
+Result<ParentSetting> parse_peer(std::string_view text) {
+  const std::size_t sign = text.find('=');
+  auto dial = parse_endpoint(sign == std::string_view::npos ? text : text.substr(sign + 1));
+  if (!dial) return std::unexpected(dial.error());
+  const std::string said =
+      sign == std::string_view::npos ? dial->host : std::string(text.substr(0, sign));
+  const auto name = normal_fqdn(said);
+  const bool number = said.find_first_not_of("0123456789.") == std::string::npos;
+  if (!name || number)
+    return fail(Errc::invalid,
+                "{} is no host name: give the name that stands in the other side's certificate; "
+                "where its name is not the way there, write NAME=ADDRESS:PORT",
+                said);
+  if (sign == std::string_view::npos) dial->host = *name;
+  return ParentSetting{*name, std::move(*dial)};
+}
+
+std::vector<Step> shake_hands(Outside& outside, const Clock& clock, const ParentSetting& peer,
+                              std::optional<TlsCredential> credential, Anchors anchors,
+                              const std::string& role, const std::string& name, Duration timeout) {
+  Own own;
+  own.place.role = role;
+  own.place.name = name;
+  own.credential = std::move(credential);
+  own.anchors = std::move(anchors);
+  own.why_no_hello = "only the handshake was asked for";
+  std::vector<Step> steps;
+  examine_parent(outside, clock, own, peer, timeout, steps);
+  std::erase_if(steps, [](const Step& step) {
+    return step.id == "approval" || step.id == "group" || step.id == "version";
+  });
+  return steps;
+}
 
 Diagnosis Doctor::examine(const Patient& patient) {
   return Examination(outside_, disk_, clock_, patient).run();

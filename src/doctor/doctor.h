@@ -3,12 +3,14 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/clock.h"
 #include "base/disk.h"
 #include "doctor/outside.h"
 #include "doctor/step.h"
+#include "identity/certificate.h"
 #include "settings/settings.h"
 
 namespace postern::doctor {
@@ -21,10 +23,20 @@ struct Patient {
   std::string role;                             // "agent", "gateway", "server"; "": none yet
   std::optional<std::filesystem::path> config;  // read for name, group, state folder and parents
   std::optional<std::filesystem::path> state;   // instead of the configuration's
-  std::optional<Endpoint> to;                   // instead of every parent
+  std::optional<ParentSetting> to;              // instead of every parent
   Anchors known_anchors;                        // believed while the state folder has none
   Duration timeout = std::chrono::seconds(10);  // of each thing that is waited for
 };
+
+/// "gw1.example", "gw1.example:5723", "gw1.example=192.0.2.1:5723": who must answer, and where,
+/// when its name is not the way there. `invalid` when it begins with no host name.
+Result<ParentSetting> parse_peer(std::string_view text);
+
+/// Both sides' view of one handshake with `peer` that shows `credential`: the steps from the name's
+/// resolution to the clock. `role` and `name` are for the words.
+std::vector<Step> shake_hands(Outside& outside, const Clock& clock, const ParentSetting& peer,
+                              std::optional<TlsCredential> credential, Anchors anchors,
+                              const std::string& role, const std::string& name, Duration timeout);
 
 /// Finds the first thing that is wrong between this machine and its parents, in the order in which
 /// one thing needs the other: own settings, keys and certificate, name, route, TCP, TLS,

@@ -387,18 +387,38 @@ TEST_F(DoctorTest, AnUnpinnedNodeIsWarned) {
 TEST_F(DoctorTest, AMachineWithoutARoleCanStillAskForTheWay) {
   patient_ = {};
   EXPECT_EQ(conclusion(examine()), "configuration not_set_up");
-  patient_.to = Endpoint{kParent, 5723};
+  patient_.to = *parse_peer(kParent);
   outside_.names[kParent] = {kAddress};
   outside_.answer.trouble = Trouble::timed_out;
   EXPECT_EQ(conclusion(examine()), "connect connect_timed_out");
 }
 
 TEST_F(DoctorTest, AParentNamedOnTheCommandLineIsDialledAsTheConfigurationSays) {
-  patient_.to = Endpoint{kParent, 443};
+  patient_.to = *parse_peer("gw1.dmz.example:443");
   outside_.dead = {kAddress};
   const Diagnosis found = examine();
   EXPECT_THAT(outside_.probed, testing::ElementsAre(kAddress));
   EXPECT_THAT(find(found, "connect")->words, HasSubstr("192.0.2.1:443"));
+}
+
+TEST_F(DoctorTest, AParentMayBeNamedWithItsAddress) {
+  patient_.to = *parse_peer("GW1.dmz.example=192.0.2.9:443");
+  outside_.names["192.0.2.9"] = {"192.0.2.9"};
+  EXPECT_TRUE(examine().well());
+  EXPECT_THAT(outside_.probed, testing::ElementsAre("192.0.2.9"));
+  EXPECT_EQ(outside_.asked_for, kParent);
+  EXPECT_EQ(patient_.to->dial.port, 443);
+  for (const char* wrong : {"", "192.0.2.1", "192.0.2.1=192.0.2.1:5723", "*.dmz.example", "a:b:c"})
+    EXPECT_FALSE(parse_peer(wrong).has_value()) << wrong;
+}
+
+TEST_F(DoctorTest, AHandshakeAloneAsksForNoApproval) {
+  const auto steps = shake_hands(outside_, clock_, {kParent, {kAddress, 5723}}, node_.credential(),
+                                 group_.anchors(), "agent", kName, std::chrono::seconds(1));
+  ASSERT_FALSE(steps.empty());
+  for (const Step& step : steps) EXPECT_NE(step.verdict, Verdict::failed) << step.words;
+  EXPECT_EQ(steps.back().id, "clock");
+  EXPECT_FALSE(outside_.said.has_value());
 }
 
 TEST_F(DoctorTest, WordsOfPeersAreReadableWhateverTheyAre) {

@@ -46,7 +46,7 @@ std::string name_of(const Certificate& certificate) {
   return normal_fqdn(certificate.subject_common_name()).value_or("the FQDN of its node");
 }
 
-void check_key(Disk& disk, const StoreContents& store, std::optional<unsigned> also_owner,
+void check_key(Disk& disk, StoreContents& store, std::optional<unsigned> also_owner,
                VerifyReport& report) {
   if (store.keys.empty()) {
     report.notes.push_back(
@@ -71,6 +71,8 @@ void check_key(Disk& disk, const StoreContents& store, std::optional<unsigned> a
   report.findings.push_back(
       safe ? finding(Reason::ok, "key permissions", "only its owner can reach the private key")
            : finding(Reason::unsafe_permissions, "key permissions", safe.error().message));
+  report.credential.emplace(TlsCredential{std::move(belongs->what), {}});
+  for (const auto& found : store.certificates) report.credential->chain.push_back(found.what);
 }
 
 }  // namespace
@@ -106,6 +108,7 @@ Result<VerifyReport> verify_certificate(Disk& disk, const VerifyRequest& request
     return fail(Errc::invalid, "there is no certificate in {}{}", request.files.front().string(),
                 notes);
   }
+  report.anchors = *anchors;
   report.file = store->certificates.front().file;
   report.certificate = store->certificates.front().what;
   std::vector<Certificate> intermediates;

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/disk.h"
 #include "base/result.h"
+#include "identity/certificate.h"
 #include "identity/check.h"
 
 namespace postern {
@@ -27,10 +28,12 @@ struct VerifyRequest {
 };
 
 struct VerifyReport {
-  std::filesystem::path file;              // of the node's certificate
-  std::optional<Certificate> certificate;  // absent when it cannot be read
-  std::vector<Finding> findings;           // every requirement, passed or not
-  std::vector<std::string> notes;          // what was not looked at and why, one sentence each
+  std::filesystem::path file;               // of the node's certificate
+  std::optional<Certificate> certificate;   // absent when it cannot be read
+  std::optional<TlsCredential> credential;  // with its intermediates, when its key was there
+  Anchors anchors;                          // that it was held against
+  std::vector<Finding> findings;            // every requirement, passed or not
+  std::vector<std::string> notes;           // what was not looked at and why, one sentence each
 
   bool passed() const { return !first_failure(findings); }
 };
