@@ -252,8 +252,9 @@ TEST_F(Tool, EveryVerbExplainsItselfWithAnExample) {
         "agent approve",   "agent remove",    "agent list",     "agent show",   "pending list",
         "pending approve", "pending reject",  "cert list",      "inventory",    "topology",
         "server show",     "server list",     "cert request",   "loss list",    "alert list",
-        "alert show",      "alert close",     "trace",          "cert sign",    "cert import",
-        "cert revoke",     "cert show",       "cert verify",    "group export", "group show"}) {
+        "alert show",      "alert close",     "doctor",         "trace",        "cert sign",
+        "cert import",     "cert show",       "cert revoke",    "cert renew",   "token create",
+        "token list",      "token revoke",    "cert verify",    "group export", "group show"}) {
     std::istringstream words(verb);
     std::vector<std::string> arguments{std::istream_iterator<std::string>(words), {}};
     arguments.push_back("--help");

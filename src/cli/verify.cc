@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 
 #include "cli/client.h"
@@ -108,6 +109,14 @@ std::string report_text(Session& session, const json::value& answer) {
     text += wrapped("", "handshake with " + text_of(*peer, "name"), columns);
     for (const json::value& step : list_of(*peer, "steps")) text += step_text(session, step);
   }
+  const auto& requirements = list_of(answer, "requirements");
+  const bool by_itself = std::all_of(requirements.begin(), requirements.end(),
+                                     [](const json::value& one) { return flag_of(one, "passed"); });
+  if (by_itself && !flag_of(answer, "passed"))
+    return text + wrapped("",
+                          fmt::format("It passes by itself; the handshake does not ({}).",
+                                      text_of(answer, "reason")),
+                          columns);
   if (flag_of(answer, "passed"))
     return text + "It passes: both sides of a handshake would take it.\n";
   return text +
