@@ -10,7 +10,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 import doctor as tool  # noqa: E402
 import rogue  # noqa: E402
 import zoo  # noqa: E402
-from postern import Failure, expect, expect_in, main, poll, run, wait_complete  # noqa: E402
+from postern import ROOT, Failure, expect, expect_in, main, poll, run, wait_complete  # noqa: E402
 
 
 class Ward:
@@ -82,6 +82,9 @@ def a_running_agent_is_well_and_stays_attached(ward):
         found.found(step)
     expect(not ward.gateway.said(ward.good.name, mark=mark), "the gateway noticed something: " +
            ward.gateway.since(mark))
+    page = (ROOT / "docs/operating/doctor.md").read_text()
+    for step in tool.OWN_STEPS + tool.PARENT_STEPS:
+        expect_in(f"`{step}`", page, "docs/operating/doctor.md")
     expect(not ward.good.said("parent", mark=own), "the agent noticed something: " + ward.good.since(own))
 
 
@@ -296,7 +299,7 @@ def nothing_is_set_up_yet(ward):
 def one_parent_by_name(ward):
     where = f"{ward.gateway.address}:{ward.gateway.port}"
     agent = ward.agent("chooser", parents=f"[{{name: gw1.dmz.example, address: '{where}'}}, "
-                                          f"{{name: gw2.dmz.example, address: '{ward.gateway.address}:9'}}]")
+                       f"{{name: gw2.dmz.example, address: '{ward.gateway.address}:9'}}]")
     ward.group.postern("agent", "approve", agent.name, "--parent", ward.gateway.name)
     both = tool.doctor(agent).concludes("connect", "connection_refused")
     tool.check_form(both, parents=2)

@@ -485,8 +485,9 @@ class Silent:
 
 
 SPOKEN_BY_HAND = (
-    no_certificate, agent_without_certificate_says_so, canary_of_the_hand_made_hello, canary_of_the_doctor, version_too_old,
-    claims_to_be_the_parent, statement_signed_by_another_key, proof_signed_by_another_key,
+    no_certificate, agent_without_certificate_says_so, canary_of_the_hand_made_hello,
+    canary_of_the_doctor, version_too_old, claims_to_be_the_parent,
+    statement_signed_by_another_key, proof_signed_by_another_key,
     proof_of_another_connection, statement_of_another_name, statement_of_another_tls_key,
     identity_key_that_is_none, another_group_root_is_pinned, name_of_another_than_the_certificate,
     name_in_capitals_in_the_hello, role_that_is_none, another_identity_under_a_known_name,
