@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """Whatever is wrong between a node and its parent, `postern doctor` names the first thing that is, with
 the word that stands in the log of the side that refuses, and disturbs nobody who works."""
+import os
 import pathlib
 import re
+import shutil
 import ssl
 import sys
 
@@ -343,14 +345,21 @@ CASES = (
     a_proxy_with_an_old_tls, a_plain_http_proxy, another_program_on_the_port, something_swallows_tls,
     something_hangs_up, not_approved_yet, removed, of_another_group, another_machine_has_the_name,
     the_clock_is_off, the_key_can_be_read_by_others, the_disk_is_full, nothing_is_set_up_yet,
-    one_parent_by_name, a_good_certificate_is_verified_with_its_peer, people_read_one_sentence_at_the_end, wrong_usage_is_two)
+    one_parent_by_name, a_good_certificate_is_verified_with_its_peer,
+    people_read_one_sentence_at_the_end, wrong_usage_is_two)
+# With networks or disks of their own.
+FOR_ROOT = (a_firewall_drops, there_is_no_route, the_parents_name_is_unknown, the_disk_is_full)
 
 
 def test(group):
     ward = Ward(group)
     mark = ward.gateway.mark()
+    able = os.geteuid() == 0 and shutil.which("nft")
     for case in CASES:
-        ward.check(case)
+        if able or case not in FOR_ROOT:
+            ward.check(case)
+        else:
+            print(f"  {case.__name__}: left out, it needs root and nft")
     # Nobody who works was disturbed by any of it.
     expect(not ward.gateway.said(f"{ward.good.name} at", "gone", mark=mark), "the good agent was cut off")
     wait_complete(group, ward.good)

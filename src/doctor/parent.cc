@@ -155,6 +155,7 @@ class Examination {
     request.name = parent_.name;
     request.tls = context_;
     request.timeout = timeout_;
+    request.answer_timeout = answer_timeout();
     if (shows_certificate_ && own_.self)
       request.first_words = [this](const ChannelPeer& peer) { return hello(peer); };
     for (const std::string& address : addresses_) {
@@ -192,6 +193,9 @@ class Examination {
                                   several, probe_.words));
     }
   }
+
+  /// Shorter, and a parent that asks its own would be cut off before its word.
+  Duration answer_timeout() const { return std::max(timeout_, ProbeRequest{}.answer_timeout); }
 
   bool connected() const {
     return probe_.trouble != Trouble::refused && probe_.trouble != Trouble::timed_out &&
@@ -237,7 +241,9 @@ class Examination {
         } else if (own_.anchors.certificates().empty()) {
           not_reached("interception", "this machine has no anchors to tell the group by");
         } else {
-          pass("interception", fmt::format("{} was agreed on, by nobody in between", kAlpnChannel));
+          pass("interception",
+               fmt::format("a certificate of the group answers, and {} was agreed on",
+                           kAlpnChannel));
         }
         break;
       case Trouble::silent:
@@ -362,11 +368,12 @@ class Examination {
     wire::pb::Welcome welcome;
     if (probe_.refused) return refused();
     if (!read(welcome)) {
-      const std::string why = probe_.answer ? "its answer to hello cannot be read"
-                              : probe_.ended.empty()
-                                  ? fmt::format("it did not answer hello within {:.0f} s",
-                                                std::chrono::duration<double>(timeout_).count())
-                                  : probe_.ended;
+      const std::string why =
+          probe_.answer ? "its answer to hello cannot be read"
+          : probe_.ended.empty()
+              ? fmt::format("it did not answer hello within {:.0f} s",
+                            std::chrono::duration<double>(answer_timeout()).count())
+              : probe_.ended;
       return failed("approval", "protocol", fmt::format("{}: {}", parent_.name, why));
     }
     const auto neighbour = node::verify_welcome(welcome, probe_.peer.chain.front().spki_sha256(),

@@ -16,9 +16,8 @@ constexpr std::string_view kForm = "Sat, 31 Jan 2026 08:15:00 GMT";
 
 std::optional<unsigned> number(std::string_view digits) {
   unsigned value = 0;
-  const char* end = digits.data() + digits.size();
-  const auto [stopped, error] = std::from_chars(digits.data(), end, value);
-  if (error != std::errc() || stopped != end) return std::nullopt;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+  if (error != std::errc() || end != digits.data() + digits.size()) return std::nullopt;
   return value;
 }
 

@@ -16,6 +16,7 @@ namespace {
 using Trouble = PeerProbe::Trouble;
 
 constexpr std::string_view kHttp = "HTTP/";
+constexpr std::string_view kHttpQuestion = "GET / HTTP/1.0\r\n\r\n";
 
 /// False when the time is over.
 bool wait_for(int descriptor, short events, TimePoint until) {
@@ -90,12 +91,23 @@ class Attempt {
     return socket;
   }
 
-  /// Before TLS takes its bytes away: a proxy that was asked for nothing answers in plain HTTP.
-  bool speaks_http() const {
-    char first[kHttp.size()];
-    const ssize_t size = ::recv(stream_->descriptor(), first, sizeof first, MSG_PEEK);
-    return size == static_cast<ssize_t>(kHttp.size()) &&
-           std::string_view(first, sizeof first) == kHttp;
+  /// What has not answered in TLS is asked again in plain HTTP, on a connection of its own.
+  bool answers_http() {
+    stream_.reset();  // whoever serves one at a time must be free
+    auto socket = connect();
+    if (!socket) return false;
+    const TimePoint until = clock_.now() + request_.timeout;
+    PlainStream stream(std::move(*socket));
+    if (stream.write(as_bytes(kHttpQuestion)).kind != IoOutcome::Kind::done) return false;
+    std::string answer;
+    Bytes piece(kHttp.size());
+    while (answer.size() < kHttp.size() && wait_for(stream.descriptor(), POLLIN, until)) {
+      const IoOutcome outcome = stream.read(piece);
+      if (outcome.kind == IoOutcome::Kind::want_read) continue;
+      if (outcome.kind != IoOutcome::Kind::done) break;
+      answer += as_text(ByteView(piece).first(outcome.bytes));
+    }
+    return answer.starts_with(kHttp);
   }
 
   bool shake_hands(Descriptor socket) {
@@ -111,10 +123,6 @@ class Attempt {
       }
       if (!wait_for(stream_->descriptor(), reads ? POLLIN : POLLOUT, until)) {
         trouble(Trouble::silent, "no answer in time");
-        return false;
-      }
-      if (reads && speaks_http()) {
-        trouble(Trouble::http, "it answers in HTTP");
         return false;
       }
     }
@@ -147,7 +155,10 @@ class Attempt {
         trouble(Trouble::hung_up, outcome.words);
         return;
       case TlsStream::Failure::not_tls:
-        trouble(Trouble::not_tls, outcome.words);
+        if (answers_http())
+          trouble(Trouble::http, "it answers in HTTP");
+        else
+          trouble(Trouble::not_tls, outcome.words);
         return;
       case TlsStream::Failure::no_protocol:
         trouble(Trouble::no_protocol, fmt::format("it does not agree on {}", kAlpnChannel));
@@ -171,7 +182,7 @@ class Attempt {
     auto words = request_.first_words(probe_.peer);
     if (!words) return;
     say(std::move(*words));
-    listen(clock_.now() + request_.timeout);
+    listen(clock_.now() + request_.answer_timeout);
   }
 
   void say(wire::Message message) {

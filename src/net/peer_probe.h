@@ -17,7 +17,9 @@ struct ProbeRequest {
   std::uint16_t port = 5723;
   std::string name;  // who must answer, as in DialRequest
   std::shared_ptr<const TlsContext> tls;
-  Duration timeout = std::chrono::seconds(10);  // of TCP, of TLS, and of the answer to first_words
+  Duration timeout = std::chrono::seconds(10);  // of TCP, and of TLS
+  /// Of the answer to first_words: approval may be asked for up a chain (channel.md#W20).
+  Duration answer_timeout = std::chrono::seconds(20);
   /// How long a peer that objects to us may take to say so before its silence means consent; four
   /// times as long as the TCP handshake took, if that is longer.
   Duration quiet = std::chrono::seconds(1);

@@ -30,15 +30,22 @@ class Stranger {
               "a listening socket");
     port_ = ntohs(address.sin_port);
     thread_ = std::jthread([this, words = std::move(words), hangs_up] {
-      Descriptor peer(::accept(listener_.number(), nullptr, nullptr));
       char bytes[4096];
-      if (hangs_up) return;
-      (void)::recv(peer.number(), bytes, sizeof bytes, 0);
-      (void)::send(peer.number(), words.data(), words.size(), MSG_NOSIGNAL);
-      while (::recv(peer.number(), bytes, sizeof bytes, 0) > 0) {
+      for (;;) {
+        Descriptor peer(::accept(listener_.number(), nullptr, nullptr));
+        if (!peer) return;
+        if (hangs_up) continue;
+        (void)::recv(peer.number(), bytes, sizeof bytes, 0);
+        (void)::send(peer.number(), words.data(), words.size(), MSG_NOSIGNAL);
+        while (::recv(peer.number(), bytes, sizeof bytes, 0) > 0) {
+        }
       }
     });
   }
+  ~Stranger() { ::shutdown(listener_.number(), SHUT_RDWR); }  // accept() returns
+  Stranger(const Stranger&) = delete;
+  Stranger& operator=(const Stranger&) = delete;
+
   std::uint16_t port() const { return port_; }
 
  private:
@@ -75,7 +82,7 @@ class PeerProbeTest : public World {
   PeerProbe probe(const Recipe& recipe) { return probe(request(context(recipe), port_->port())); }
   PeerProbe probe_stranger(const Stranger& stranger) {
     ProbeRequest made = request(context(leaf_recipe(kClient)), stranger.port());
-    made.timeout = std::chrono::milliseconds(300);
+    made.timeout = std::chrono::seconds(1);
     return probe_peer(made);
   }
 };
