@@ -10,8 +10,13 @@
 namespace postern {
 namespace {
 
-using namespace testing_support;
 using testing::HasSubstr;
+using testing_support::kClient;
+using testing_support::kNow;
+using testing_support::kServer;
+using testing_support::leaf_recipe;
+using testing_support::Recipe;
+using testing_support::World;
 using Trouble = PeerProbe::Trouble;
 
 /// Something on a port that is no Postern: reads what comes first and answers with `words`.
