@@ -2,13 +2,11 @@
 
 #include "identity/import.h"
 
-#include <openssl/pkcs12.h>
-
 #include "base/fake_disk.h"
 #include "fuzz/target.h"
 #include "identity/group_file.h"
 #include "identity/state_folder.h"
-#include "identity/test_certificates.h"
+#include "identity/test_pkcs12.h"
 
 namespace postern::fuzz {
 namespace {
@@ -31,18 +29,6 @@ ImportRequest request_with(FakeDisk& disk, ByteView bytes) {
   request.state_folder = "state";
   request.now = wall_from_ms(1'800'000'000'000);
   return request;
-}
-
-Bytes pkcs12_of(const testing_support::Issued& issued) {
-  const std::unique_ptr<PKCS12, FreeWith<PKCS12_free>> made(PKCS12_create(
-      "secret", "gw1", issued.key.get(), issued.certificate.native(), nullptr, 0, 0, 1, 1, 0));
-  unsigned char* der = nullptr;
-  const int size = i2d_PKCS12(made.get(), &der);
-  claim(size > 0, "a PKCS#12 file");
-  Bytes bytes =
-      to_bytes(ByteView(reinterpret_cast<const std::byte*>(der), static_cast<std::size_t>(size)));
-  OPENSSL_free(der);
-  return bytes;
 }
 
 }  // namespace
@@ -73,7 +59,7 @@ std::vector<Bytes> seeds() {
                         {{"ms1.home.example", "192.0.2.1:5723"}},
                         PrivateKey::generate().public_key(),
                         Anchors::from_certificates({root.certificate}).value()};
-  Writer good, der, half, locked;
+  Writer good, der, half, locked, container;
   good.u8(0);
   put_piece(good, as_bytes(leaf.certificate.pem() + private_key_pem(leaf.key.get())));
   half.bytes(good.written());
@@ -82,11 +68,15 @@ std::vector<Bytes> seeds() {
   der.u8(1);
   put_piece(der, leaf.certificate.der());
   locked.bytes(half.written()).u8(4);
-  put_piece(locked, pkcs12_of(leaf));
+  put_piece(locked, testing_support::pkcs12_of(leaf, "secret"));
+  container.u8(4);
+  put_piece(container, testing_support::pkcs12_of(leaf, ""));
+  container.u8(3);
+  put_piece(container, as_bytes(encode_group_file(group)));
   FakeDisk disk;
   claim(import_certificate(disk, request_with(disk, good.written())).has_value(),
         "a seed is installed, so what follows that is reached");
-  return {good.take(), half.take(), der.take(), locked.take()};
+  return {good.take(), half.take(), der.take(), locked.take(), container.take()};
 }
 
 }  // namespace postern::fuzz

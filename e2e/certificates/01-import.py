@@ -4,10 +4,11 @@ what is wrong (docs/operating/seed-tools.md); what it refuses changes nothing.""
 import pathlib
 import shutil
 import sys
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 import rogue  # noqa: E402
-from postern import IMPORT_TOOL, expect, expect_in, main  # noqa: E402
+from postern import IMPORT_TOOL, expect, expect_in, main, run  # noqa: E402
 
 DAY = 86400
 DONE, USAGE, NONE_FOUND, NOT_MET = 0, 2, 11, 12
@@ -24,7 +25,7 @@ class Import:
         group.postern("group", "export", self.group_file)
 
     def attempt(self, status, *words, name="gw1.dmz.example", key=None, chain=None, group_file=True,
-                subject=None, more=(), state=None):
+                subject=None, more=(), state=None, arguments=()):
         """A store folder with these files, and one call of the tool on a fresh state folder."""
         self.count += 1
         store = self.group.folder / f"store{self.count}"
@@ -37,7 +38,8 @@ class Import:
             shutil.copyfile(self.group_file, store / "group.postern")
         state = state or self.group.folder / f"state{self.count}"
         server = self.group.server
-        done = server.run(IMPORT_TOOL, "/SubjectName", subject or name, "--state", state, status=status,
+        done = server.run(IMPORT_TOOL, "/SubjectName", subject or name, "--state", state, *arguments,
+                          status=status,
                           env={"POSTERN_CERT_STORE": str(store)})
         for word in words:
             expect_in(word, done.text, f"status {status}")
@@ -49,6 +51,45 @@ class Import:
         self.count += 1
         key, chain = (authority or self.ours).issue(name, self.group.folder / f"issued{self.count}", **how)
         return {"key": key, "chain": chain}
+
+
+def pkcs12(it):
+    """Files as Windows and others export them: with a password, without one, old and new."""
+    folder, name = it.group.folder / "pkcs12", "gw1.dmz.example"
+    folder.mkdir()
+    words = {word: folder / word for word in ("right", "wrong", "open")}
+    for word, file in words.items():
+        file.write_text(f"{word}\r\n" if word == "right" else word)
+        file.chmod(0o644 if word == "open" else 0o600)
+    made = it.issued()
+
+    def exported(file, password, *how):
+        run(["openssl", "pkcs12", "-export", "-inkey", made["key"], "-in", made["chain"], "-passout",
+             f"pass:{password}", "-out", folder / file, *how])
+        return folder / file
+    new, old = exported("new.pfx", "right"), exported("old.pfx", "right", "-legacy")
+    for file in (new, old):
+        it.attempt(DONE, arguments=(file, "--password-file", words["right"]))
+        for word, status in ((words["wrong"], NOT_MET), (None, NOT_MET)):
+            given = ("--password-file", word) if word else ()
+            it.attempt(status, "PKCS#12 password", "wrong_password", arguments=(file, *given))
+    it.attempt(1, "chmod 600", arguments=(new, "--password-file", words["open"]))
+    it.attempt(NONE_FOUND, "--pkcs12", "--password-file", more=((new, "gw1.pfx"),))
+    it.attempt(DONE, more=((exported("free.p12", ""), "gw1.p12"),))
+    bomb = exported("bomb.pfx", "right", "-iter", "6000000", "-nomaciter", "-certpbe", "NONE")
+    started = time.monotonic()
+    it.attempt(NOT_MET, "rounds", "malformed", arguments=(bomb, "--password-file", words["right"]))
+    expect(time.monotonic() - started < 2, "what asks for too much was tried")
+
+    def verify(status, *words_there, file=new, word="right"):
+        done = it.group.server.run("postern", "cert", "verify", "--anchors", it.group_file, "--name", name,
+                                   "--password-file", words[word], file, status=status)
+        for part in words_there:
+            expect_in(part, done.text, f"verify {file.name}")
+    verify(0, "pass  PKCS#12 password", "pass  private key")
+    verify(0, "pass  PKCS#12 password", file=old)
+    verify(0, "opens without one", file=folder / "free.p12")
+    verify(1, "FAIL  PKCS#12 password", "(wrong_password)", word="wrong")
 
 
 def test(group):
@@ -83,6 +124,8 @@ def test(group):
     renewed = it.issued()
     it.attempt(DONE, **renewed, state=state)
     expect((state / "tls/chain.pem").read_bytes() != before, "the renewed certificate is not installed")
+
+    pkcs12(it)
 
     usage = group.server.run(IMPORT_TOOL, status=USAGE)
     expect_in("/SubjectName", usage.err, "no arguments")

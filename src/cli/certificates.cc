@@ -180,7 +180,8 @@ int sign_certificate(Session& session) {
 
 int import_certificate(Session& session) {
   const Options& options = session.options;
-  const Installation installation{options.name, options.store, options.role, options.state};
+  const Installation installation{options.name,  options.store,  options.role,
+                                  options.state, options.pkcs12, options.password_file};
   const auto outcome = install_certificate(installation, "postern cert import", session.world);
   return outcome == Installed::done ? kExitDone : kExitFailed;
 }

@@ -194,6 +194,13 @@ void add_doctor_verb(CLI::App& app, Options& options) {
       ->type_name("DURATION");
 }
 
+CLI::Option* add_password(CLI::App* verb, Options& options) {
+  return verb
+      ->add_option("--password-file", options.password_file,
+                   "file of mode 0600 with the password of the PKCS#12 file, in one line")
+      ->type_name("FILE");
+}
+
 void add_verify_verb(CLI::App& group, Options& options) {
   CLI::App* verify = add_verb(
       group, options, "verify",
@@ -201,13 +208,16 @@ void add_verify_verb(CLI::App& group, Options& options) {
       "that it fails; exit status 1 when there is one",
       "postern cert verify --name gw1.dmz.example --key gw1.dmz.example.key gw1.dmz.example.pem");
   verify
-      ->add_option("FILE", options.files,
-                   "the certificate, then its intermediates; PEM or DER, in one or several files")
+      ->add_option(
+          "FILE", options.files,
+          "the certificate, then its intermediates; PEM, DER or PKCS#12, in one or several "
+          "files")
       ->type_name("");
   verify->add_option("--name", options.name, "the node's FQDN; default: the first that it has")
       ->type_name("FQDN");
   verify->add_option("--key", options.key_file, "the private key, when it is in none of the files")
       ->type_name("FILE");
+  add_password(verify, options);
   verify
       ->add_option(
           "--anchors", options.anchors_file,
@@ -277,6 +287,11 @@ void add_certificate_verbs(CLI::App& app, Options& options) {
                    "folder with certificate, key and CA files in any mix; default "
                    "$POSTERN_CERT_STORE, else /etc/postern/certificates")
       ->type_name("DIR");
+  import
+      ->add_option("--pkcs12", options.pkcs12,
+                   "take it from this PKCS#12 file (.p12, .pfx); the folder gives the group file")
+      ->type_name("FILE");
+  add_password(import, options)->needs("--pkcs12");
   add_role(import, options, "only this role; default: every role of that name on this machine");
   import->add_option("--state", options.state, "only the role with this state folder")
       ->type_name("DIR")

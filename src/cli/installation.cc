@@ -6,6 +6,7 @@
 
 #include "identity/certificate.h"
 #include "identity/import.h"
+#include "identity/key.h"
 #include "settings/settings.h"
 
 namespace postern::cli {
@@ -78,6 +79,20 @@ void say_report(const ImportReport& report, const fs::path& state, World& world)
   for (const std::string& note : report.notes) world.out << "  " << note << '\n';
 }
 
+/// Overwrites a password when it is not needed any more.
+class Wiped {
+ public:
+  explicit Wiped(std::optional<std::string>& secret) : secret_(secret) {}
+  ~Wiped() {
+    if (secret_) wipe(*secret_);
+  }
+  Wiped(const Wiped&) = delete;
+  Wiped& operator=(const Wiped&) = delete;
+
+ private:
+  std::optional<std::string>& secret_;
+};
+
 }  // namespace
 
 Installed install_certificate(const Installation& installation, const std::string& prefix,
@@ -103,6 +118,13 @@ Installed install_certificate(const Installation& installation, const std::strin
   request.store_folder =
       installation.store.value_or(world.environment(kStoreVariable).value_or(kCertificateStore));
   request.now = world.clock.wall();
+  if (installation.pkcs12) request.pkcs12 = *installation.pkcs12;
+  if (installation.password_file) {
+    auto password = read_password_file(world.disk, *installation.password_file);
+    if (!password) return say(Installed::failed, password.error().message);
+    request.password = std::move(*password);
+  }
+  const Wiped wiped(request.password);
   for (const fs::path& folder : targets->folders) {
     request.state_folder = folder;
     const auto report = examine_certificate(world.disk, request);

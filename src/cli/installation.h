@@ -18,6 +18,8 @@ struct Installation {
   std::optional<std::string> store;  // else POSTERN_CERT_STORE, else kCertificateStore
   std::optional<std::string> role;   // one of kRoleNames
   std::optional<std::string> state;  // else every role on this machine that has the name
+  std::optional<std::string> pkcs12 = std::nullopt;         // take it from this file
+  std::optional<std::string> password_file = std::nullopt;  // what opens it
 };
 
 enum class Installed {

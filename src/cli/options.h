@@ -52,6 +52,7 @@ struct Options {
   std::optional<std::uint32_t> days;
   std::string reason;  // cert revoke --reason
   std::optional<std::string> store, state;
+  std::optional<std::string> pkcs12, password_file;  // cert import, cert verify
 };
 
 struct CommandLine {

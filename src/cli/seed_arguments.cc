@@ -50,6 +50,12 @@ class Values {
   std::optional<SeedMistake> mistake_;
 };
 
+/// By its ending: a leading "/" is no sign of an option here.
+bool is_file_name(std::string_view text) {
+  return text.size() > 4 && (same_in_any_case(text.substr(text.size() - 4), ".pfx") ||
+                             same_in_any_case(text.substr(text.size() - 4), ".p12"));
+}
+
 std::expected<SeedAction, SeedMistake> action_named(std::string_view text) {
   if (same_in_any_case(text, "Create")) return SeedAction::create;
   if (same_in_any_case(text, "Delete")) return SeedAction::remove;
@@ -114,14 +120,19 @@ std::expected<ImportArguments, SeedMistake> parse_import_arguments(
     const std::vector<std::string>& arguments) {
   ImportArguments parsed;
   Values values;
-  std::string role, state;
+  std::string role, state, file, password_file;
   for (std::size_t i = 0; i < arguments.size(); ++i) {
-    if (asks_help(arguments[i])) return ImportArguments{{}, {}, {}, true};
+    if (asks_help(arguments[i])) return ImportArguments{{}, {}, {}, {}, {}, true};
     Argument argument = split(arguments[i]);
     std::string* target = nullptr;
     if (same_in_any_case(argument.name, "/SubjectName")) target = &parsed.subject_name;
     if (same_in_any_case(argument.name, "--role")) target = &role;
     if (same_in_any_case(argument.name, "--state")) target = &state;
+    if (same_in_any_case(argument.name, "--password-file")) target = &password_file;
+    if (target == nullptr && is_file_name(arguments[i])) {
+      values.set(file, {"the file", arguments[i]});
+      continue;
+    }
     if (target == nullptr) {
       values.object_to(fmt::format("the argument '{}' is not known", arguments[i]));
       continue;
@@ -134,6 +145,10 @@ std::expected<ImportArguments, SeedMistake> parse_import_arguments(
     parsed.subject_name.erase(0, 3);
   if (parsed.subject_name.empty()) return wrong_usage("/SubjectName <name> is missing");
   if (!role.empty() && !state.empty()) return wrong_usage("give --role or --state, not both");
+  if (!password_file.empty() && file.empty())
+    return wrong_usage("--password-file is for a PKCS#12 file; name that too");
+  if (!file.empty()) parsed.file = file;
+  if (!password_file.empty()) parsed.password_file = password_file;
   if (!role.empty()) parsed.role = role;
   if (!state.empty()) parsed.state = state;
   return parsed;

@@ -24,6 +24,7 @@ struct ApprovalArguments {
 struct ImportArguments {
   std::string subject_name;  // without a leading "CN="
   std::optional<std::string> role, state;
+  std::optional<std::string> file, password_file;  // PKCS#12, and what opens it
   bool help = false;
   bool operator==(const ImportArguments&) const = default;
 };
@@ -37,7 +38,8 @@ struct SeedMistake {
 std::expected<ApprovalArguments, SeedMistake> parse_approval_arguments(
     const std::vector<std::string>& arguments);
 
-/// Also takes the value as the next argument: "/SubjectName gw1.dmz.example".
+/// Also takes the value as the next argument: "/SubjectName gw1.dmz.example". What ends with
+/// .pfx or .p12 is the file.
 std::expected<ImportArguments, SeedMistake> parse_import_arguments(
     const std::vector<std::string>& arguments);
 

@@ -95,6 +95,16 @@ TEST(ImportArguments, TakeARoleOrAStateFolderButNotBoth) {
       parse_import_arguments({"/SubjectName=a.example", "--state=/srv/a", "--role=agent"}));
 }
 
+TEST(ImportArguments, TakeAFileByItsEndingAndWhatOpensIt) {
+  const auto parsed = parse_import_arguments(
+      {"/root/GW1.PFX", "/SubjectName", "gw1.dmz.example", "--password-file", "/root/word"});
+  ASSERT_TRUE(parsed) << parsed.error().message;
+  EXPECT_EQ(parsed->file, "/root/GW1.PFX");
+  EXPECT_EQ(parsed->password_file, "/root/word");
+  EXPECT_FALSE(parse_import_arguments({"/SubjectName=a.example", "--password-file=word"}));
+  EXPECT_FALSE(parse_import_arguments({"a.p12", "b.p12", "/SubjectName=a.example"}));
+}
+
 TEST(ImportArguments, EachMistakeIsNamed) {
   EXPECT_THAT(parse_import_arguments({}).error().message, HasSubstr("/SubjectName"));
   EXPECT_THAT(parse_import_arguments({"/SubjectName"}).error().message, HasSubstr("/SubjectName"));

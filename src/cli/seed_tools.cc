@@ -26,8 +26,8 @@ constexpr std::string_view kApprovalUsage =
     "/GatewayName=gw1.dmz.example /Action=Create\n";
 
 constexpr std::string_view kImportUsage =
-    "MOMCertImport /SubjectName <certificate subject name> [--role agent|gateway|server | "
-    "--state DIR]\n"
+    "MOMCertImport [FILE.pfx [--password-file FILE]] /SubjectName <certificate subject name>\n"
+    "              [--role agent|gateway|server | --state DIR]\n"
     "    looks in /etc/postern/certificates, or in $POSTERN_CERT_STORE\n"
     "Example:\n"
     "  MOMCertImport /SubjectName gw1.dmz.example\n";
@@ -149,7 +149,8 @@ int run_import_tool(const std::vector<std::string>& arguments, World& world) {
   if (parsed->role && std::ranges::find(kRoleNames, *parsed->role) == std::end(kRoleNames))
     return say(world, kImportToolName, kExitUsage,
                fmt::format("--role is '{}', it must be agent, gateway or server", *parsed->role));
-  const Installation installation{parsed->subject_name, std::nullopt, parsed->role, parsed->state};
+  const Installation installation{parsed->subject_name, std::nullopt, parsed->role,
+                                  parsed->state,        parsed->file, parsed->password_file};
   switch (install_certificate(installation, std::string(kImportToolName), world)) {
     case Installed::done:
       break;

@@ -12,6 +12,7 @@
 #include "cli/table.h"
 #include "doctor/doctor.h"
 #include "identity/group_file.h"
+#include "identity/key.h"
 #include "identity/state_folder.h"
 
 namespace postern::cli {
@@ -32,6 +33,11 @@ Result<VerifyRequest> request_of(Session& session) {
   if (!options.name.empty()) request.name = options.name;
   request.as_server = options.role != "agent";
   request.now = session.world.clock.wall();
+  if (options.password_file) {
+    auto password = read_password_file(session.world.disk, *options.password_file);
+    if (!password) return std::unexpected(password.error());
+    request.password = std::move(*password);
+  }
   if (options.state) {
     const fs::path state = *options.state;
     if (!request.anchors) request.anchors = state / "anchors.pem";
@@ -163,9 +169,10 @@ int verify_certificate(Session& session) {
     if (session.world.outside == nullptr) return say_failure(session, "this build cannot dial");
     peer = std::move(*parsed);
   }
-  const auto request = request_of(session);
+  auto request = request_of(session);
   if (!request) return say_failure(session, request.error().message);
   const auto report = postern::verify_certificate(session.world.disk, *request);
+  if (request->password) wipe(*request->password);
   if (!report) return say_failure(session, report.error().message);
   json::object answer = to_json(*report);
   const bool agreed = !peer || look_at_peer(session, *peer, *timeout, *report, answer);

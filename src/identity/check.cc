@@ -289,6 +289,8 @@ const char* to_string(Reason reason) {
       return "revoked";
     case Reason::stale_revocation_list:
       return "stale_revocation_list";
+    case Reason::wrong_password:
+      return "wrong_password";
   }
   return "unknown";
 }

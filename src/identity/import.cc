@@ -76,13 +76,13 @@ Finding check_store_folder(Disk& disk, const std::filesystem::path& folder) {
 /// Chooses the group file; every file that says it is one must be readable and of one group.
 std::optional<Finding> check_group(const StoreContents& store, Surroundings& around) {
   if (!store.damaged_groups.empty()) {
-    const auto& [error, file] = store.damaged_groups.front();
+    const auto& [error, file, locked] = store.damaged_groups.front();
     return finding(Reason::malformed, "group",
                    fmt::format("{}: {}; export it again (postern group export)", file.string(),
                                error.message));
   }
   if (store.groups.empty()) return std::nullopt;
-  const auto& [group, file] = store.groups.front();
+  const auto& [group, file, locked] = store.groups.front();
   for (const auto& other : store.groups)
     if (other.what.root != group.root)
       return finding(Reason::other_group, "group",
@@ -129,6 +129,11 @@ void find_key(Disk& disk, Candidate& candidate, const StoreContents& store,
     if (!key.what.matches(certificate)) continue;
     candidate.key_file = key.file.string();
     candidate.key = key.what;
+    // Who reads an encrypted file has not got the key.
+    if (key.locked) {
+      unsafe.reset();
+      break;
+    }
     auto safe = check_private_file(disk, key.file);
     if (safe) {
       unsafe.reset();
@@ -156,12 +161,13 @@ void find_key(Disk& disk, Candidate& candidate, const StoreContents& store,
 
 std::vector<Candidate> candidates_of(Disk& disk, const StoreContents& store,
                                      const Surroundings& around, const std::string& name,
+                                     const std::optional<std::filesystem::path>& only_in,
                                      WallTime now) {
   std::vector<Certificate> pool;
   for (const auto& found : store.certificates) pool.push_back(found.what);
   std::vector<Candidate> candidates;
   for (const auto& found : store.certificates) {
-    if (!is_for(found.what, name)) continue;
+    if (!is_for(found.what, name) || (only_in && found.file != *only_in)) continue;
     Candidate candidate{&found, std::nullopt, "", {}};
     candidate.findings =
         check_certificate(found.what, pool, around.anchors(), {.now = now, .name = name});
@@ -183,6 +189,41 @@ const Candidate& best_of(const std::vector<Candidate>& candidates, WallTime now)
       [&](const Candidate& a, const Candidate& b) { return rank(a) < rank(b); });
 }
 
+/// The folder, and the PKCS#12 file when one is named: then a folder need not be there.
+Result<StoreContents> read_all(Disk& disk, const ImportRequest& request) {
+  if (!request.pkcs12) return read_store_folder(disk, request.store_folder);
+  const std::filesystem::path files[] = {*request.pkcs12};
+  auto store = read_store_files(disk, files, request.password);
+  if (!store || !disk.exists(request.store_folder).value_or(false)) return store;
+  auto folder = read_store_folder(disk, request.store_folder);
+  if (!folder) return folder;
+  const auto append = [](auto& all, auto& more) {
+    all.insert(all.end(), std::make_move_iterator(more.begin()),
+               std::make_move_iterator(more.end()));
+  };
+  append(store->certificates, folder->certificates);
+  append(store->keys, folder->keys);
+  append(store->groups, folder->groups);
+  append(store->damaged_groups, folder->damaged_groups);
+  store->files += folder->files;
+  return store;
+}
+
+/// The named PKCS#12 file, when it cannot be used at all.
+std::optional<Finding> check_container(const StoreContents& store, const ImportRequest& request) {
+  if (!request.pkcs12) return std::nullopt;
+  if (!store.damaged_containers.empty())
+    return finding(Reason::malformed, "form",
+                   fmt::format("{}: {}", request.pkcs12->string(),
+                               store.damaged_containers.front().what.message));
+  if (store.containers.empty())
+    return finding(Reason::malformed, "form",
+                   fmt::format("{} is no PKCS#12 file; put it into {} and leave out --pkcs12",
+                               request.pkcs12->string(), request.store_folder.string()));
+  auto opened = password_finding(store, *request.pkcs12);
+  return opened && !opened->passed ? opened : std::nullopt;
+}
+
 std::unexpected<Error> nothing_found(const StoreContents& store, const ImportRequest& request,
                                      const std::string& name) {
   std::string names;
@@ -197,7 +238,7 @@ std::unexpected<Error> nothing_found(const StoreContents& store, const ImportReq
       Errc::unavailable,
       "no certificate for {} in {} ({} files read; {}); copy the certificate, its chain and "
       "its private key there{}",
-      name, request.store_folder.string(), store.files,
+      name, request.pkcs12.value_or(request.store_folder).string(), store.files,
       names.empty() ? "no node's certificate among them" : "certificates there: " + names, notes);
 }
 
@@ -245,7 +286,7 @@ void note_plan(Examination& found, const Surroundings& around) {
 Result<Examination> examine(Disk& disk, const ImportRequest& request) {
   auto name = normal_fqdn(request.subject_name);
   if (!name) return std::unexpected(name.error());
-  auto store = read_store_folder(disk, request.store_folder);
+  auto store = read_all(disk, request);
   if (!store) return fail(store.error(), "reading the certificates");
 
   Examination found;
@@ -255,7 +296,12 @@ Result<Examination> examine(Disk& disk, const ImportRequest& request) {
   auto around = look_around(state, report.notes);
   if (!around) return std::unexpected(around.error());
   auto group = check_group(*store, *around);
-  const auto candidates = candidates_of(disk, *store, *around, *name, request.now);
+  if (const auto unopened = check_container(*store, request)) {
+    report.certificate_file = *request.pkcs12;
+    report.findings.push_back(*unopened);
+    return found;
+  }
+  const auto candidates = candidates_of(disk, *store, *around, *name, request.pkcs12, request.now);
   if (candidates.empty()) return nothing_found(*store, request, *name);
 
   const Candidate& chosen = best_of(candidates, request.now);
@@ -263,7 +309,10 @@ Result<Examination> examine(Disk& disk, const ImportRequest& request) {
   report.certificate_file = chosen.certificate->file;
   report.key_file = chosen.key_file;
   report.findings = chosen.findings;
-  report.findings.push_back(check_store_folder(disk, request.store_folder));
+  if (auto opened = password_finding(*store, chosen.certificate->file))
+    report.findings.insert(report.findings.begin(), std::move(*opened));
+  if (!request.pkcs12 || group)
+    report.findings.push_back(check_store_folder(disk, request.store_folder));
   if (group) report.findings.push_back(std::move(*group));
   report.notes.insert(report.notes.end(), store->notes.begin(), store->notes.end());
   note_choice(report, candidates, chosen);

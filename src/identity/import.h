@@ -21,6 +21,10 @@ struct ImportRequest {
   std::filesystem::path store_folder = kCertificateStore;
   std::filesystem::path state_folder;
   WallTime now{};
+  /// Only certificates of this file are candidates; the folder, when there is one, gives the group
+  /// file and intermediates.
+  std::optional<std::filesystem::path> pkcs12 = std::nullopt;
+  std::optional<std::string> password = std::nullopt;  // of `pkcs12`
 };
 
 struct ImportReport {
@@ -45,8 +49,9 @@ struct ImportReport {
 /// that is wrong with a found certificate is a finding of the report.
 ///
 /// Files may be PEM (certificates, chains, keys, combined), DER (.cer .crt .der: certificates,
-/// keys) and one group file (group_file.h), in any mix; PKCS#12 needs a password and is skipped
-/// with a note that says how to convert it. Sub-folders are not searched.
+/// keys), PKCS#12 (.p12 .pfx) and one group file (group_file.h), in any mix. A PKCS#12 file that
+/// does not open with the empty password is skipped with a note that says how to name it and its
+/// password. Sub-folders are not searched.
 Result<ImportReport> examine_certificate(Disk& disk, const ImportRequest& request);
 
 /// examine_certificate(), and when everything passed installs key, chain, anchors and group root

@@ -2,7 +2,6 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <openssl/pkcs12.h>
 #include <sys/stat.h>
 
 #include "base/fake_disk.h"
@@ -10,6 +9,7 @@
 #include "identity/state_folder.h"
 #include "identity/test_certificates.h"
 #include "identity/test_folder.h"
+#include "identity/test_pkcs12.h"
 
 namespace postern {
 namespace {
@@ -20,6 +20,7 @@ using testing_support::authority_recipe;
 using testing_support::DyingDisk;
 using testing_support::Issued;
 using testing_support::make;
+using testing_support::pkcs12_of;
 using testing_support::Recipe;
 using testing_support::TemporaryFolder;
 
@@ -238,16 +239,67 @@ TEST_F(Import, ReportsEveryFailureAtOnceAndChangesNothing) {
   EXPECT_FALSE(std::filesystem::exists(folder_ / "state"));
 }
 
+// PKCS#12 password: right, wrong, none needed; a requirement with a line of its own.
+TEST_F(Import, TakesANamedPkcs12FileWithItsPassword) {
+  const Issued leaf = make({}, &root_);
+  const auto outside = folder_ / "gw1.pfx";
+  const Bytes bytes = pkcs12_of(leaf, "secret");
+  ASSERT_TRUE(disk_.write_file(outside, bytes, 0644));
+  ImportRequest named = request();
+  named.pkcs12 = outside;
+  for (const char* password : {"Secret", ""}) {
+    named.password = password;
+    const auto refused = import_certificate(disk_, named);
+    ASSERT_FALSE(refused);
+    EXPECT_THAT(refused.error().message, HasSubstr("PKCS#12 password: "));
+    EXPECT_THAT(refused.error().message, HasSubstr("(wrong_password)"));
+    EXPECT_FALSE(std::filesystem::exists(folder_ / "state"));
+  }
+  named.password = "secret";
+  const auto done = import_certificate(disk_, named);
+  ASSERT_TRUE(done) << done.error().message;
+  EXPECT_EQ(done->findings.front().requirement, "PKCS#12 password");
+  EXPECT_EQ(state_.tls()->chain, std::vector{leaf.certificate});
+  EXPECT_EQ(state_.anchors()->certificates(), std::vector{root_.certificate})
+      << "of the group file in the store folder";
+}
+
+TEST_F(Import, ANamedPkcs12FileNeedsNoStoreFolderAndMustBeOne) {
+  put_pair(make({}, &root_));
+  ASSERT_TRUE(import());
+  const Issued renewed = make({}, &root_);
+  ImportRequest named = request();
+  named.store_folder = folder_ / "nowhere";
+  named.pkcs12 = folder_ / "gw1.p12";
+  named.password = "secret";
+  ASSERT_TRUE(disk_.write_file(*named.pkcs12, as_bytes(renewed.certificate.pem()), 0600));
+  auto done = import_certificate(disk_, named);
+  ASSERT_FALSE(done);
+  EXPECT_THAT(done.error().message, HasSubstr("is no PKCS#12 file"));
+  ASSERT_TRUE(disk_.write_file(*named.pkcs12, pkcs12_of(renewed, "secret"), 0600));
+  done = import_certificate(disk_, named);
+  ASSERT_TRUE(done) << done.error().message;
+  EXPECT_EQ(state_.tls()->chain.front(), renewed.certificate);
+}
+
+TEST_F(Import, OpensPkcs12FilesOfTheFolderThatNeedNoPassword) {
+  const Issued leaf = make({}, &root_);
+  put("gw1.p12", pkcs12_of(leaf, ""));
+  auto report = import();
+  ASSERT_TRUE(report) << report.error().message;
+  EXPECT_EQ(report->findings.front().words,
+            (folder_ / "store/gw1.p12").string() + " opens without one");
+  // Without a password its mode is all that keeps the key.
+  put("gw1.p12", pkcs12_of(leaf, ""), 0644);
+  EXPECT_EQ(reasons(), std::vector{Reason::unsafe_permissions});
+}
+
 TEST_F(Import, SkipsWhatNeedsAPasswordAndSaysHowToConvertIt) {
   const Issued leaf = make({}, &root_);
-  PKCS12* bundle = PKCS12_create("secret", "gw1", leaf.key.get(), leaf.certificate.native(),
-                                 nullptr, 0, 0, 0, 0, 0);
-  ASSERT_NE(bundle, nullptr);
-  put("gw1.pfx", encoded(i2d_PKCS12, bundle));
-  PKCS12_free(bundle);
+  put("gw1.pfx", pkcs12_of(leaf, "secret"));
   auto report = import();
   ASSERT_FALSE(report);
-  EXPECT_THAT(report.error().message, HasSubstr("openssl pkcs12 -in"));
+  EXPECT_THAT(report.error().message, HasSubstr("gw1.pfx --password-file FILE"));
 
   char password[] = "secret";
   const BioPtr out = writing();

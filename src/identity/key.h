@@ -101,13 +101,20 @@ class PrivateKey {
 };
 
 /// Passes when only its owner can read or write the file, and that owner is root, we, or
-/// `also_owner`. Otherwise `denied`: the message says why and the command that repairs it.
+/// `also_owner`. Otherwise `denied`: the message says why and the command that repairs it. `what`
+/// is what lies in it.
 Result<> check_private_file(Disk& disk, const std::filesystem::path& path,
-                            std::optional<unsigned> also_owner = std::nullopt);
+                            std::optional<unsigned> also_owner = std::nullopt,
+                            const char* what = "private key");
 
 /// Reads the text of a key file after check_private_file(). The caller wipes it with wipe().
 Result<std::string> read_private_file(Disk& disk, const std::filesystem::path& path,
                                       std::optional<unsigned> also_owner = std::nullopt);
+/// A password or passphrase in a file that passes check_private_file(): all of it but the end of
+/// its last line. `invalid` when it is over kPasswordBytesMax or has a zero byte in it. The caller
+/// wipes it.
+inline constexpr std::size_t kPasswordBytesMax = 1024;
+Result<std::string> read_password_file(Disk& disk, const std::filesystem::path& path);
 /// Overwrites a secret so that it does not stay in freed memory, and empties it.
 void wipe(std::string& secret);
 

@@ -1,7 +1,6 @@
 #include "identity/store_folder.h"
 
 #include <openssl/pem.h>
-#include <openssl/pkcs12.h>
 
 #include <algorithm>
 
@@ -10,8 +9,6 @@
 
 namespace postern {
 namespace {
-
-using Pkcs12Ptr = std::unique_ptr<PKCS12, FreeWith<PKCS12_free>>;
 
 /// One block of a PEM text; its data is wiped when it ends, because it may be a key.
 struct PemBlock {
@@ -35,7 +32,7 @@ struct PemBlock {
 };
 
 void add_certificate(StoreContents& store, const std::filesystem::path& file,
-                     Result<Certificate> certificate) {
+                     Result<Certificate> certificate, bool locked = false) {
   if (!certificate) {
     store.notes.push_back(
         fmt::format("{}: {}; skipped", file.string(), certificate.error().message));
@@ -44,7 +41,7 @@ void add_certificate(StoreContents& store, const std::filesystem::path& file,
   }
   const bool known = std::any_of(store.certificates.begin(), store.certificates.end(),
                                  [&](const auto& found) { return found.what == *certificate; });
-  if (!known) store.certificates.push_back({std::move(*certificate), file});
+  if (!known) store.certificates.push_back({std::move(*certificate), file, locked});
 }
 
 void add_key(StoreContents& store, const std::filesystem::path& file, Result<TlsKey> key) {
@@ -83,23 +80,31 @@ void read_pem(StoreContents& store, const std::filesystem::path& file, ByteView 
                                       file.string(), reason));
 }
 
-bool is_pkcs12(ByteView bytes) {
-  const unsigned char* at = unsigned_data(bytes);
-  const Pkcs12Ptr parsed(d2i_PKCS12(nullptr, &at, static_cast<long>(bytes.size())));
-  ERR_clear_error();
-  return parsed != nullptr;
-}
-
-void read_der(StoreContents& store, const std::filesystem::path& file, ByteView bytes) {
-  if (auto certificate = Certificate::from_der(bytes))
-    return add_certificate(store, file, std::move(certificate));
-  if (is_pkcs12(bytes)) {
-    store.notes.push_back(fmt::format(
-        "{}: PKCS#12 needs a password; skipped; convert it: umask 077; openssl pkcs12 -in {} "
-        "-nodes -out {}.pem",
-        file.string(), file.string(), file.stem().string()));
+void read_container(StoreContents& store, const std::filesystem::path& file, ByteView bytes,
+                    std::optional<std::string_view> password) {
+  auto opened = read_pkcs12(bytes, password);
+  if (!opened) {
+    store.notes.push_back(fmt::format("{}: {}; skipped", file.string(), opened.error().message));
+    store.damaged_containers.push_back({opened.error(), file});
     return;
   }
+  store.containers.push_back({opened->password, file});
+  const bool locked = opened->password != Pkcs12::Password::none_needed;
+  if (opened->password == Pkcs12::Password::wrong)
+    store.notes.push_back(
+        fmt::format("{}: a PKCS#12 file with a password; skipped; name both: postern cert import "
+                    "--subject-name NAME --pkcs12 {} --password-file FILE",
+                    file.string(), file.string()));
+  for (auto& certificate : opened->certificates)
+    add_certificate(store, file, std::move(certificate), locked);
+  for (auto& key : opened->keys) store.keys.push_back({std::move(key), file, locked});
+}
+
+void read_der(StoreContents& store, const std::filesystem::path& file, ByteView bytes,
+              std::optional<std::string_view> password) {
+  if (auto certificate = Certificate::from_der(bytes))
+    return add_certificate(store, file, std::move(certificate));
+  if (is_pkcs12(bytes)) return read_container(store, file, bytes, password);
   if (auto key = TlsKey::from_der(bytes)) return add_key(store, file, std::move(key));
   ERR_clear_error();
   store.notes.push_back(
@@ -107,7 +112,8 @@ void read_der(StoreContents& store, const std::filesystem::path& file, ByteView 
                   file.string()));
 }
 
-void read_one(StoreContents& store, const std::filesystem::path& file, ByteView bytes) {
+void read_one(StoreContents& store, const std::filesystem::path& file, ByteView bytes,
+              std::optional<std::string_view> password = std::nullopt) {
   const std::string_view text = as_text(bytes);
   if (is_group_file(text)) {
     if (auto group = parse_group_file(text))
@@ -117,7 +123,7 @@ void read_one(StoreContents& store, const std::filesystem::path& file, ByteView 
   } else if (text.find("-----BEGIN ") != std::string_view::npos) {
     read_pem(store, file, bytes);
   } else {
-    read_der(store, file, bytes);
+    read_der(store, file, bytes, password);
   }
 }
 
@@ -147,7 +153,8 @@ Result<StoreContents> read_store_folder(Disk& disk, const std::filesystem::path&
   return store;
 }
 
-Result<StoreContents> read_store_files(Disk& disk, std::span<const std::filesystem::path> files) {
+Result<StoreContents> read_store_files(Disk& disk, std::span<const std::filesystem::path> files,
+                                       std::optional<std::string_view> password) {
   StoreContents store;
   for (const std::filesystem::path& file : files) {
     const auto status = disk.status(file);
@@ -158,10 +165,30 @@ Result<StoreContents> read_store_files(Disk& disk, std::span<const std::filesyst
     auto bytes = disk.read_file(file, kStoreFileBytesMax);
     if (!bytes) return std::unexpected(bytes.error());
     ++store.files;
-    read_one(store, file, *bytes);
+    read_one(store, file, *bytes, password);
     OPENSSL_cleanse(bytes->data(), bytes->size());
   }
   return store;
+}
+
+std::optional<Finding> password_finding(const StoreContents& store,
+                                        const std::filesystem::path& file) {
+  const auto container = std::find_if(store.containers.begin(), store.containers.end(),
+                                      [&](const auto& one) { return one.file == file; });
+  if (container == store.containers.end()) return std::nullopt;
+  constexpr const char* kRequirement = "PKCS#12 password";
+  switch (container->what) {
+    case Pkcs12::Password::none_needed:
+      return Finding{Reason::ok, kRequirement, true, file.string() + " opens without one"};
+    case Pkcs12::Password::right:
+      return Finding{Reason::ok, kRequirement, true, "opens " + file.string()};
+    case Pkcs12::Password::wrong:
+      break;
+  }
+  return Finding{Reason::wrong_password, kRequirement, false,
+                 file.string() +
+                     " does not open with the password given, nor without one; put its password "
+                     "into a file that only you can read and name it with --password-file"};
 }
 
 }  // namespace postern

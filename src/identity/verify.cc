@@ -67,6 +67,11 @@ void check_key(Disk& disk, StoreContents& store, std::optional<unsigned> also_ow
   }
   report.findings.push_back(
       finding(Reason::ok, "private key", "belongs to it: " + belongs->file.string()));
+  if (belongs->locked) {
+    report.findings.push_back(
+        finding(Reason::ok, "key permissions", "the private key is encrypted with the password"));
+    return;
+  }
   const auto safe = check_private_file(disk, belongs->file, also_owner);
   report.findings.push_back(
       safe ? finding(Reason::ok, "key permissions", "only its owner can reach the private key")
@@ -86,16 +91,29 @@ Result<VerifyReport> verify_certificate(Disk& disk, const VerifyRequest& request
   }
   std::vector<std::filesystem::path> files = request.files;
   if (request.key) files.push_back(*request.key);
-  auto store = read_store_files(disk, files);
+  auto store = read_store_files(disk, files, request.password);
   if (!store) return std::unexpected(store.error());
   auto anchors = anchors_for(disk, request, *store);
   if (!anchors) return std::unexpected(anchors.error());
 
   VerifyReport report;
   report.notes = store->notes;
+  if (!store->damaged_containers.empty()) {
+    const auto& [error, file, locked] = store->damaged_containers.front();
+    report.file = file;
+    report.findings.push_back(
+        finding(Reason::malformed, "form", fmt::format("{}: {}", file.string(), error.message)));
+    return report;
+  }
+  for (const auto& container : store->containers)
+    report.findings.push_back(*password_finding(*store, container.file));
+  if (const auto wrong = first_failure(report.findings)) {
+    report.file = store->containers.front().file;
+    return report;
+  }
   // A peer reads all that it is shown before it judges any of it.
   if (!store->damaged_certificates.empty()) {
-    const auto& [error, file] = store->damaged_certificates.front();
+    const auto& [error, file, locked] = store->damaged_certificates.front();
     report.file = file;
     report.findings.push_back(
         finding(Reason::malformed, "form",
@@ -114,10 +132,12 @@ Result<VerifyReport> verify_certificate(Disk& disk, const VerifyRequest& request
   std::vector<Certificate> intermediates;
   for (std::size_t i = 1; i < store->certificates.size(); ++i)
     intermediates.push_back(store->certificates[i].what);
-  report.findings = check_certificate(*report.certificate, intermediates, *anchors,
-                                      {.now = request.now,
-                                       .name = name.value_or(name_of(*report.certificate)),
-                                       .as_server = request.as_server});
+  auto findings = check_certificate(*report.certificate, intermediates, *anchors,
+                                    {.now = request.now,
+                                     .name = name.value_or(name_of(*report.certificate)),
+                                     .as_server = request.as_server});
+  report.findings.insert(report.findings.end(), std::make_move_iterator(findings.begin()),
+                         std::make_move_iterator(findings.end()));
   if (!name)
     report.notes.push_back(
         "no name was asked for: a node that has it must be called as it says; see --name");

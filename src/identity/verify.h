@@ -14,13 +14,14 @@
 namespace postern {
 
 struct VerifyRequest {
-  /// Certificates as a peer would be shown them: the node's own first, then intermediates; in PEM
-  /// or DER. Private keys and a group file may stand among them.
+  /// Certificates as a peer would be shown them: the node's own first, then intermediates; in PEM,
+  /// DER or PKCS#12. Private keys and a group file may stand among them.
   std::vector<std::filesystem::path> files;
   std::optional<std::filesystem::path> key;      // the private key, when it is in none of them
   std::optional<std::filesystem::path> anchors;  // CA certificates or a group file
   Anchors known_anchors;                         // without `anchors` and without a group file
   std::optional<std::string> name;               // FQDN, any case; default: the first that it has
+  std::optional<std::string> password;           // of PKCS#12 files among them
   bool as_server = true;                         // false: a node that never has children
   WallTime now{};
   /// Whose the private key may be besides ours and root's: the owner of a state folder.

@@ -215,6 +215,7 @@ wire::Refusal refusal_of(Reason reason) {
     case Reason::stale_revocation_list:
     case Reason::no_private_key:
     case Reason::unsafe_permissions:
+    case Reason::wrong_password:
       break;
   }
   return wire::Refusal::bad_certificate;
