@@ -39,7 +39,7 @@ enum class Reason {
   other_group,
   revoked,                // by a list of its issuer
   stale_revocation_list,  // and the settings say that this is a reason
-  wrong_password,  // of a PKCS#12 file
+  wrong_password,         // of a PKCS#12 file
 };
 const char* to_string(Reason reason);
 
