@@ -4,8 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <future>
 
 #include "net/dialer.h"
+#include "net/http_client.h"
 #include "node/test_world.h"
 
 namespace postern {
@@ -111,6 +113,26 @@ class GatewayTest : public NodeWorld {
       child.use(*result, approval);
     });
   }
+  using Asked = std::shared_future<Result<HttpResponse>>;
+  /// Blocks, so away from the loop.
+  Asked post(const std::string& target, const std::string& body,
+             const std::string& method = "POST") {
+    HttpRequest request;
+    request.method = method;
+    request.target = target;
+    request.body = body;
+    return std::async(std::launch::async,
+                      [request, port = gateway_->port()] {
+                        return http_over_unverified_tls("127.0.0.1", port, request);
+                      })
+        .share();
+  }
+  HttpResponse answer(const Asked& asked) {
+    until([&] { return asked.wait_for(std::chrono::seconds(0)) == std::future_status::ready; },
+          "an answer");
+    EXPECT_TRUE(asked.get()) << asked.get().error().message;
+    return asked.get().value_or(HttpResponse{});
+  }
   void attach(TestChild& child) {
     const std::size_t before = child.count(wire::Type::welcome);
     dial(child, group_.approval(child.node));
@@ -135,6 +157,11 @@ class GatewayTest : public NodeWorld {
     wire::pb::Reply reply = without_id;
     reply.set_id(parsed<wire::pb::Request>(parent_.of_type(wire::Type::request).back()).id());
     parent_.send(node::message_of(wire::Type::reply, reply));
+  }
+  static wire::pb::Reply body_of(const std::string& body) {
+    wire::pb::Reply answer;
+    answer.set_body(body);
+    return answer;
   }
   void until_requests(std::size_t n) {
     until([&] { return parent_.of_type(wire::Type::request).size() >= n; }, "a request");
@@ -354,6 +381,85 @@ TEST_F(GatewayTest, AChainedReplyGoesBackWithTheChildsOwnNumber) {
   EXPECT_EQ(down.id(), 4711u);
   EXPECT_EQ(down.body(), "for gw2");
   EXPECT_EQ(agent_.count(wire::Type::reply), 0u);
+}
+
+// ---- Strangers without a certificate that is good (docs/formats/join.md#J12, channel.md#W58)
+
+TEST_F(GatewayTest, WhatAStrangerSendsGoesUpAsItIsAndTheAnswerComesBack) {
+  open();
+  auto joined = post("/join", "what the machine signed");
+  until_requests(1);
+  auto request = parsed<wire::pb::Request>(parent_.of_type(wire::Type::request).back());
+  wire::pb::JoinRelay relay;
+  ASSERT_TRUE(relay.ParseFromString(request.body()));
+  EXPECT_EQ(request.kind(), node::kJoinRequest);
+  EXPECT_EQ(relay.request(), "what the machine signed");
+  EXPECT_THAT(relay.address(), testing::StartsWith("127.0.0.1:"));
+  EXPECT_EQ(relay.path_size(), 0) << "its parent writes down whom it came by";
+  reply(body_of("what the group signed"));
+  EXPECT_EQ(answer(joined).status, 200u);
+  EXPECT_EQ(answer(joined).body, "what the group signed");
+
+  auto renewed = post("/renew", "a request for a certificate");
+  until_requests(2);
+  request = parsed<wire::pb::Request>(parent_.of_type(wire::Type::request).back());
+  EXPECT_EQ(request.kind(), node::kCertificateRequest);
+  EXPECT_EQ(request.body(), "a request for a certificate");
+  reply(body_of("a chain"));
+  EXPECT_EQ(answer(renewed).body, "a chain");
+}
+
+TEST_F(GatewayTest, AStrangerBehindALowerGatewayIsPassedOnWithTheWayItCame) {
+  open();
+  attach(lower_);
+  wire::pb::JoinRelay relay;
+  relay.set_request("x");
+  relay.set_address("198.51.100.7:1");
+  wire::pb::Request request;
+  request.set_id(77);
+  request.set_kind(node::kJoinRequest);
+  request.set_body(relay.SerializeAsString());
+  lower_.send(node::message_of(wire::Type::request, request));
+  until_requests(1);
+  const auto up = parsed<wire::pb::Request>(parent_.of_type(wire::Type::request).back());
+  ASSERT_TRUE(relay.ParseFromString(up.body()));
+  ASSERT_EQ(relay.path_size(), 1);
+  EXPECT_EQ(relay.path(0).name(), lower_.node.self.name);
+  EXPECT_EQ(relay.address(), "198.51.100.7:1");
+  reply(body_of("y"));
+  until([&] { return lower_.count(wire::Type::reply) == 1; }, "the reply");
+  EXPECT_EQ(parsed<wire::pb::Reply>(lower_.of_type(wire::Type::reply)[0]).id(), 77u);
+}
+
+TEST_F(GatewayTest, AnAgentBringsNobody) {
+  open();
+  attach(agent_);
+  wire::pb::Request request;
+  request.set_id(1);
+  request.set_kind(node::kJoinRequest);
+  request.set_body(wire::pb::JoinRelay().SerializeAsString());
+  agent_.send(node::message_of(wire::Type::request, request));
+  attach(lower_);  // behind it
+  EXPECT_TRUE(parent_.of_type(wire::Type::request).empty());
+}
+
+TEST_F(GatewayTest, AStrangerHearsWhyHeIsNotPassedOn) {
+  open(false);
+  const auto status = [&](const std::string& target, const std::string& body,
+                          const std::string& method = "POST") {
+    auto asked = post(target, body, method);
+    return answer(asked).status;
+  };
+  EXPECT_EQ(status("/join", "", "GET"), 405u);
+  EXPECT_EQ(status("/join", std::string(node::kJoinBytesMax + 1, 'x')), 413u);
+  auto alone = post("/join", "x");
+  EXPECT_EQ(answer(alone).status, 503u);
+  EXPECT_THAT(answer(alone).body, testing::HasSubstr("cannot ask the management server"));
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(status("/renew", "x"), 503u);
+  auto late = post("/join", "x");
+  EXPECT_EQ(answer(late).status, 429u) << "five at once of one address";
+  const auto headers = answer(late).headers;
+  EXPECT_TRUE(std::ranges::any_of(headers, [](const auto& h) { return h.first == "Retry-After"; }));
 }
 
 }  // namespace
