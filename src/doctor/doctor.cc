@@ -283,14 +283,10 @@ class Examination {
 
   void look_at_parents() {
     const auto parents = parents_to_examine();
-    if (parents.empty() && patient_.role != "server" && !patient_.role.empty()) {
-      if (own_.place.config.empty())
-        not_reached("parents", "no parent was named; see --to and --config");
-      else if (!group_.empty())
-        failed("parents", "no_parent", "the configuration names no parent");
-      else
-        not_reached("parents", "the configuration cannot be read");
-    }
+    if (parents.empty() && patient_.role != "server" && !patient_.role.empty())
+      not_reached("parents", own_.place.config.empty()
+                                 ? "no parent was named; see --to and --config"
+                                 : "the configuration cannot be read");
     for (const ParentSetting& parent : parents)
       examine_parent(outside_, clock_, own_, parent, patient_.timeout, diagnosis_.steps);
   }
@@ -341,20 +337,13 @@ class Examination {
 }  // namespace
 
 Result<ParentSetting> parse_peer(std::string_view text) {
-  const std::size_t sign = text.find('=');
-  auto dial = parse_endpoint(sign == std::string_view::npos ? text : text.substr(sign + 1));
-  if (!dial) return std::unexpected(dial.error());
-  const std::string said =
-      sign == std::string_view::npos ? dial->host : std::string(text.substr(0, sign));
-  const auto name = normal_fqdn(said);
-  const bool number = said.find_first_not_of("0123456789.") == std::string::npos;
-  if (!name || number)
+  auto peer = parse_parent(text);
+  if (peer && peer->name.find_first_not_of("0123456789.") == std::string::npos)
     return fail(Errc::invalid,
-                "{} is no host name: give the name that stands in the other side's certificate; "
+                "{} is an address: give the name that stands in the other side's certificate; "
                 "where its name is not the way there, write NAME=ADDRESS:PORT",
-                said);
-  if (sign == std::string_view::npos) dial->host = *name;
-  return ParentSetting{*name, std::move(*dial)};
+                peer->name);
+  return peer;
 }
 
 std::vector<Step> shake_hands(Outside& outside, const Clock& clock, const ParentSetting& peer,

@@ -28,8 +28,7 @@ struct Patient {
   Duration timeout = std::chrono::seconds(10);  // of each thing that is waited for
 };
 
-/// "gw1.example", "gw1.example:5723", "gw1.example=192.0.2.1:5723": who must answer, and where,
-/// when its name is not the way there. `invalid` when it begins with no host name.
+/// parse_parent(), and `invalid` for an address without a name: whom to expect would be unknown.
 Result<ParentSetting> parse_peer(std::string_view text);
 
 /// Both sides' view of one handshake with `peer` that shows `credential`: the steps from the name's

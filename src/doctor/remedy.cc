@@ -14,10 +14,10 @@ struct Remedy {
 
 constexpr Remedy kRemedies[] = {
     {"not_set_up",
-     "write /etc/postern/agent.yaml or gateway.yaml, then run: postern cert request --name FQDN"},
+     "set one up: postern-agent setup --token-file FILE, or postern-gateway setup --token-file "
+     "FILE"},
     {"bad_configuration", "correct it, then run: postern-{1} check-config --config {2}"},
     {"no_state_folder", "install a certificate into it: postern cert import --subject-name {0}"},
-    {"no_parent", "name one under parents: in {2}, or here: postern doctor --to NAME:PORT"},
     {"not_running", "run: systemctl start postern-{1}"},
     {"not_ready", "look at: journalctl -u postern-{1}"},
     {"unpinned",
