@@ -210,9 +210,15 @@ Result<std::string> make_request(const TlsKey& key, std::string_view name,
 }
 
 bool CertificateAuthority::issued(const Certificate& certificate) const {
-  const bool ours = X509_verify(certificate.native(), key_.native()) == 1;
-  ERR_clear_error();
-  return ours;
+  const auto signed_by = [&](EVP_PKEY* key) {
+    const bool is = key != nullptr && X509_verify(certificate.native(), key) == 1;
+    ERR_clear_error();
+    return is;
+  };
+  return signed_by(key_.native()) ||
+         std::any_of(others_.begin(), others_.end(), [&](const Certificate& other) {
+           return signed_by(X509_get0_pubkey(other.native()));
+         });
 }
 
 Result<CertificateAuthority> CertificateAuthority::create(std::string_view group, WallTime now,
@@ -238,6 +244,35 @@ Result<CertificateAuthority> CertificateAuthority::create(std::string_view group
   auto certificate = Certificate::from_native(root.get());
   if (!certificate) return std::unexpected(certificate.error());
   return CertificateAuthority(std::move(key), std::move(*certificate));
+}
+
+Result<CertificateAuthority> CertificateAuthority::make_issuing(WallTime now,
+                                                                Random& random) const {
+  if (now > certificate_.not_after())
+    return fail(Errc::denied, "the CA '{}' expired at {}; this machine's clock says {}",
+                certificate_.subject(), to_rfc3339(certificate_.not_after()), to_rfc3339(now));
+  TlsKey key = TlsKey::generate(TlsKey::Kind::ec);
+  const X509Ptr issuing =
+      blank(key.native(), std::max<WallTime>(now - kClockSkew, certificate_.not_before()),
+            std::min<WallTime>(now + kIssuingLifetime, certificate_.not_after()), random);
+  // Two of them differ by their keys; a name of its own lets people tell them apart.
+  const std::string name = certificate_.subject_common_name().substr(
+                               0, static_cast<std::size_t>(kCommonNameBytesMax) - 13) +
+                           " " + to_hex(spki_sha256_of(key.native())).substr(0, 12);
+  append_name(X509_get_subject_name(issuing.get()), name);
+  X509* root = certificate_.native();
+  invariant(X509_set_issuer_name(issuing.get(), X509_get_subject_name(root)) == 1, "an issuer");
+  add_extension(issuing.get(), root, NID_basic_constraints, "critical,CA:TRUE,pathlen:0");
+  add_extension(issuing.get(), root, NID_key_usage, "critical,keyCertSign,cRLSign");
+  add_extension(issuing.get(), root, NID_subject_key_identifier, "hash");
+  add_extension(issuing.get(), root, NID_authority_key_identifier, "keyid:always");
+  invariant(X509_sign(issuing.get(), key_.native(), digest_for(key_.native())) > 0,
+            "a CA's key signs");
+  auto certificate = Certificate::from_native(issuing.get());
+  if (!certificate) return std::unexpected(certificate.error());
+  CertificateAuthority made(std::move(key), std::move(*certificate));
+  made.also_know(certificate_);
+  return made;
 }
 
 Result<CertificateAuthority> CertificateAuthority::load(std::string_view key_pem,

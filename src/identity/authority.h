@@ -18,6 +18,9 @@ inline constexpr std::size_t kRequestBytesMax = 16 << 10;  // a CSR, PEM or DER 
 inline constexpr std::size_t kRequestNamesMax = 16;        // names in one certificate
 inline constexpr std::chrono::days kCertificateLifetime{365};
 inline constexpr std::chrono::days kAuthorityLifetime{3652};
+inline constexpr std::chrono::days kIssuingLifetime{1826};
+inline constexpr std::size_t kEarlierMax = 16;  // issuing certificates that are remembered
+inline constexpr std::size_t kPassphraseBytesMin = 12;
 /// not_before lies this far in the past, or a tenth of the life, whichever is less.
 inline constexpr std::chrono::minutes kClockSkew{5};
 
@@ -45,21 +48,35 @@ struct SignOptions {
   WallTime now{};
 };
 
-/// The group's built-in certificate authority: one P-256 root that signs nodes' certificates.
-/// Moved, not copied. Whoever holds it can name nodes; approval is a second, separate lock (T2).
+/// One key of the group's built-in certificate authority, P-256: the root, or the issuing one under
+/// it, which signs nodes' certificates while the root's key lies in a safe. Where there is no
+/// issuing one, as in older groups, the root signs. Moved, not copied. Whoever holds it can name
+/// nodes; approval is a second, separate lock (T2).
 class CertificateAuthority {
  public:
   static Result<CertificateAuthority> create(std::string_view group, WallTime now, Random& random);
   /// `invalid` when the certificate is no CA's or does not belong to the key.
   static Result<CertificateAuthority> load(std::string_view key_pem,
                                            std::string_view certificate_pem);
+  /// What export_with() wrote; `denied` when the passphrase does not open it.
+  static Result<CertificateAuthority> import_with(std::string_view passphrase,
+                                                  std::string_view text);
 
   CertificateAuthority(CertificateAuthority&&) = default;
   CertificateAuthority& operator=(CertificateAuthority&&) = default;
 
   const Certificate& certificate() const { return certificate_; }
-  bool issued(const Certificate& certificate) const;     // by its signature
+  /// By its signature: issued by this one, or by one of the group's others that it knows.
+  bool issued(const Certificate& certificate) const;
+  void also_know(const Certificate& other) { others_.push_back(other); }
   std::string key_pem() const { return key_.to_pem(); }  // for a file of mode 0600 only
+  /// Key, encrypted with the passphrase (PKCS#8, PBES2: PBKDF2 and AES-256), and certificate in
+  /// PEM; openssl reads it too. `invalid` when the passphrase is shorter than kPassphraseBytesMin.
+  Result<std::string> export_with(std::string_view passphrase) const;
+
+  /// One that signs nodes' certificates in this one's place, with a key of its own; it cannot make
+  /// further authorities and does not outlive this one.
+  Result<CertificateAuthority> make_issuing(WallTime now, Random& random) const;
 
   /// A node's certificate for the key and the names of the request, for both directions
   /// (serverAuth and clientAuth), never beyond the authority's own end. Nothing else of the request
@@ -71,6 +88,7 @@ class CertificateAuthority {
       : key_(std::move(key)), certificate_(std::move(certificate)) {}
   TlsKey key_;
   Certificate certificate_;
+  std::vector<Certificate> others_;
 };
 
 }  // namespace postern

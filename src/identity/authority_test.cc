@@ -55,6 +55,54 @@ TEST_F(Authority, SignsWhatPassesEveryCheckForAnyKindOfKey) {
   }
 }
 
+TEST_F(Authority, AnIssuingOneSignsUnderTheRootAndMakesNoOther) {
+  const auto issuing = authority_.make_issuing(kNow, random_);
+  ASSERT_TRUE(issuing) << issuing.error().message;
+  const auto anchors = Anchors::from_certificates({authority_.certificate()});
+  const auto leaf =
+      issuing->sign(as_bytes(*make_request(key_, "gw1.site.example")), {.now = kNow}, random_);
+  ASSERT_TRUE(leaf);
+  EXPECT_FALSE(why_refused(std::vector{*leaf, issuing->certificate()}, *anchors,
+                           {kNow, "gw1.site.example"}));
+  EXPECT_TRUE(why_refused(std::vector{*leaf}, *anchors, {kNow, "gw1.site.example"}))
+      << "the root alone is the anchor";
+  EXPECT_EQ(issuing->certificate().not_after(), kNow + kIssuingLifetime);
+  EXPECT_EQ(issuing->certificate().serial().size(), 32u);
+  // Both know what the root signed, as in groups made before.
+  EXPECT_TRUE(issuing->issued(*leaf));
+  EXPECT_TRUE(issuing->issued(*sign(*make_request(key_, "gw1.site.example"))));
+  EXPECT_FALSE(authority_.issued(*leaf));
+  const auto further = issuing->make_issuing(kNow, random_);
+  ASSERT_TRUE(further);
+  const auto too_far =
+      further->sign(as_bytes(*make_request(key_, "gw1.site.example")), {.now = kNow}, random_);
+  EXPECT_EQ(why_refused(std::vector{*too_far, further->certificate(), issuing->certificate()},
+                        *anchors, {kNow, "gw1.site.example"})
+                ->reason,
+            Reason::bad_chain);
+}
+
+TEST_F(Authority, AnIssuingOneDoesNotOutliveTheRoot) {
+  const WallTime late = kNow + kAuthorityLifetime - std::chrono::days(30);
+  EXPECT_EQ(authority_.make_issuing(late, random_)->certificate().not_after(),
+            authority_.certificate().not_after());
+  EXPECT_FALSE(authority_.make_issuing(kNow + kAuthorityLifetime + std::chrono::days(1), random_));
+}
+
+TEST_F(Authority, LiesInASafeUnderAPassphrase) {
+  const auto text = authority_.export_with("correct horse battery");
+  ASSERT_TRUE(text);
+  EXPECT_THAT(*text, HasSubstr("BEGIN ENCRYPTED PRIVATE KEY"));
+  const auto back = CertificateAuthority::import_with("correct horse battery", *text);
+  ASSERT_TRUE(back) << back.error().message;
+  EXPECT_EQ(back->certificate(), authority_.certificate());
+  EXPECT_EQ(back->key_pem(), authority_.key_pem());
+  EXPECT_EQ(CertificateAuthority::import_with("wrong horse battery", *text).error().code,
+            Errc::denied);
+  EXPECT_FALSE(CertificateAuthority::import_with("correct horse battery", "nothing"));
+  EXPECT_FALSE(authority_.export_with("short"));
+}
+
 TEST_F(Authority, NeverGivesASerialTwice) {
   const std::string csr = *make_request(key_, "gw1.site.example");
   EXPECT_NE(sign(csr)->serial(), sign(csr)->serial());

@@ -3,6 +3,7 @@
 
 #include "command/tree.h"
 #include "node/program.h"
+#include "server/authority_tool.h"
 #include "server/server.h"
 
 namespace postern {
@@ -22,12 +23,83 @@ int init(const InitRequest& request) {
       "  group root    {}\n"
       "  state         {}\n"
       "  configuration {}\n"
-      "Keep {} offline: the server runs without it.\n"
+      "Keep {} offline: the server runs without it. So it does without the key of its CA:\n"
+      "postern-server ca export FILE --passphrase-file FILE --remove\n"
       "Next: postern-server run --config {}\n",
       request.group, *root, request.state_dir.string(), request.config.string(),
       (request.state_dir / "group-root.key").string(), request.config.string());
   return 0;
 }
+
+/// The verbs of `postern-server ca`.
+class AuthorityVerbs {
+ public:
+  explicit AuthorityVerbs(CLI::App& app)
+      : group_(app.add_subcommand("ca",
+                                  "The built-in certificate authority: its root and who "
+                                  "issues under it")) {
+    group_->require_subcommand(1);
+    group_->footer("Example:\n  postern-server ca show");
+    show_ = add("show", "Root, where its key is, who issues, and until when", "show");
+    export_ = add("export", "Write the root, encrypted with a passphrase, into a file",
+                  "export corp-ca.pem --passphrase-file phrase --remove");
+    import_ = add("import", "Put the root's key back onto this server",
+                  "import corp-ca.pem --passphrase-file phrase");
+    issue_ = add("issue-intermediate",
+                 "Have the root make the next certificate authority that signs for nodes",
+                 "issue-intermediate --root corp-ca.pem --passphrase-file phrase");
+    for (CLI::App* verb : {export_, import_})
+      verb->add_option("FILE", request_.file, "The file with the root")->type_name("")->required();
+    issue_->add_option("--root", request_.file, "What export wrote; default: the key here")
+        ->type_name("FILE");
+    for (CLI::App* verb : {export_, import_, issue_})
+      verb->add_option("--passphrase-file", request_.passphrase_file,
+                       "File of mode 0600 with the passphrase, in one line")
+          ->type_name("FILE");
+    export_->add_flag("--remove", request_.remove, "Then take the key off this server");
+  }
+  bool parsed() const { return group_->parsed(); }
+
+  int run() {
+    PosixDisk disk;
+    const SystemClock clock;
+    SystemRandom random;
+    if (!state_.empty()) {
+      request_.state_dir = state_;
+    } else {
+      const auto settings = load_server_settings(disk, config_);
+      if (!settings) return said(std::unexpected(settings.error()));
+      request_.state_dir = settings->state_dir;
+    }
+    if (show_->parsed()) return said(show_authority(request_, disk, clock));
+    if (export_->parsed()) return said(export_authority(request_, disk));
+    if (import_->parsed()) return said(import_authority(request_, disk));
+    return said(issue_intermediate(request_, disk, clock, random));
+  }
+
+ private:
+  CLI::App* add(const char* name, const char* what, const std::string& example) {
+    CLI::App* verb = group_->add_subcommand(name, what);
+    verb->add_option("--config", config_, "Configuration file; default " + config_)
+        ->type_name("FILE");
+    verb->add_option("--state", state_, "State folder; default: what the configuration says")
+        ->type_name("DIR");
+    verb->footer("Example:\n  postern-server ca " + example);
+    return verb;
+  }
+  static int said(const Result<std::string>& outcome) {
+    if (outcome)
+      fmt::print("{}", *outcome);
+    else
+      fmt::print(stderr, "postern-server ca: {}\n", outcome.error().message);
+    return outcome ? 0 : 1;
+  }
+
+  CLI::App* group_;
+  CLI::App *show_ = nullptr, *export_ = nullptr, *import_ = nullptr, *issue_ = nullptr;
+  std::string config_ = "/etc/postern/server.yaml", state_;
+  AuthorityRequest request_;
+};
 
 int server_main(int argc, char** argv) {
   CLI::App app{
@@ -52,6 +124,7 @@ int server_main(int argc, char** argv) {
   make->footer(
       "Example:\n  postern-server init --group HOME --name ms.home.example --listen "
       "0.0.0.0:5723");
+  AuthorityVerbs authority(app);
   InitRequest request;
   make->add_option("--group", request.group, "Name of the management group")
       ->type_name("GROUP")
@@ -76,6 +149,7 @@ int server_main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
+  if (authority.parsed()) return authority.run();
   if (make->parsed()) {
     request.config = config;
     return init(request);

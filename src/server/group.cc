@@ -11,8 +11,6 @@ namespace {
 constexpr const char* kRootKey = "group-root.key";
 constexpr const char* kDelegateKey = "delegate.key";
 constexpr const char* kDelegateNumber = "delegate.number";
-constexpr const char* kAuthorityKey = "ca.key";
-constexpr const char* kAuthorityCertificate = "ca.pem";
 
 wire::pb::Signed make_delegation(const PrivateKey& root, const PrivateKey& delegate,
                                  const NodeId& server, const std::string& name, WallTime now) {
@@ -56,37 +54,16 @@ Result<GroupFolder::Delegate> GroupFolder::delegate() {
   return Delegate{std::move(*key), number};
 }
 
-Result<CertificateAuthority> GroupFolder::authority() {
-  auto key = read_private_file(disk_, state_ / kAuthorityKey);
-  if (!key) return std::unexpected(key.error());
-  auto certificate = disk_.read_file(state_ / kAuthorityCertificate, kPemBytesMax);
-  if (!certificate) {
-    wipe(*key);
-    return std::unexpected(certificate.error());
-  }
-  auto authority = CertificateAuthority::load(*key, as_text(*certificate));
-  wipe(*key);
-  return authority;
-}
-
 Result<> GroupFolder::create(const PrivateKey& root, const PrivateKey& delegate,
-                             const CertificateAuthority& authority) {
-  const auto write_secret = [&](const char* name, std::string text) -> Result<> {
-    auto written = disk_.write_file(state_ / name, as_bytes(text), 0600);
-    wipe(text);
-    return written;
-  };
-  if (auto done = write_secret(kRootKey, root.to_pem()); !done) return done;
-  if (auto done = write_secret(kAuthorityKey, authority.key_pem()); !done) return done;
-  if (auto done = disk_.write_file(state_ / kAuthorityCertificate,
-                                   as_bytes(authority.certificate().pem()), 0644);
-      !done)
+                             const CertificateAuthority& authority,
+                             const CertificateAuthority& issuing) {
+  if (auto done = write(kRootKey, root.to_pem(), 0600); !done) return done;
+  if (auto done = write("ca.key", authority.key_pem(), 0600); !done) return done;
+  if (auto done = write("ca.pem", authority.certificate().pem(), 0644); !done) return done;
+  if (auto done = install_issuing(issuing); !done) return done;
+  if (auto done = write(kDelegateNumber, std::to_string(kFirstDelegation), 0644); !done)
     return done;
-  if (auto done = disk_.write_file(state_ / kDelegateNumber,
-                                   as_bytes(std::to_string(kFirstDelegation)), 0644);
-      !done)
-    return done;
-  return write_secret(kDelegateKey, delegate.to_pem());  // last: exists() asks for it
+  return write(kDelegateKey, delegate.to_pem(), 0600);  // last: exists() asks for it
 }
 
 Result<std::string> init_group(const InitRequest& request, Disk& disk, const Clock& clock,
@@ -132,14 +109,16 @@ Result<std::string> init_group(const InitRequest& request, Disk& disk, const Clo
   const TlsKey tls_key = TlsKey::generate(TlsKey::Kind::ec);
   auto csr = make_request(tls_key, *name);
   if (!csr) return std::unexpected(csr.error());
-  auto certificate = authority->sign(as_bytes(*csr), {.name = *name, .now = now}, random);
+  auto issuing = authority->make_issuing(now, random);
+  if (!issuing) return std::unexpected(issuing.error());
+  auto certificate = issuing->sign(as_bytes(*csr), {.name = *name, .now = now}, random);
   if (!certificate) return std::unexpected(certificate.error());
   auto anchors = Anchors::from_certificates({authority->certificate()});
   if (!anchors) return std::unexpected(anchors.error());
   if (auto done = folder.install_anchors(*anchors); !done) return std::unexpected(done.error());
   if (auto done = folder.pin_group_root(root.public_key()); !done)
     return std::unexpected(done.error());
-  if (auto done = folder.install_tls({tls_key, {*certificate}}); !done)
+  if (auto done = folder.install_tls({tls_key, {*certificate, issuing->certificate()}}); !done)
     return std::unexpected(done.error());
 
   auto store = store::open_sqlite(settings->store.substr(std::string_view("sqlite:").size()));
@@ -161,7 +140,7 @@ Result<std::string> init_group(const InitRequest& request, Disk& disk, const Clo
   self.decided = now;
   const store::AuditEntry audit{now, "postern-server init", "group created", request.group, *name};
   if (auto saved = (*store)->save_node(self, audit); !saved) return std::unexpected(saved.error());
-  if (auto done = group.create(root, delegate, *authority); !done)
+  if (auto done = group.create(root, delegate, *authority, *issuing); !done)
     return std::unexpected(done.error());
 
   if (auto made = disk.make_directories(request.config.parent_path()); !made)

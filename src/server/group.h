@@ -23,7 +23,10 @@ inline constexpr std::chrono::days kDelegationLifetime{3652};
 ///   group-root.key   0600   P-256; may be taken away and kept offline after init
 ///   delegate.key     0600   P-256; signs documents, settled and ticks for this server
 ///   delegate.number         the number of its delegation
-///   ca.key ca.pem    0600   the built-in certificate authority
+///   ca.key ca.pem    0600   the root of the built-in certificate authority; the key may be taken
+///                           away, too, where there is an issuing one
+///   issuing.pem      0600   key and certificate of the issuing authority, then the certificates of
+///                           those before it; missing in older groups, where the root signs
 class GroupFolder {
  public:
   GroupFolder(Disk& disk, std::filesystem::path state) : disk_(disk), state_(std::move(state)) {}
@@ -33,13 +36,29 @@ class GroupFolder {
     std::uint64_t number = 0;
   };
   Result<Delegate> delegate();
+  /// Who signs nodes' certificates: the issuing one, or the root where there is none.
   Result<CertificateAuthority> authority();
   Result<bool> exists();
 
+  /// The root with its key; `unavailable` when that was taken away.
+  Result<CertificateAuthority> root();
+  Result<Certificate> root_certificate();
+  Result<bool> has_root_key();
+  /// The issuing one's certificate, then those before it; empty in older groups.
+  Result<std::vector<Certificate>> issuing_certificates();
+  /// `issuing` signs from now on; what the one before it signed goes on being known.
+  Result<> install_issuing(const CertificateAuthority& issuing);
+  /// Puts the root's key back. `denied` when it is not this group's root.
+  Result<> put_root_key(const CertificateAuthority& root);
+  /// `denied` where the root signs.
+  Result<> remove_root_key();
+
   Result<> create(const PrivateKey& root, const PrivateKey& delegate,
-                  const CertificateAuthority& authority);
+                  const CertificateAuthority& authority, const CertificateAuthority& issuing);
 
  private:
+  Result<> write(const char* name, std::string text, unsigned mode);
+  std::optional<unsigned> owner();
   Disk& disk_;
   std::filesystem::path state_;
 };
