@@ -99,7 +99,8 @@ std::string certificates_text(Session& session, const json::value& answer) {
   return text;
 }
 
-std::string next_steps(const std::string& name, const fs::path& key, const fs::path& csr) {
+std::string next_steps(const std::string& name, const fs::path& key, const fs::path& csr,
+                       const std::string& key_kind) {
   return fmt::format(
       "The private key is {} (it never leaves this machine).\n"
       "The signing request is {}\n"
@@ -107,18 +108,22 @@ std::string next_steps(const std::string& name, const fs::path& key, const fs::p
       "  1. have it signed, by one of\n"
       "     - the built-in authority, on the management server:\n"
       "         postern cert sign {} --out {}.pem\n"
-      "     - an enterprise CA: hand in the request for a template with subject names from the "
-      "request,\n"
-      "       key usage Digital Signature, application policies Server Authentication and Client\n"
-      "       Authentication, RSA from 2048 bits or EC P-256, SHA-256; its root must be an anchor\n"
+      "     - an enterprise CA: hand in the request for a template with 'Supply in the request' "
+      "for "
+      "the\n"
+      "       subject, key usage Digital Signature, application policies Server Authentication "
+      "and\n"
+      "       Client Authentication, keys of this kind ({}), SHA-256; the private key\n"
+      "       need not be exportable (it stays here); its root must be an anchor of the group\n"
       "     - a public CA: hand in the request; many leave out Client Authentication now, which "
       "agents\n"
-      "       and gateways need\n"
+      "       and gateways need\n{}"
       "  2. put the signed chain, and the file of `postern group export`, beside the key in {}\n"
       "  3. postern cert verify --name {} --key {} CHAIN\n"
       "  4. postern cert import --subject-name {}\n",
-      key.string(), csr.string(), csr.filename().string(), name, key.parent_path().string(), name,
-      key.string(), name);
+      key.string(), csr.string(), csr.filename().string(), name, key_kind,
+      key_kind == "Ed25519" ? "     (Few CAs but the built-in one sign for Ed25519 yet.)\n" : "",
+      key.parent_path().string(), name, key.string(), name);
 }
 
 }  // namespace
@@ -143,7 +148,7 @@ int request_certificate(Session& session) {
   if (auto written = world.disk.write_file(csr_file, as_bytes(*csr), kPublicFileMode); !written)
     return say_failure(session, written.error().message);
   if (options.output == Format::table) {
-    world.out << next_steps(*name, key_file, csr_file);
+    world.out << next_steps(*name, key_file, csr_file, key->kind_text());
     return kExitDone;
   }
   json::object files;
