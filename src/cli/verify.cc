@@ -40,6 +40,7 @@ Result<VerifyRequest> request_of(Session& session) {
   }
   if (options.state) {
     const fs::path state = *options.state;
+    if (const auto owned = session.world.disk.status(state)) request.also_owner = owned->user;
     if (!request.anchors) request.anchors = state / "anchors.pem";
     if (request.files.empty()) {
       request.files.push_back(state / "tls/chain.pem");

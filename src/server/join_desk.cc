@@ -114,6 +114,7 @@ std::expected<JoinDesk::Yes, JoinDesk::No> JoinDesk::decide(const node::JoinAsk&
                                 fmt::format("serial {}, valid until {}", certificate->serial(),
                                             to_rfc3339(certificate->not_after()))};
   if (auto noted = store_.audit(entry); !noted) return busy(noted.error());
+  registry_.on_issued(id, *certificate);
   log_.info("{} {} joined by token {} {}", to_string(ask.role), ask.name, ask.token_id, way(from));
   return Yes{*joined, {*certificate, authority->certificate()}};
 }
