@@ -143,7 +143,7 @@ Result<std::optional<std::uint64_t>> rounds_of_code(PKCS12* file) {
   if (rounds == nullptr) return std::optional<std::uint64_t>(1);
   const auto number = rounds_of(rounds);
   if (!number) return too_costly();
-  return std::optional(*number);
+  return number;
 }
 
 /// Reads one file; what it may cost is counted down.
