@@ -63,7 +63,7 @@ def test(group):
     phrase.chmod(0o600)
     expect_in("issue-intermediate", ca("export", safe, "--passphrase-file", phrase, "--remove", status=1),
               "a key that is needed")
-    safe.unlink()
+    expect(not safe.exists(), "a refused export left its file")
     ca("issue-intermediate")
     first = renewed_by_another(group, [gateway, agent], {ROOT})
 

@@ -65,6 +65,8 @@ Result<std::string> export_authority(const AuthorityRequest& request, Disk& disk
     return there ? fail(Errc::denied, "{} is there already; nothing was changed",
                         request.file->string())
                  : std::unexpected(there.error());
+  if (request.remove)
+    if (auto may = folder.may_remove_root_key(); !may) return std::unexpected(may.error());
   auto passphrase = read_password_file(disk, *request.passphrase_file);
   if (!passphrase) return std::unexpected(passphrase.error());
   auto text = root->export_with(*passphrase);

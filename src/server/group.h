@@ -51,6 +51,7 @@ class GroupFolder {
   /// Puts the root's key back. `denied` when it is not this group's root.
   Result<> put_root_key(const CertificateAuthority& root);
   /// `denied` where the root signs.
+  Result<> may_remove_root_key();
   Result<> remove_root_key();
 
   Result<> create(const PrivateKey& root, const PrivateKey& delegate,

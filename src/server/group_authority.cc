@@ -107,13 +107,18 @@ Result<> GroupFolder::put_root_key(const CertificateAuthority& root) {
   return write(kRootKey, root.key_pem(), 0600);
 }
 
-Result<> GroupFolder::remove_root_key() {
+Result<> GroupFolder::may_remove_root_key() {
   auto issuing = issuing_certificates();
   if (!issuing) return std::unexpected(issuing.error());
   if (issuing->empty())
     return fail(Errc::denied,
                 "nodes' certificates are signed with the root key itself; first run: "
                 "postern-server ca issue-intermediate");
+  return {};
+}
+
+Result<> GroupFolder::remove_root_key() {
+  if (auto may = may_remove_root_key(); !may) return may;
   if (auto gone = disk_.remove(state_ / kRootKey); !gone) return gone;
   return disk_.sync_directory(state_);
 }
