@@ -184,14 +184,23 @@ class Opening {
  private:
   /// A wrong password shows only where the decrypted is no ASN.1.
   Result<Pkcs12> run_without_code(std::optional<std::string_view> password) {
-    const bool given = password && !password->empty();
-    password_ = given ? password->data() : "";
-    password_size_ = given ? static_cast<int>(password->size()) : 0;
-    found_.password = Pkcs12::Password::none_needed;
-    auto read = contents();
+    if (password && !password->empty()) {
+      auto read = contents_with(*password, Pkcs12::Password::right);
+      if (read && !decrypted_) read->password = Pkcs12::Password::none_needed;
+      if (!undecryptable_) return read;
+    }
+    auto read = contents_with("", Pkcs12::Password::none_needed);
     if (undecryptable_) return Pkcs12{};
-    if (read && decrypted_ && given) read->password = Pkcs12::Password::right;
     return read;
+  }
+
+  Result<Pkcs12> contents_with(std::string_view password, Pkcs12::Password meaning) {
+    password_ = password.data();
+    password_size_ = static_cast<int>(password.size());
+    decrypted_ = undecryptable_ = false;
+    found_ = {};
+    found_.password = meaning;
+    return contents();
   }
 
   Result<> pay(const Cost& cost) {

@@ -93,6 +93,11 @@ TEST_F(Pkcs12Test, WithoutAPasswordItOpensWhateverIsGiven) {
       EXPECT_EQ(opened.password, Pkcs12::Password::none_needed);
       EXPECT_EQ(opened.keys.size(), 1u);
     }
+  Pkcs12Recipe without_code;
+  without_code.code_rounds = -1;
+  const Pkcs12 opened = read(pkcs12_of(leaf_, "", without_code), "some");
+  EXPECT_EQ(opened.password, Pkcs12::Password::none_needed);
+  EXPECT_EQ(opened.keys.size(), 1u);
 }
 
 // What a file asks for is looked at before any of it is done: 2^23 rounds would be seconds here.
