@@ -278,7 +278,7 @@ TEST_F(DoctorTest, ItSaysTheHelloOfTheNodeAndChangesNothing) {
                                    static_cast<int>(outside_.said->bytes().size())));
   node::Exporter exporter;
   exporter.fill(std::byte{7});
-  const auto who = node::verify_hello(hello, node_.tls_key(), exporter, parent_.self);
+  const auto who = node::verify_hello(hello, node_.mark(), exporter, parent_.self);
   ASSERT_TRUE(who) << who.error().words;
   EXPECT_EQ(who->id, node_.self.id);
   EXPECT_EQ(who->incarnation, 11u);

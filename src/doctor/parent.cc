@@ -376,7 +376,7 @@ class Examination {
               : probe_.ended;
       return failed("approval", "protocol", fmt::format("{}: {}", parent_.name, why));
     }
-    const auto neighbour = node::verify_welcome(welcome, probe_.peer.chain.front().spki_sha256(),
+    const auto neighbour = node::verify_welcome(welcome, probe_.peer.chain.front().mark(),
                                                 probe_.peer.exporter, *own_.self);
     if (!neighbour)
       return refused_at(

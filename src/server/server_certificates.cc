@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "api/time.h"
 #include "base/quantity.h"
 #include "identity/state_folder.h"
 #include "node/admission.h"
@@ -95,7 +96,8 @@ std::optional<Refusal> Server::against_late(const store::Node& node, const Certi
   if (now <= current.not_after() || now - current.not_after() <= allowed_late) return std::nullopt;
   const auto allowed = store_->setting(late_renewal_key(*node.id));
   if (allowed && *allowed)
-    if (const auto until = parse_rfc3339(**allowed); until && now <= *until) return std::nullopt;
+    if (const auto until = api::parse_rfc3339(**allowed); until && now <= *until)
+      return std::nullopt;
   return Refusal{wire::Refusal::expired,
                  fmt::format("the certificate of {} ended at {}, and is renewed by itself within "
                              "{} only (server.yaml, certificates: renew_expired); an "
