@@ -45,20 +45,22 @@ void one_input(ByteView bytes) {
   namespace pb = wire::pb;
   check_all<pb::Signed, pb::Statement, pb::Hello, pb::Welcome, pb::Refused, pb::Answer, pb::Head,
             pb::Request, pb::Reply, pb::Admission, pb::AdmissionReply, pb::Notice, pb::HoleQuestion,
-            pb::Confirm, pb::TraceQuestion, pb::Path, pb::Move, pb::Presence>(bytes);
+            pb::Confirm, pb::TraceQuestion, pb::Path, pb::Move, pb::Presence, pb::JoinAsk,
+            pb::JoinRequest, pb::JoinRelay, pb::JoinReply, pb::JoinAnswer, pb::CertificateRequest>(
+      bytes);
   if (auto notice = decode_refused(bytes)) {
     claim(notice->words.size() <= 4096, "words of a bounded size");
     claim(decode_refused(encode_refused(*notice)).has_value(), "what we wrote can be read");
   }
   pb::Hello hello;
   if (hello.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
-    const auto who = node::verify_hello(hello, kTlsKey, kExporter, self());
+    const auto who = node::verify_hello(hello, {kTlsKey, {}, {}}, kExporter, self());
     claim(!who, "nobody proves who they are without a key");
     check_words(who.error().words);
   }
   pb::Welcome welcome;
   if (welcome.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
-    const auto who = node::verify_welcome(welcome, kTlsKey, kExporter, self());
+    const auto who = node::verify_welcome(welcome, {kTlsKey, {}, {}}, kExporter, self());
     claim(!who, "nobody proves who they are without a key");
     check_words(who.error().words);
   }
