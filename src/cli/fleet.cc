@@ -71,7 +71,7 @@ int revoke_certificate(Session& session) {
 
 int renew_certificate(Session& session) {
   const auto allowed = session.client->post(
-      fmt::format("/api/v1/nodes/{}/renewal", path_segment(session.options.name)), {});
+      fmt::format("/api/v1/nodes/{}/renewal", path_segment(session.options.name)));
   return print(session, allowed, [](Session&, const json::value& answer) {
     return fmt::format(
         "{} may renew its certificate until {}, also when it has ended; it asks by itself.\n",

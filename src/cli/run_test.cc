@@ -319,6 +319,12 @@ TEST_F(Tool, ATokenIsMadeIntoAFileThatOnlyItsOwnerReads) {
   EXPECT_EQ(postern({"api-token", "create", "--role", "king"}), 2);
 }
 
+TEST_F(Tool, ANodeMayRenewAfterItsEndByAnAdministratorsWord) {
+  EXPECT_EQ(postern({"cert", "renew", "gw1.dmz.example"}), 0);
+  EXPECT_THAT(out(), HasSubstr("gw1.dmz.example may renew its certificate until "));
+  EXPECT_EQ(postern({"cert", "renew"}), 2);
+}
+
 TEST_F(Tool, JoinTokensAreShownOnceAndListedByWhatIsLeftOfThem) {
   EXPECT_EQ(postern({"token", "create", "--role", "gateway", "--name", "gw*.dmz.example", "--uses",
                      "3", "--expires", "2h", "--parent", "ms1.home.example", "--via",

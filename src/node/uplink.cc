@@ -226,6 +226,10 @@ void Uplink::show_credential() {
   if (attached_ && ours)
     channel_->send(
         credential_message(self_, *ours, channel_->peer().exporter, true, core_.clock().wall()));
+  if (channel_ || dialling_ || parents_.empty()) return;
+  // What a parent has refused may have been the certificate: all of them are asked at once.
+  order_.set({});
+  set_parents(std::vector(parents_));
 }
 
 void Uplink::on_credential(const wire::Message& message) {
