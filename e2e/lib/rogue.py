@@ -37,7 +37,7 @@ serial = {folder}/serial
 new_certs_dir = {folder}
 certificate = {certificate}
 private_key = {key}
-default_md = sha256
+default_md = {digest}
 policy = anything
 unique_subject = no
 copy_extensions = none
@@ -45,11 +45,15 @@ copy_extensions = none
 commonName = supplied
 [leaf]
 {extensions}
-{sections}
 """
 GOOD = {"basicConstraints": "critical,CA:FALSE", "keyUsage": "critical,digitalSignature",
         "extendedKeyUsage": "serverAuth,clientAuth"}
-EC_KEY = ("ec", "-pkeyopt", "ec_paramgen_curve:P-256")
+
+
+def stamp(offset):
+    """So many seconds from now, as openssl wants to hear it."""
+    at = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=offset)
+    return at.strftime("%Y%m%d%H%M%SZ")
 
 
 class Authority:
@@ -68,8 +72,7 @@ class Authority:
         (self.folder / "index").write_text("")
         (self.folder / "serial").write_text(f"{random.SystemRandom().getrandbits(62) | 1 << 62:016x}\n")
 
-    def issue(self, name, folder, not_before=-3600, not_after=86400, usage=None, key_of=EC_KEY,
-              digest="sha256", sections="", **extensions):
+    def issue(self, name, folder, not_before=-3600, not_after=86400, usage=None, **extensions):
         """(key file, chain file) in `folder`; times are seconds from now. `extensions`: OpenSSL's
         names of what stands in the certificate; None leaves one out."""
         found = {**GOOD, "subjectAltName": f"DNS:{name}", **extensions}
@@ -80,16 +83,12 @@ class Authority:
         key, request, chain = folder / "key.pem", folder / "request.pem", folder / "chain.pem"
         settings = folder / "openssl.cnf"
         settings.write_text(AUTHORITY_SETTINGS.format(
-            folder=self.folder, certificate=self.certificate, key=self.key, sections=sections,
+            folder=self.folder, certificate=self.certificate, key=self.key, digest="sha256",
             extensions="\n".join(f"{key} = {value}" for key, value in found.items() if value)))
-        run(["openssl", "req", "-new", "-newkey", *key_of, "-nodes", "-keyout", key, "-out", request,
-             "-subj", f"/CN={name}"])
-
-        def stamp(offset):
-            at = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=offset)
-            return at.strftime("%Y%m%d%H%M%SZ")
+        run(["openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+             "-nodes", "-keyout", key, "-out", request, "-subj", f"/CN={name}"])
         run(["openssl", "ca", "-batch", "-notext", "-config", settings, "-extensions", "leaf", "-in",
-             request, "-out", chain, "-md", digest, "-startdate", stamp(not_before), "-enddate", stamp(not_after)])
+             request, "-out", chain, "-startdate", stamp(not_before), "-enddate", stamp(not_after)])
         key.chmod(0o600)
         return key, chain
 
@@ -102,14 +101,6 @@ class Authority:
         made = to.with_name(f"{to.name}.new")
         run(["openssl", "ca", "-config", settings, "-gencrl", "-crlsec", seconds, "-out", made])
         made.replace(to)
-
-    def authority(self, folder, name="Intermediate CA", **how):
-        """One whose certificate this one has issued."""
-        how.setdefault("basicConstraints", "critical,CA:TRUE")
-        how.setdefault("keyUsage", "critical,keyCertSign,cRLSign")
-        key, chain = self.issue(name, pathlib.Path(folder) / "own", subjectAltName=None,
-                                extendedKeyUsage=None, **how)
-        return Authority(pathlib.Path(folder) / "issues", key, chain)
 
 
 def group_authority(server, folder):

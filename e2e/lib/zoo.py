@@ -1,31 +1,14 @@
 """A certificate zoo, bred with the openssl command line: certificates and chains of every kind that
 a node must refuse, and some that only look wrong."""
 import base64
-import datetime
 import itertools
 import pathlib
 import random
 
 from postern import run
+from rogue import AUTHORITY_SETTINGS, stamp
 
 DAY = 86400
-SETTINGS = """[ca]
-default_ca = this
-[this]
-database = {folder}/index
-serial = {folder}/serial
-new_certs_dir = {folder}
-certificate = {certificate}
-private_key = {key}
-default_md = {digest}
-policy = anything
-unique_subject = no
-copy_extensions = none
-[anything]
-commonName = supplied
-[leaf]
-{extensions}
-"""
 GOOD = {"basicConstraints": "critical,CA:FALSE", "keyUsage": "critical,digitalSignature",
         "extendedKeyUsage": "serverAuth,clientAuth", "subjectAltName": "DNS:{name}"}
 INTERMEDIATE = {"basicConstraints": "critical,CA:TRUE", "keyUsage": "critical,keyCertSign,cRLSign",
@@ -93,15 +76,12 @@ class Issuer:
         lines = [f"{kind.replace('oid_', '').replace('_', '.')} = {value.replace('{name}', name)}"
                  for kind, value in extensions.items() if value is not None]
         settings = folder / "openssl.cnf"
-        settings.write_text(SETTINGS.format(folder=folder, certificate=self.certificate, key=self.key,
-                                            digest=digest, extensions="\n".join(lines)))
+        settings.write_text(AUTHORITY_SETTINGS.format(
+            folder=folder, certificate=self.certificate, key=self.key, digest=digest,
+            extensions="\n".join(lines)))
         request, certificate = folder / "request.pem", folder / "certificate.pem"
         run(["openssl", "req", "-new", "-key", key_file, "-out", request, "-subj",
              f"/CN={(subject or name)[:64]}"])
-
-        def stamp(offset):
-            at = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=offset)
-            return at.strftime("%Y%m%d%H%M%SZ")
         run(["openssl", "ca", "-batch", "-notext", "-config", settings,
              *([] if bare else ["-extensions", "leaf"]), "-in", request, "-out", certificate,
              "-startdate", stamp(not_before), "-enddate", stamp(not_after)])
