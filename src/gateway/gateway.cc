@@ -16,6 +16,8 @@ constexpr std::size_t kHeadBytesMax = 8u << 10;
 constexpr std::size_t kPresenceBytesMax = 4u << 10;
 constexpr std::size_t kConfirmBytesMax = 256;
 constexpr Duration kRequestWaitMax = std::chrono::seconds(10);
+/// What a node waits that is told that we cannot ask.
+constexpr std::chrono::seconds kAskAgainAfter{5};
 
 std::string bytes_of(const google::protobuf::MessageLite& message) {
   return message.SerializeAsString();
@@ -569,13 +571,15 @@ void Gateway::on_request(node::Child& child, wire::pb::Request request) {
         }
       });
   if (sent || confirms) return;
-  wire::pb::Reply reply;
+  wire::pb::Reply reply = node::reply_of(cannot_ask());
   reply.set_id(childs_id);
-  reply.mutable_refused()->set_reason(static_cast<std::uint32_t>(wire::Refusal::busy));
-  reply.mutable_refused()->set_words(
-      fmt::format("gateway {} cannot ask the management server now", node_->self().name));
-  reply.mutable_refused()->set_retry_after_ms(5000);
   child.send(message_of(wire::Type::reply, reply));
+}
+
+node::Refusal Gateway::cannot_ask() const {
+  return {wire::Refusal::busy,
+          fmt::format("gateway {} cannot ask the management server now", node_->self().name),
+          kAskAgainAfter};
 }
 
 bool Gateway::send_request(wire::pb::Request request,
@@ -583,15 +587,13 @@ bool Gateway::send_request(wire::pb::Request request,
   if (requests_.size() >= kRequestsWaitingMax || !node_->uplink().attached()) return false;
   const std::uint64_t id = next_request_++;
   request.set_id(id);
-  Waiting waiting{
-      std::move(done), core_.after(kRequestWaitMax, [this, id] {
-        wire::pb::Reply late;
-        late.set_id(id);
-        late.mutable_refused()->set_reason(static_cast<std::uint32_t>(wire::Refusal::busy));
-        late.mutable_refused()->set_words("the management server did not answer within 10 s");
-        late.mutable_refused()->set_retry_after_ms(5000);
-        on_reply(late);
-      })};
+  Waiting waiting{std::move(done), core_.after(kRequestWaitMax, [this, id] {
+                    wire::pb::Reply late = node::reply_of(
+                        {wire::Refusal::busy, "the management server did not answer within 10 s",
+                         kAskAgainAfter});
+                    late.set_id(id);
+                    on_reply(late);
+                  })};
   requests_.emplace(id, std::move(waiting));
   node_->uplink().send(message_of(wire::Type::request, request));
   return true;

@@ -75,6 +75,7 @@ class Gateway final : node::Node::Listener, node::Children::Owner {
   // gateway_join.cc: machines without a certificate that is good, passed on
   void on_stranger(HttpRequest request, Respond respond);
   void on_join_request(node::Child& child, wire::pb::Request request);
+  node::Refusal cannot_ask() const;  // there is no way to the management server
   std::optional<node::Decision> decide_here(const node::Candidate& candidate);
   void ask_upwards(const node::Candidate& candidate, std::function<void(node::Decision)> decided);
   Result<> room_for(const wire::Stamped& stamped, std::size_t bytes) const;

@@ -3,17 +3,10 @@
 // of it is looked at here.
 
 #include "gateway/gateway.h"
+#include "node/admission.h"
 
 namespace postern {
 namespace {
-
-std::string cannot_ask(const std::string& name) {
-  return fmt::format("gateway {} cannot ask the management server now", name);
-}
-
-std::string source_of(const HttpRequest& request) {
-  return request.address.substr(0, request.address.rfind(':'));
-}
 
 wire::pb::Request request_of(const wire::pb::JoinRelay& relay) {
   wire::pb::Request request;
@@ -25,10 +18,8 @@ wire::pb::Request request_of(const wire::pb::JoinRelay& relay) {
 }  // namespace
 
 void Gateway::on_stranger(HttpRequest request, Respond respond) {
-  if (auto wrong = node::stranger_objection(request)) return respond(std::move(*wrong));
-  if (const Duration wait = stranger_gate_.stranger(source_of(request), core_.now());
-      wait != Duration::zero())
-    return respond(node::stranger_overload("gateway", wait));
+  if (auto away = stranger_gate_.turn_away(request, "gateway", core_.now()))
+    return respond(std::move(*away));
   wire::pb::Request up;
   if (request.target == node::kJoinPath) {
     wire::pb::JoinRelay relay;
@@ -39,7 +30,7 @@ void Gateway::on_stranger(HttpRequest request, Respond respond) {
     up.set_kind(node::kCertificateRequest);
     up.set_body(std::move(request.body));
   }
-  auto words = cannot_ask(node_->self().name);
+  const std::string words = cannot_ask().words;
   const bool sent = send_request(std::move(up), [respond, words](const wire::pb::Reply& reply) {
     respond(node::stranger_response(
         reply.has_refused() ? std::nullopt : std::optional(reply.body()),
@@ -64,16 +55,11 @@ void Gateway::on_join_request(node::Child& child, wire::pb::Request request) {
     asker->send(node::message_of(wire::Type::reply, reply));
   };
   bool sent = false;
-  if (stranger_gate_.child(child.who().id, core_.now()) == Duration::zero()) {
+  if (stranger_gate_.takes_from(child.who().id, core_.now())) {
     *relay.add_path() = hop_of(child.who());
     sent = send_request(request_of(relay), answer);
   }
-  if (sent) return;
-  wire::pb::Reply busy;
-  busy.mutable_refused()->set_reason(static_cast<std::uint32_t>(wire::Refusal::busy));
-  busy.mutable_refused()->set_words(cannot_ask(node_->self().name));
-  busy.mutable_refused()->set_retry_after_ms(5000);
-  answer(std::move(busy));
+  if (!sent) answer(node::reply_of(cannot_ask()));
 }
 
 }  // namespace postern

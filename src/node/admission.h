@@ -44,6 +44,16 @@ inline std::optional<Refusal> against_approval(const wire::pb::Approval& approva
   return std::nullopt;
 }
 
+/// The reply to a request that is refused (channel.md#W50).
+inline wire::pb::Reply reply_of(const Refusal& refusal) {
+  wire::pb::Reply reply;
+  auto& refused = *reply.mutable_refused();
+  refused.set_reason(static_cast<std::uint32_t>(refusal.reason));
+  refused.set_words(refusal.words);
+  refused.set_retry_after_ms(static_cast<std::uint32_t>(refusal.retry_after.count()));
+  return reply;
+}
+
 /// Who is approved again comes back by itself within this time.
 inline constexpr std::chrono::seconds kDeniedRetry{10};
 

@@ -15,7 +15,6 @@ constexpr std::size_t kNonceBytes = 32;
 constexpr std::size_t kTokenIdBytes = 8;
 constexpr std::size_t kNameBytesMax = 253;
 constexpr int kDelegationsMax = 64;
-constexpr std::size_t kStrangersWordsMax = 300;
 constexpr int kChainMax = kChainDepthMax + 2;
 
 std::optional<Signature> signature_of(std::string_view bytes) {
@@ -39,13 +38,6 @@ Result<std::vector<Certificate>> certificates_of(
 }
 
 }  // namespace
-
-std::string harmless(std::string_view words) {
-  std::string safe;
-  for (const char c : words.substr(0, kStrangersWordsMax)) safe += c >= ' ' && c < 0x7f ? c : ' ';
-  while (safe.ends_with(' ')) safe.pop_back();
-  return safe;
-}
 
 const char* to_string(JoinReason reason) {
   switch (reason) {
@@ -210,47 +202,6 @@ Result<JoinAsk> read_join_request(std::string_view body) {
                request.ask(),
                *by_token};
   return read;
-}
-
-bool is_for_strangers(std::string_view target) {
-  return target == kJoinPath || target == kRenewPath;
-}
-
-HttpResponse stranger_overload(std::string_view whose, Duration wait) {
-  HttpResponse later = stranger_response(
-      std::nullopt, fmt::format("too many machines ask this {} at once", whose), wait);
-  later.status = 429;
-  return later;
-}
-
-std::optional<HttpResponse> stranger_objection(const HttpRequest& request) {
-  HttpResponse response;
-  if (request.method != "POST") {
-    response.status = 405;
-    response.headers.emplace_back("Allow", "POST");
-    response.body = "machines ask with POST; see postern-agent setup --help\n";
-    return response;
-  }
-  if (request.body.size() <= kJoinBytesMax) return std::nullopt;
-  response.status = 413;
-  response.body =
-      fmt::format("a request of {} bytes; the limit is {}\n", request.body.size(), kJoinBytesMax);
-  return response;
-}
-
-HttpResponse stranger_response(const std::optional<std::string>& answer,
-                               const std::string& own_words, Duration retry_after) {
-  HttpResponse response;
-  if (answer) {
-    response.content_type = "application/octet-stream";
-    response.body = *answer;
-    return response;
-  }
-  response.status = 503;
-  response.body = own_words + "\n";
-  response.headers.emplace_back(
-      "Retry-After", std::to_string(std::chrono::ceil<std::chrono::seconds>(retry_after).count()));
-  return response;
 }
 
 std::string join_answer(const wire::pb::JoinReply& reply, const PublicKey& root,

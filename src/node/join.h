@@ -6,23 +6,17 @@
 #include <vector>
 
 #include "base/random.h"
-#include "base/token_buckets.h"
 #include "identity/check.h"
-#include "net/http.h"
 #include "node/join_token.h"
+#include "node/strangers.h"
 #include "wire/channel.pb.h"
 
 /// Joining by token (docs/formats/join.md): what the one who asks and the one who answers decide.
 namespace postern::node {
 
-inline constexpr std::uint32_t kJoinRequest = 6;         // channel.md#W50
-inline constexpr std::size_t kJoinBytesMax = 16u << 10;  // join.md#J11
+inline constexpr std::uint32_t kJoinRequest = 6;  // channel.md#W50
+inline constexpr std::size_t kJoinBytesMax = kStrangersBytesMax;
 inline constexpr std::size_t kJoinAnswerBytesMax = 256u << 10;
-inline constexpr const char* kJoinPath = "/join";
-inline constexpr const char* kRenewPath = "/renew";  // channel.md#W58
-
-/// What somebody unknown has said, fit for a log and a terminal.
-std::string harmless(std::string_view words);
 
 enum class JoinOutcome : std::uint32_t { approved = 1, pending = 2, refused = 3 };
 enum class JoinReason : std::uint32_t {
@@ -109,32 +103,6 @@ struct JoinAsk {
   Signature token_signature{};
 };
 Result<JoinAsk> read_join_request(std::string_view body);
-
-/// How often somebody may come with a request (join.md#J12). Decides only; one owner.
-class StrangerGate {
- public:
-  /// Zero: it may pass. Else when to come again.
-  Duration stranger(const std::string& source, TimePoint now) {
-    const Duration wait = strangers_.take(source, now);
-    return wait == Duration::zero() ? all_.take("", now) : wait;
-  }
-  Duration child(const NodeId& id, TimePoint now) { return children_.take(id.hex(), now); }
-
- private:
-  TokenBuckets strangers_{{2, 5, 4096}};
-  TokenBuckets all_{{20, 100, 1}};
-  TokenBuckets children_{{20, 100, 4096}};
-};
-
-/// What a gateway answers over HTTP: the group's word, or its own when there is none.
-HttpResponse stranger_response(const std::optional<std::string>& answer,
-                               const std::string& own_words,
-                               Duration retry_after = std::chrono::seconds(5));
-/// 429, for who comes before StrangerGate lets him.
-HttpResponse stranger_overload(std::string_view whose, Duration wait);
-bool is_for_strangers(std::string_view target);  // kJoinPath or kRenewPath
-/// What is wrong with the request as HTTP; nothing for one to pass on.
-std::optional<HttpResponse> stranger_objection(const HttpRequest& request);
 
 /// The bytes that travel back, signed with a delegated key.
 std::string join_answer(const wire::pb::JoinReply& reply, const PublicKey& root,

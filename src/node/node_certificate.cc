@@ -4,8 +4,8 @@
 
 #include "identity/state_folder.h"
 #include "node/admission.h"
-#include "node/join.h"
 #include "node/node.h"
+#include "node/strangers.h"
 
 namespace postern::node {
 namespace {

@@ -132,13 +132,7 @@ Decision Registry::admit(const node::Candidate& candidate, const std::vector<std
     // Approved by name before it first came: its certificate for that name is the proof.
     node.id = who.id;
     node.identity_key = to_bytes(std::string_view(candidate.hello.identity_key()));
-    if (*known) {  // it was pending under this identity
-      if (auto gone = store_.erase_node(
-              (*known)->row, audit(clock_.wall(), self_.name, "pending entry joined", **known));
-          !gone)
-        return std::unexpected(internal(gone.error()));
-    }
-    auto saved = save_approved(node, self_.name, "identity bound to approved name");
+    auto saved = bind(node, *known, self_.name);
     if (!saved) return std::unexpected(internal(saved.error()));
     return admit(candidate, path);
   }
@@ -154,9 +148,7 @@ Decision Registry::admit(const node::Candidate& candidate, const std::vector<std
   node.role = role;
   const bool clash = *named && (*named)->standing == Standing::approved && (*named)->id != who.id;
   if (clash)
-    return pend(std::move(node), *known, candidate, path,
-                fmt::format("clash: {} is approved with identity {}, this one is {}", who.name,
-                            (*named)->id->hex(), who.id.hex()),
+    return pend(std::move(node), *known, candidate, path, clash_words(**named, who.id),
                 wire::Refusal::clash);
   if (role == store::Role::agent && policy_ == ServerSettings::AgentPolicy::reject)
     return std::unexpected(
@@ -172,6 +164,21 @@ Decision Registry::admit(const node::Candidate& candidate, const std::vector<std
   }
   return pend(std::move(node), *known, candidate, path, "not approved yet",
               wire::Refusal::pending_approval);
+}
+
+Result<store::Node> Registry::bind(store::Node named, const std::optional<store::Node>& waited,
+                                   const std::string& by) {
+  if (waited)
+    if (auto gone = store_.erase_node(
+            waited->row, audit(clock_.wall(), self_.name, "pending entry joined", *waited));
+        !gone)
+      return std::unexpected(gone.error());
+  return save_approved(std::move(named), by, "identity bound to approved name");
+}
+
+std::string Registry::clash_words(const store::Node& approved, const NodeId& other) {
+  return fmt::format("clash: {} is approved with identity {}, this one is {}", approved.name,
+                     approved.id->hex(), other.hex());
 }
 
 Decision Registry::pend(store::Node node, const std::optional<store::Node>& before,

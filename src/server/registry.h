@@ -188,6 +188,11 @@ class Registry {
   node::Decision pend(store::Node node, const std::optional<store::Node>& before,
                       const node::Candidate& candidate, const std::vector<std::string>& path,
                       const std::string& why, wire::Refusal reason);
+  static std::string clash_words(const store::Node& approved, const NodeId& other);
+  /// A node that was approved by name comes for the first time: `named` with its identity.
+  /// `waited`: as it was pending under that identity.
+  Result<store::Node> bind(store::Node named, const std::optional<store::Node>& waited,
+                           const std::string& by);
   /// Into Pending, or once more: `node` is as it was seen now. The error is for who knocks.
   std::expected<void, node::Refusal> wait(store::Node node,
                                           const std::optional<store::Node>& before);

@@ -60,8 +60,7 @@ std::expected<bool, Registry::NotJoined> Registry::join(const Joiner& joiner,
   node.address = joiner.address;
   node.path = joiner.path;
   if (clash || (!by_name && !token.approves)) {
-    node.reason = clash ? fmt::format("clash: {} is approved with identity {}, this one is {}",
-                                      joiner.name, (*named)->id->hex(), id.hex())
+    node.reason = clash ? clash_words(**named, id)
                         : fmt::format("not approved yet; came with token {}", token.id);
     if (auto waits = wait(node, *known); !waits) return no(JoinReason::busy, waits.error().words);
     if (clash)
@@ -69,15 +68,10 @@ std::expected<bool, Registry::NotJoined> Registry::join(const Joiner& joiner,
                 fmt::format("{}; an administrator decides in: postern pending list", node.reason));
     return false;
   }
-  if (by_name && *known)  // it waited under this identity
-    if (auto gone = store_.erase_node(
-            (*known)->row,
-            {clock_.wall(), self_.name, "pending entry joined", joiner.name, id.hex()});
-        !gone)
-      return busy(gone.error());
   if (!by_name) node.parents = token.parents;
-  auto saved = save_approved(std::move(node), fmt::format("token {}", token.id),
-                             by_name ? "identity bound to approved name" : "approved");
+  const std::string by = fmt::format("token {}", token.id);
+  auto saved =
+      by_name ? bind(std::move(node), *known, by) : save_approved(std::move(node), by, "approved");
   if (!saved) return busy(saved.error());
   return true;
 }

@@ -78,11 +78,7 @@ void Server::renew(wire::pb::Signed request, std::function<void(wire::pb::Reply)
           answer.add_chain(node::field_of(certificate.der()));
         reply.set_body(answer.SerializeAsString());
       } else {
-        auto& refused = *reply.mutable_refused();
-        refused.set_reason(static_cast<std::uint32_t>(signed_chain.error().reason));
-        refused.set_words(signed_chain.error().words);
-        refused.set_retry_after_ms(
-            static_cast<std::uint32_t>(signed_chain.error().retry_after.count()));
+        reply = node::reply_of(signed_chain.error());
       }
       done(std::move(reply));
     });

@@ -70,18 +70,15 @@ void Server::on_request(node::Child& child, const wire::Message& message) {
     node::Child* asker = children_->by_channel(channel);
     if (asker == nullptr) return;
     wire::pb::Reply reply;
-    reply.set_id(id);
     if (decision) {
       wire::pb::AdmissionReply admitted;
       *admitted.mutable_approval() = *decision->approval;
       for (const auto& document : trust_.for_children()) *admitted.add_documents() = document;
       reply.set_body(admitted.SerializeAsString());
     } else {
-      auto& refused = *reply.mutable_refused();
-      refused.set_reason(static_cast<std::uint32_t>(decision.error().reason));
-      refused.set_words(decision.error().words);
-      refused.set_retry_after_ms(static_cast<std::uint32_t>(decision.error().retry_after.count()));
+      reply = node::reply_of(decision.error());
     }
+    reply.set_id(id);
     asker->send(message_of(wire::Type::reply, reply));
   };
 

@@ -12,11 +12,6 @@ namespace {
 
 constexpr std::string_view kApi = "/api/";
 
-/// The address without its port: one machine is one source.
-std::string source_of(const HttpRequest& request) {
-  return request.address.substr(0, request.address.rfind(':'));
-}
-
 bool allowed(const std::vector<AddressRange>& ranges, const std::string& address) {
   return std::ranges::any_of(ranges,
                              [&](const AddressRange& range) { return range.contains(address); });
@@ -44,8 +39,8 @@ void Server::on_http(HttpRequest request, Respond respond) {
     return respond(api::response_of(api::problem(
         api::kProblemDenied,
         fmt::format("{} may not use the API; the addresses that may stand in server.yaml, api_from",
-                    source_of(request)))));
-  if (over_rate(source_of(request), respond)) return;
+                    node::source_of(request)))));
+  if (over_rate(node::source_of(request), respond)) return;
   if (api) {
     auto who = token_of(request);
     return answer(std::move(request), std::move(who), std::move(respond));

@@ -1,10 +1,17 @@
 // Who comes without a certificate that is good, over our own port or over a gateway's
 // (docs/formats/join.md, channel.md#W58).
 
+#include "node/admission.h"
 #include "server/server.h"
 
 namespace postern {
 namespace {
+
+constexpr std::chrono::seconds kBusyRetry{5};
+
+std::string cannot_answer(const std::string& name) {
+  return fmt::format("management server {} cannot answer this request", name);
+}
 
 std::vector<wire::pb::Signed> delegations_of(const std::vector<wire::pb::Signed>& documents) {
   std::vector<wire::pb::Signed> found;
@@ -44,12 +51,9 @@ void Server::on_join(std::string_view request, JoinDesk::From from,
 }
 
 void Server::on_stranger(HttpRequest request, Respond respond) {
-  if (auto wrong = node::stranger_objection(request)) return respond(std::move(*wrong));
-  const std::string source = request.address.substr(0, request.address.rfind(':'));
-  if (const Duration wait = stranger_gate_.stranger(source, core_.now()); wait != Duration::zero())
-    return respond(node::stranger_overload("management server", wait));
-  const std::string words =
-      fmt::format("management server {} cannot answer this request", settings_.name);
+  if (auto away = stranger_gate_.turn_away(request, "management server", core_.now()))
+    return respond(std::move(*away));
+  const std::string words = cannot_answer(settings_.name);
   if (request.target == node::kJoinPath)
     return on_join(request.body, {request.address, {}},
                    [respond, words](const std::optional<std::string>& answer) {
@@ -79,19 +83,14 @@ void Server::on_join_request(node::Child& child, const wire::pb::Request& reques
     node::Child* asker = children_->by_channel(channel);
     if (asker == nullptr) return;
     wire::pb::Reply reply;
-    reply.set_id(id);
-    if (said) {
+    if (said)
       reply.set_body(*said);
-    } else {
-      reply.mutable_refused()->set_reason(static_cast<std::uint32_t>(wire::Refusal::busy));
-      reply.mutable_refused()->set_words(
-          fmt::format("management server {} cannot answer this request", settings_.name));
-      reply.mutable_refused()->set_retry_after_ms(5000);
-    }
+    else
+      reply = node::reply_of({wire::Refusal::busy, cannot_answer(settings_.name), kBusyRetry});
+    reply.set_id(id);
     asker->send(node::message_of(wire::Type::reply, reply));
   };
-  if (stranger_gate_.child(child.who().id, core_.now()) != Duration::zero())
-    return answer(std::nullopt);
+  if (!stranger_gate_.takes_from(child.who().id, core_.now())) return answer(std::nullopt);
   JoinDesk::From from{relay.address(), {}};
   for (const auto& hop : relay.path()) from.path.push_back(hop.name());
   from.path.push_back(child.who().name);
