@@ -199,13 +199,14 @@ class FakeService final : public Service {
                                      const RevocationRequest& request) override {
     if (broken) return std::unexpected(*broken);
     last_revocation = request;
+    const bool identity = request.reason == RevocationReason::compromised;
     const RevocationView one{request.certificate,         "0a",        request.reason,
                              now + std::chrono::days(90), caller.name, now};
     for (const RevocationView& known : revoked_list)
-      if (known.node == one.node) return Revoked{{known}, true};
+      if (known.node == one.node) return Revoked{{known}, true, identity};
     record(caller, "revoke", request.certificate);
     revoked_list.insert(revoked_list.begin(), one);
-    return Revoked{{one}, false};
+    return Revoked{{one}, false, identity};
   }
   Answer<std::vector<RevocationView>> revocations() override { return answer(revoked_list); }
 

@@ -287,7 +287,9 @@ json::object to_json(const RevocationView& revocation) {
 json::object to_json(const Revoked& revoked) {
   json::array items;
   for (const RevocationView& one : revoked.revocations) items.push_back(to_json(one));
-  return {{"items", std::move(items)}, {"already_revoked", revoked.already_revoked}};
+  return {{"items", std::move(items)},
+          {"already_revoked", revoked.already_revoked},
+          {"identity_revoked", revoked.identity_revoked}};
 }
 
 json::object to_json(const GroupView& group) {

@@ -290,6 +290,8 @@ struct RevocationView {
 struct Revoked {
   std::vector<RevocationView> revocations;
   bool already_revoked = false;  // nothing changed; revoking twice does no harm
+  /// The node's identity is revoked, too: what it has signed and is not applied is refused.
+  bool identity_revoked = false;
 };
 
 /// An administrator's word that a node may renew a certificate that has ended.

@@ -52,7 +52,14 @@ std::string revoked_words(Session&, const json::value& answer) {
                         node.empty() ? "" : " of " + node, or_dash(text_of(one, "serial")),
                         flag_of(answer, "already_revoked") ? "was already" : "is",
                         text_of(one, "reason"));
-    if (!node.empty())
+    if (!node.empty() && flag_of(answer, "identity_revoked"))
+      text += fmt::format(
+          "The identity of {} is revoked with it: what it has signed and is not applied yet is "
+          "kept "
+          "aside, see postern loss list --node {}. Set the machine up anew with an empty state "
+          "folder, then: postern pending approve {}\n",
+          node, node, node);
+    else if (!node.empty())
       text += fmt::format(
           "{} stays approved, and comes back with a new one: postern cert request --name {}, "
           "postern cert sign, postern cert import\n",

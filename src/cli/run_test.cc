@@ -294,7 +294,10 @@ TEST_F(Tool, ARevocationSaysWhatBecomesOfTheNode) {
   EXPECT_EQ(postern({"cert", "revoke", "gw1.dmz.example", "--reason", "compromised"}), 0);
   EXPECT_EQ(service_.last_revocation.reason, api::RevocationReason::compromised);
   EXPECT_THAT(out(), HasSubstr("of gw1.dmz.example with serial 0a is revoked (compromised)"));
-  EXPECT_THAT(out(), HasSubstr("stays approved"));
+  EXPECT_THAT(out(), HasSubstr("The identity of gw1.dmz.example is revoked with it"));
+  EXPECT_THAT(out(), testing::Not(HasSubstr("stays approved")));
+  EXPECT_EQ(postern({"cert", "revoke", "gw2.dmz.example"}), 0);
+  EXPECT_THAT(out(), HasSubstr("gw2.dmz.example stays approved"));
   EXPECT_EQ(postern({"cert", "revoke", "gw1.dmz.example"}), 0);
   EXPECT_THAT(out(), HasSubstr("was already revoked (compromised)"));
   EXPECT_EQ(postern({"cert", "revoke", "gw1.dmz.example", "--reason", "bored"}), 2);

@@ -74,6 +74,13 @@ inline Refusal refusal_for(const Trust::Denied& denied, const std::string& name)
                         "cert import",
                         name, revocation_words(denied.reason), name),
             kDeniedRetry};
+  if (denied.reason == 3)
+    return {wire::Refusal::revoked,
+            fmt::format("the identity of {} was revoked (compromised), with all that it has signed "
+                        "and nobody has applied; set the machine up anew with an empty state "
+                        "folder, then: postern pending approve {}",
+                        name, name),
+            kDeniedRetry};
   if (denied.reason == 2)
     return {wire::Refusal::rejected, fmt::format("an administrator has rejected {}", name),
             kDeniedRetry};

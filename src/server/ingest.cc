@@ -133,7 +133,10 @@ std::optional<store::Apply> Ingest::examine(const Arrived& arrived, Verdict& ver
   }
   // What is refused for good is kept raw, without effect, and settled (rule D11).
   store::Apply entry{header, verdict.hash, arrived.message, {}, arrived.time};
-  if (origin->removed) {
+  if (origin->compromised) {  // whoever has its key may have signed it, at any time
+    verdict.kind = Verdict::Kind::refused_for_good;
+    verdict.words = fmt::format("compromised: the identity of {} was revoked", origin->name);
+  } else if (origin->removed) {
     verdict.kind = Verdict::Kind::refused_for_good;
     verdict.words = fmt::format("{} was removed from the management group", origin->name);
   } else if (auto effects = effects_of(batch)) {
@@ -172,16 +175,15 @@ void Ingest::find_fault(const NodeId& node, const std::string& words) {
 }
 
 /// After the commit, and seldom: a node that sends nonsense must not fill log and audit list. Of a
-/// removed node one entry is enough.
+/// node that is over one entry is enough.
 void Ingest::note_refused(const Verdict& verdict, WallTime arrived) {
   const Registry::Member* origin = registry_.member(verdict.stream.node);
-  auto [noted, first] =
-      refused_.try_emplace(verdict.stream.node, Refused{arrived, origin->removed});
+  auto [noted, first] = refused_.try_emplace(verdict.stream.node, Refused{arrived, origin->over()});
   if (!first) {
     const bool recently =
         arrived >= noted->second.time && arrived - noted->second.time < kRefusedNotedEvery;
-    if (noted->second.removed == origin->removed && (origin->removed || recently)) return;
-    noted->second = {arrived, origin->removed};
+    if (noted->second.over == origin->over() && (origin->over() || recently)) return;
+    noted->second = {arrived, origin->over()};
   }
   log_.error("batch {} of {} ({}) is refused for good: {}", verdict.sequence, verdict.stream.text(),
              origin->name, verdict.words);

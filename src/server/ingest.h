@@ -69,7 +69,7 @@ class Ingest {
   NodeWatch* watch_;
   struct Refused {
     WallTime time{};
-    bool removed = false;
+    bool over = false;
   };
   std::set<wire::StreamKey> unsaid_;   // applied, and their coverage is not told yet
   std::map<NodeId, Refused> refused_;  // last in the audit list; members only, so bounded by them

@@ -86,6 +86,41 @@ TEST_F(RefusedBatches, OfARemovedNodeAreKeptRawSettledWithoutEffectAndAuditedOnc
   EXPECT_NE(ledger[0].reason.find("was removed"), std::string::npos);
 }
 
+class RevokedBatches : public RefusedBatches {
+ protected:
+  void revoke(store::Revocation::Reason reason) {
+    store::Node node = **store_->node(agent_.self.id);
+    node.certificate = agent_.mark();
+    ASSERT_TRUE(registry_.revoke(node, reason, "admin"));
+  }
+};
+
+// Rule T3. What the store has stays; what still lies in a spool somewhere may be anybody's.
+TEST_F(RevokedBatches, OfACompromisedNodeAreKeptAsideUnlessTheyAreAppliedAlready) {
+  const SharedBytes before = metric(), late = metric();
+  EXPECT_EQ(take(before).verdicts[0].kind, Kind::applied);
+  revoke(store::Revocation::Reason::compromised);
+  const Ingested result = take(late, kWall + std::chrono::hours(1));
+  EXPECT_EQ(result.verdicts[0].kind, Kind::refused_for_good);
+  EXPECT_NE(result.verdicts[0].words.find("compromised"), std::string::npos);
+  ASSERT_EQ(result.coverages.size(), 1u);
+  EXPECT_EQ(result.coverages[0].intervals.back().last, 2u) << "settled: nobody sends it again";
+  take(before);
+  const auto ledger = *store_->losses({});
+  ASSERT_EQ(ledger.size(), 1u) << "the applied one is none";
+  EXPECT_EQ(ledger[0].kind, store::Loss::Kind::refused);
+  EXPECT_EQ(ledger[0].first, 2u);
+  EXPECT_NE(ledger[0].reason.find("compromised"), std::string::npos);
+  EXPECT_EQ(store_->archive(agent_.self.id, 10)->size(), 2u) << "kept raw";
+  EXPECT_EQ(audited(), 1);
+}
+
+TEST_F(RevokedBatches, OfARetiredNodeAreApplied) {
+  revoke(store::Revocation::Reason::retired);
+  EXPECT_EQ(take(metric()).verdicts[0].kind, Kind::applied);
+  EXPECT_TRUE(store_->losses({})->empty());
+}
+
 TEST_F(RefusedBatches, OfARemovedNodeMustBeSignedByIt) {
   ASSERT_TRUE(registry_.remove(**store_->node(agent_.self.id), "admin"));
   Bytes altered = *metric();

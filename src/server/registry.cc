@@ -41,7 +41,8 @@ void Registry::remember(const store::Node& node) {
     members_.erase(*node.id);
     return;
   }
-  members_.insert_or_assign(*node.id, Member{*key, node.standing == Standing::removed, node.name});
+  members_.insert_or_assign(*node.id, Member{*key, node.standing == Standing::removed,
+                                             node.compromised.has_value(), node.name});
 }
 
 const Registry::Member* Registry::member(const NodeId& id) const {
@@ -85,6 +86,8 @@ Decision Registry::admit(const node::Candidate& candidate, const std::vector<std
   const node::Neighbour& who = candidate.who;
   auto known = store_.node(who.id);
   if (!known) return std::unexpected(internal(known.error()));
+  if (*known && (*known)->compromised)
+    return std::unexpected(refusal_for(node::Trust::Denied{3}, who.name));
 
   if (*known && (*known)->standing == Standing::approved) {
     store::Node node = **known;
@@ -260,8 +263,8 @@ Result<Registry::Approved> Registry::approve(const std::string& name, store::Rol
       return Approved{*saved, false};
     }
     if (node.standing == Standing::pending) pending.push_back(node);
-    if (node.standing == Standing::removed || node.standing == Standing::rejected)
-      removed.push_back(node);
+    const bool over = node.standing == Standing::removed || node.standing == Standing::rejected;
+    if (over && !node.compromised) removed.push_back(node);
   }
   if (pending.size() > 1)
     return fail(
@@ -370,6 +373,12 @@ Result<store::Node> Registry::deny(store::Node node, Standing standing, const st
 
 Result<store::Node> Registry::save_approved(store::Node node, const std::string& by,
                                             const std::string& what) {
+  if (node.compromised)
+    return fail(Errc::denied,
+                "the identity of {} was revoked as compromised; it needs a new one: set the "
+                "machine up anew with an empty state folder, then choose that one by its id from "
+                "postern pending list",
+                node.name);
   const bool was_denied = node.standing == Standing::removed || node.standing == Standing::rejected;
   node.standing = Standing::approved;
   node.reason.clear();
@@ -450,20 +459,26 @@ wire::pb::DenyList Registry::deny_list(std::vector<store::Node> nodes,
     entry->set_reason(static_cast<std::uint32_t>(one.reason));
   }
   for (const store::Node& node : nodes) {
-    if (!node.id || (node.standing != Standing::removed && node.standing != Standing::rejected))
-      continue;
+    const std::uint32_t reason = denied_for(node);
+    if (reason == 0) continue;
     if (static_cast<std::size_t>(list.entries_size()) == node::kDenyEntriesMax) {
       log_.error(
-          "more than {} nodes are removed or rejected; the oldest are not on the deny list any "
-          "more",
+          "more than {} nodes are removed, rejected or compromised; the oldest are not on the "
+          "deny list any more",
           node::kDenyEntriesMax);
       break;
     }
     auto* entry = list.add_entries();
     entry->set_node_id(node::field_of(node.id->bytes));
-    entry->set_reason(node.standing == Standing::removed ? 1 : 2);
+    entry->set_reason(reason);
   }
   return list;
+}
+
+std::uint32_t Registry::denied_for(const store::Node& node) {
+  if (!node.id) return 0;
+  if (node.compromised) return 3;
+  return node.standing == Standing::removed ? 1 : node.standing == Standing::rejected ? 2 : 0;
 }
 
 /// A store that was restored, or written by an older program, may hold a list of other times.

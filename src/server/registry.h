@@ -81,15 +81,17 @@ class Registry {
   struct Revoked {
     std::vector<store::Revocation> revocations;  // what counts no more, now or before
     bool already = false;
+    bool identity = false;  // of the node, too: it does not come back under it
   };
   /// The certificate that the node uses now, by key and by serial, and one that was issued to it
-  /// since; the node stays, and comes back with another. The new deny list is among
-  /// take_documents(). `unavailable` while nothing is known of its certificate, `exhausted` when
-  /// the list is full.
+  /// since; the node stays, and comes back with another. As `compromised` its identity goes with
+  /// it (rule T3): who has the machine has the key that signs its batches. The new deny list is
+  /// among take_documents(). `unavailable` while nothing is known of its certificate, `exhausted`
+  /// when the list is full.
   Result<Revoked> revoke(const store::Node& node, store::Revocation::Reason reason,
                          const std::string& by);
   /// The certificates of that number that nodes use; when there is none, that of `issuer`, which
-  /// ends at `not_after` at the latest.
+  /// ends at `not_after` at the latest. No identity goes with it, whatever the reason.
   Result<Revoked> revoke(const std::string& serial, const Digest& issuer, WallTime not_after,
                          store::Revocation::Reason reason, const std::string& by);
   /// By this server's memory; refresh() learns what others revoked.
@@ -118,7 +120,11 @@ class Registry {
   struct Member {
     PublicKey key;
     bool removed = false;
+    bool compromised = false;
     std::string name;
+
+    /// What it has signed has no effect any more.
+    bool over() const { return removed || compromised; }
   };
   const Member* member(const NodeId& id) const;
   /// The same, and asks the store for one that is not known here: another server may have approved
@@ -161,6 +167,8 @@ class Registry {
   Result<Issued> issue_deny_list(const store::Node& changed);
   wire::pb::DenyList deny_list(std::vector<store::Node> nodes,
                                const std::vector<store::Revocation>& revocations) const;
+  /// document.md#G13; 0: it is not denied.
+  static std::uint32_t denied_for(const store::Node& node);
   Result<> repair_deny_list(const std::vector<store::Node>& nodes);
   Result<Issued> issue(node::DocumentType type, const std::optional<NodeId>& audience,
                        const std::string& payload);
@@ -170,6 +178,8 @@ class Registry {
   WallTime over() const;  // who ended before this is not on the list
   Result<Revoked> revoke(std::vector<store::Revocation> wanted);
   Result<bool> revoke_as_listed(const wire::pb::DenyEntry& entry);
+  Result<> compromise(store::Node node, const std::string& by);
+  Result<bool> compromise_as_listed(const NodeId& id);
   // registry_adopt.cc
   Result<std::optional<std::uint32_t>> follow(const Rewind& rewind);
   Result<> raise_rolled_back(const std::string& words);

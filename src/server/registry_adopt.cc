@@ -202,7 +202,8 @@ Result<> Registry::adopt_deny_list(const wire::pb::Signed& document,
 Result<bool> Registry::deny_as_listed(const wire::pb::DenyEntry& entry,
                                       std::optional<WallTime> unless_since) {
   const NodeId id = node::node_id_of_field(entry.node_id());
-  if (!id) return revoke_as_listed(entry);  // nobody takes that back
+  if (!id) return revoke_as_listed(entry);                   // nobody takes that back
+  if (entry.reason() == 3) return compromise_as_listed(id);  // nor that
   auto known = store_.node(id);
   if (!known) return std::unexpected(known.error());
   store::Node node;

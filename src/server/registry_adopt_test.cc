@@ -162,6 +162,16 @@ TEST_F(AdoptTest, WhatALostListRevokedStaysRevokedAndSoDoesWhatOnlyWeKnow) {
   EXPECT_EQ(list.entries_size(), 2);
 }
 
+TEST_F(AdoptTest, AnIdentityThatALostListRevokedStaysRevoked) {
+  ASSERT_TRUE(adopt(approval(gateway_, 9)).adopted);
+  EXPECT_TRUE(adopt(deny(5, {gateway_.self.id, agent_.self.id}, 3)).adopted);
+  EXPECT_TRUE(row(gateway_)->compromised);
+  EXPECT_EQ(row(gateway_)->standing, Standing::approved) << "another one under its name is a clash";
+  EXPECT_TRUE(registry_.member(gateway_.self.id)->compromised);
+  EXPECT_TRUE(row(agent_)->compromised) << "also of one that is not known here";
+  EXPECT_THAT(last_audit(), HasSubstr("identity revoked: adopted"));
+}
+
 TEST_F(AdoptTest, WhoIsDeniedIsNotLetInByItsApproval) {
   EXPECT_TRUE(adopt(deny(4, {gateway_.self.id})).adopted);
   const auto adopted = adopt(approval(gateway_, 9));

@@ -16,6 +16,11 @@ std::expected<bool, Registry::NotJoined> Registry::join(const Joiner& joiner,
   const NodeId id = joiner.identity.node_id();
   auto known = store_.node(id);
   if (!known) return busy(known.error());
+  if (*known && (*known)->compromised)
+    return no(JoinReason::denied,
+              fmt::format("the identity of {} was revoked as compromised; give the machine a new "
+                          "one by removing its state folder",
+                          (*known)->name));
   if (*known && (*known)->standing == Standing::approved) {
     if ((*known)->name != joiner.name || (*known)->role != joiner.role)
       return no(JoinReason::denied,

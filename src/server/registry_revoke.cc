@@ -58,7 +58,27 @@ Result<Registry::Revoked> Registry::revoke(const store::Node& node, Revocation::
       next->second.not_after >= clock_.wall())
     wanted.push_back(
         {next->second.certificate, node.name, reason, next->second.not_after, by, clock_.wall()});
-  return revoke(std::move(wanted));
+  auto revoked = revoke(std::move(wanted));
+  if (!revoked || reason != Revocation::Reason::compromised || !node.id) return revoked;
+  revoked->identity = true;
+  if (node.compromised) return revoked;
+  // Behind its certificate: whoever is told of a failure asks again, and that is known then.
+  if (auto gone = compromise(node, by); !gone) return std::unexpected(gone.error());
+  revoked->already = false;
+  return revoked;
+}
+
+Result<> Registry::compromise(store::Node node, const std::string& by) {
+  node.compromised = clock_.wall();
+  auto list = issue_deny_list(node);
+  if (!list) return std::unexpected(list.error());
+  const store::AuditEntry entry{*node.compromised, by, "identity revoked", node.name,
+                                fmt::format("{}, compromised", node.id->hex())};
+  if (auto saved = commit(node, entry, {std::move(*list)}); !saved)
+    return std::unexpected(saved.error());
+  log_.info("the identity of {} is revoked by {}: what it has signed and is not applied is refused",
+            node.name, by);
+  return {};
 }
 
 Result<Registry::Revoked> Registry::revoke(const std::string& serial, const Digest& issuer,
@@ -101,10 +121,8 @@ Result<Registry::Revoked> Registry::revoke(std::vector<Revocation> wanted) {
   std::vector<Revocation> all = revocations_.all();
   all.insert(all.end(), fresh.begin(), fresh.end());
   std::erase_if(all, [this](const Revocation& one) { return !lasts(one); });
-  const auto denied = std::ranges::count_if(*nodes, [](const store::Node& node) {
-    return node.id && (node.standing == store::Standing::removed ||
-                       node.standing == store::Standing::rejected);
-  });
+  const auto denied =
+      std::ranges::count_if(*nodes, [](const store::Node& node) { return denied_for(node) != 0; });
   if (all.size() > node::kDeniedCertificatesMax ||
       all.size() + static_cast<std::size_t>(denied) > node::kDenyEntriesMax)
     return fail(Errc::exhausted,
@@ -146,6 +164,31 @@ Result<bool> Registry::revoke_as_listed(const wire::pb::DenyEntry& entry) {
     return std::unexpected(saved.error());
   auto loaded = load_revocations();
   if (!loaded) return std::unexpected(loaded.error());
+  return true;
+}
+
+/// Likewise for an identity.
+Result<bool> Registry::compromise_as_listed(const NodeId& id) {
+  auto known = store_.node(id);
+  if (!known) return std::unexpected(known.error());
+  store::Node node;
+  if (*known) {
+    node = **known;
+    if (node.compromised) return false;
+  } else {
+    node.id = id;  // all that is left of it
+    node.name = id.hex();
+    node.standing = store::Standing::removed;
+    node.decided_by = self_.name;
+    node.decided = clock_.wall();
+  }
+  node.compromised = clock_.wall();
+  const store::AuditEntry entry{*node.compromised, self_.name,
+                                "identity revoked: adopted after the store was set back", node.name,
+                                id.hex()};
+  auto saved = store_.save_node(node, entry);
+  if (!saved) return std::unexpected(saved.error());
+  remember(*saved);
   return true;
 }
 

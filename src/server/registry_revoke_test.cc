@@ -34,7 +34,7 @@ class RevokeTest : public testing::Test {
     registry_.take_documents();
   }
   store::Node row(const TestNode& who) { return **store_->node(who.self.id); }
-  Registry::Revoked revoke(const TestNode& who, Reason reason = Reason::compromised) {
+  Registry::Revoked revoke(const TestNode& who, Reason reason = Reason::retired) {
     auto revoked = registry_.revoke(row(who), reason, "admin");
     EXPECT_TRUE(revoked) << revoked.error().message;
     return revoked.value_or(Registry::Revoked{});
@@ -70,6 +70,7 @@ class RevokeTest : public testing::Test {
 TEST_F(RevokeTest, ANodesCertificateIsDeniedByKeyAndNumberAndTheNodeStays) {
   const auto revoked = revoke(agent_);
   EXPECT_FALSE(revoked.already);
+  EXPECT_FALSE(revoked.identity);
   const auto entries = list();
   ASSERT_TRUE(entries);
   ASSERT_EQ(entries->entries_size(), 1);
@@ -79,17 +80,73 @@ TEST_F(RevokeTest, ANodesCertificateIsDeniedByKeyAndNumberAndTheNodeStays) {
   EXPECT_EQ(node::digest_of_field(entry.issuer_sha256()), agent_.mark().issuer);
   EXPECT_EQ(serial_text(as_bytes(entry.serial())), agent_.certificate().serial());
   EXPECT_EQ(entry.not_after_ms(), to_ms(agent_.certificate().not_after()));
-  EXPECT_EQ(entry.reason(), 3u);
+  EXPECT_EQ(entry.reason(), 4u);
   EXPECT_EQ(row(agent_).standing, store::Standing::approved);
+  EXPECT_FALSE(row(agent_).compromised) << "its identity goes on";
   const auto audited = (*store_->audit_log(1))[0];
   EXPECT_EQ(audited.who, "admin");
   EXPECT_EQ(audited.what, "certificate revoked");
   EXPECT_THAT(audited.detail, HasSubstr(agent_.certificate().serial()));
 
-  EXPECT_TRUE(revoke(agent_, Reason::retired).already) << "twice does no harm";
+  EXPECT_TRUE(revoke(agent_, Reason::superseded).already) << "twice does no harm";
   EXPECT_FALSE(list());
-  EXPECT_EQ(registry_.revocations().find(agent_.mark())->reason, Reason::compromised);
+  EXPECT_EQ(registry_.revocations().find(agent_.mark())->reason, Reason::retired);
   EXPECT_EQ(registry_.revocations().find(gateway_.mark()), nullptr);
+}
+
+TEST_F(RevokeTest, WhatIsCompromisedTakesTheIdentityWithItForGood) {
+  const auto revoked = revoke(agent_, Reason::compromised);
+  EXPECT_TRUE(revoked.identity);
+  EXPECT_FALSE(revoked.already);
+  const auto entries = list();
+  ASSERT_TRUE(entries);
+  ASSERT_EQ(entries->entries_size(), 2);
+  EXPECT_EQ(node::node_id_of_field(entries->entries(1).node_id()), agent_.self.id);
+  EXPECT_EQ(entries->entries(1).reason(), 3u);
+  EXPECT_EQ(row(agent_).compromised, clock_.wall());
+  EXPECT_TRUE(registry_.member(agent_.self.id)->compromised);
+  EXPECT_FALSE(registry_.member(gateway_.self.id)->compromised);
+  EXPECT_EQ((*store_->audit_log(1))[0].what, "identity revoked");
+  EXPECT_TRUE(revoke(agent_, Reason::compromised).already) << "twice does no harm";
+  EXPECT_FALSE(list());
+
+  Registry after_a_restart = another();
+  ASSERT_TRUE(after_a_restart.load());
+  EXPECT_TRUE(after_a_restart.member(agent_.self.id)->compromised);
+  EXPECT_FALSE(list(after_a_restart)) << "the list in the store is the right one";
+
+  EXPECT_FALSE(registry_.approve("agent1.site.example", store::Role::agent, {"a.parent"}, "admin"));
+  ASSERT_TRUE(registry_.remove(row(agent_), "admin"));
+  EXPECT_EQ(list()->entries(1).reason(), 3u);
+  const auto anew = registry_.approve("agent1.site.example", store::Role::agent, {}, "admin");
+  ASSERT_TRUE(anew) << anew.error().message;
+  EXPECT_FALSE(anew->node.id) << "the name is approved, for another identity";
+}
+
+TEST_F(RevokeTest, AnIdentityIsCompromisedAlsoWhenItsCertificateWasRevokedBefore) {
+  revoke(agent_, Reason::superseded);
+  list();
+  const auto revoked = revoke(agent_, Reason::compromised);
+  EXPECT_TRUE(revoked.identity);
+  EXPECT_FALSE(revoked.already);
+  EXPECT_EQ(list()->entries_size(), 2);
+}
+
+TEST_F(RevokeTest, ANumberAloneTakesNoIdentityWithIt) {
+  const auto revoked = registry_.revoke(agent_.certificate().serial(), {}, clock_.wall(),
+                                        Reason::compromised, "admin");
+  ASSERT_TRUE(revoked);
+  EXPECT_FALSE(revoked->identity);
+  EXPECT_FALSE(row(agent_).compromised);
+  EXPECT_EQ(list()->entries_size(), 1);
+}
+
+TEST_F(RevokeTest, AnotherServerLearnsOfACompromisedIdentity) {
+  Registry other = another();
+  ASSERT_TRUE(other.load());
+  revoke(agent_, Reason::compromised);
+  ASSERT_TRUE(other.refresh());
+  EXPECT_TRUE(other.member(agent_.self.id)->compromised);
 }
 
 TEST_F(RevokeTest, RemovalsAndApprovalsDoNotTakeItBack) {

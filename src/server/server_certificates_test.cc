@@ -125,18 +125,17 @@ TEST_F(ServerCertificates, WhoseIsRevokedIsCutAtOnceAndComesBackWithAnother) {
   auto gateway = first().attach(gateway_), agent = first().attach(agent_);
   ASSERT_TRUE(agent->open());
   const auto said = first().ask("POST", "/api/v1/revocations",
-                                R"({"certificate":"agent1.site.example","reason":"compromised"})");
+                                R"({"certificate":"agent1.site.example","reason":"retired"})");
   EXPECT_EQ(said.status, 201u) << said.body;
   EXPECT_THAT(said.body, HasSubstr(agent_.certificate().serial()));
   ASSERT_THAT(agent->refused, SizeIs(1));
   EXPECT_EQ(agent->refused[0].reason, wire::Refusal::revoked);
-  EXPECT_THAT(agent->refused[0].words, HasSubstr("compromised"));
+  EXPECT_THAT(agent->refused[0].words, HasSubstr("retired"));
   EXPECT_TRUE(gateway->open()) << "and is told";
   auto again = first().attach(agent_);
   ASSERT_THAT(again->refused, SizeIs(1));
   EXPECT_EQ(again->refused[0].reason, wire::Refusal::revoked);
-  EXPECT_THAT(first().ask("GET", "/api/v1/certificates").body,
-              HasSubstr(R"("revoked":"compromised")"));
+  EXPECT_THAT(first().ask("GET", "/api/v1/certificates").body, HasSubstr(R"("revoked":"retired")"));
   EXPECT_THAT(first().ask("GET", "/api/v1/audit?limit=1").body, HasSubstr("certificate revoked"));
 
   restart_first();
@@ -146,7 +145,31 @@ TEST_F(ServerCertificates, WhoseIsRevokedIsCutAtOnceAndComesBackWithAnother) {
                                        *PrivateKey::from_pem(agent_.self.identity.to_pem()));
   EXPECT_TRUE(first().attach(renewed)->open());
   EXPECT_THAT(first().ask("GET", "/api/v1/certificates").body,
-              testing::Not(HasSubstr(R"("revoked":"compromised")")));
+              testing::Not(HasSubstr(R"("revoked":"retired")")));
+}
+
+TEST_F(ServerCertificates, WhoIsCompromisedComesBackOnlyAsSomebodyElse) {
+  auto agent = first().attach(agent_);
+  ASSERT_TRUE(agent->open());
+  const auto said = first().ask("POST", "/api/v1/revocations",
+                                R"({"certificate":"agent1.site.example","reason":"compromised"})");
+  EXPECT_EQ(said.status, 201u) << said.body;
+  EXPECT_THAT(said.body, HasSubstr(R"("identity_revoked":true)"));
+  ASSERT_THAT(agent->refused, SizeIs(1));
+  const TestNode renewed = group_.node(agent_.self.role, agent_.self.name,
+                                       *PrivateKey::from_pem(agent_.self.identity.to_pem()));
+  for (const TestNode* who : std::initializer_list<const TestNode*>{&agent_, &renewed}) {
+    auto again = first().attach(*who);
+    ASSERT_THAT(again->refused, SizeIs(1));
+    EXPECT_EQ(again->refused[0].reason, wire::Refusal::revoked);
+    EXPECT_THAT(again->refused[0].words, HasSubstr("compromised"));
+  }
+  const TestNode anew = group_.node(agent_.self.role, agent_.self.name);
+  auto clash = first().attach(anew);
+  ASSERT_THAT(clash->refused, SizeIs(1));
+  EXPECT_EQ(clash->refused[0].reason, wire::Refusal::clash) << "a human decides";
+  EXPECT_EQ(first().ask("POST", "/api/v1/pending/" + anew.self.id.hex() + "/approve").status, 201u);
+  EXPECT_TRUE(first().attach(anew)->open());
 }
 
 TEST_F(ServerCertificates, WhatIsRevokedIsNotRenewed) {

@@ -46,7 +46,7 @@ Answer<api::Revoked> ServerService::revoke_certificate(const api::Caller& caller
         registry_.revoke(*serial, issuer.subject_sha256(), issuer.not_after(), reason, caller.name);
   }
   if (!revoked) return std::unexpected(api::problem_of(revoked.error()));
-  api::Revoked answer{{}, revoked->already};
+  api::Revoked answer{{}, revoked->already, revoked->identity};
   for (const store::Revocation& one : revoked->revocations) {
     answer.revocations.push_back(view_of(one));
     if (!one.name.empty() && !revoked->already) changes_.emplace_back("node", one.name);

@@ -13,7 +13,7 @@ std::optional<store::Store::Seen> verify_head(const Sighting& sighting, wire::pb
   if (!head.ParseFromString(message.body())) return std::nullopt;
   const NodeId id = node::node_id_of_field(head.node_id());
   const Registry::Member* member = registry.find_member(id);
-  if (member == nullptr || member->removed) return std::nullopt;
+  if (member == nullptr || member->over()) return std::nullopt;
   if (!node::verifies(member->key, node::kHeadContext, message)) {
     const auto* child = registry.member(sighting.head->by);
     const std::string words =

@@ -309,6 +309,9 @@ CREATE TABLE revocation (
   UNIQUE (tls_key_sha256, issuer_sha256, serial)
 );
 )sql",
+    R"sql(
+ALTER TABLE node ADD COLUMN compromised INTEGER;
+)sql",
 };
 
 std::int64_t number(Database& database, std::string_view sql) {

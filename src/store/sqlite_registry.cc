@@ -34,7 +34,7 @@ void read_edition(std::span<const std::byte, 12> edition, StoredDocument& docume
   "approval, "                                                                                \
   "first_seen, last_seen, connected, address, path, software, certificate_sha256, "           \
   "certificate_not_after, "                                                                   \
-  "head_number, head, tls_key_sha256, certificate_issuer_sha256, certificate_serial"
+  "head_number, head, tls_key_sha256, certificate_issuer_sha256, certificate_serial, compromised"
 
 /// A row of "SELECT row, " POSTERN_NODE_COLUMNS.
 Node read_node(Query& row) {
@@ -62,6 +62,7 @@ Node read_node(Query& row) {
   node.head_number = row.optional_u64(20);
   node.head = row.blob(21);
   node.certificate = {row.digest(22), row.digest(23), row.text(24)};
+  node.compromised = row.optional_time(25);
   return node;
 }
 
@@ -122,7 +123,7 @@ Result<Node> SqliteStore::save_node(const Node& node, const std::optional<AuditE
     // An upsert by row: OR REPLACE would silently delete the row that collides.
     database_->run(
         "INSERT INTO node (row, " POSTERN_NODE_COLUMNS
-        ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (row) DO UPDATE SET (" POSTERN_NODE_COLUMNS
         ") = (excluded.name, excluded.id, excluded.identity_key, excluded.role, "
         "excluded.standing, excluded.parents,"
@@ -133,13 +134,13 @@ Result<Node> SqliteStore::save_node(const Node& node, const std::optional<AuditE
         " excluded.software, excluded.certificate_sha256, "
         "excluded.certificate_not_after, excluded.head_number,"
         " excluded.head, excluded.tls_key_sha256, excluded.certificate_issuer_sha256,"
-        " excluded.certificate_serial)",
+        " excluded.certificate_serial, excluded.compromised)",
         row, node.name, node.id, node.identity_key, static_cast<int>(node.role),
         static_cast<int>(node.standing), join_names(node.parents), static_cast<int>(node.direction),
         node.reason, node.decided_by, node.decided, node.approval, node.first_seen, node.last_seen,
         node.connected, node.address, join_names(node.path), node.software, node.certificate_sha256,
         node.certificate_not_after, node.head_number, node.head, node.certificate.tls_key,
-        node.certificate.issuer, node.certificate.serial);
+        node.certificate.issuer, node.certificate.serial, node.compromised);
     Node saved = node;
     if (!row) saved.row = database_->last_row();
     if (audit) write_audit(*audit);

@@ -113,7 +113,8 @@ TEST(Sqlite, BringsAFileOfTheFirstSchemaToTheNewestAndFindsItsHoles) {
           " CREATE INDEX archive_by_arrival ON archive (arrived, id); DROP TABLE revocation;"
           " ALTER TABLE node DROP COLUMN tls_key_sha256;"
           " ALTER TABLE node DROP COLUMN certificate_issuer_sha256;"
-          " ALTER TABLE node DROP COLUMN certificate_serial; PRAGMA user_version = 1");
+          " ALTER TABLE node DROP COLUMN certificate_serial;"
+          " ALTER TABLE node DROP COLUMN compromised; PRAGMA user_version = 1");
   auto store = open_sqlite(folder.file("store.db"));
   ASSERT_TRUE(store) << store.error().message;
   const auto holes = (*store)->holes(10).value();

@@ -35,6 +35,9 @@ struct Node {
   std::string reason;  // why it is pending or rejected, in words ("not approved yet", "clash: ...")
   std::string decided_by;  // who approved, rejected or removed it
   std::optional<WallTime> decided;
+  /// Since when its identity key may be in other hands: what that has signed and is not applied
+  /// counts no more (rule T3). Never taken back.
+  std::optional<WallTime> compromised;
   Bytes approval;  // the signed approval document, as sent
   // What was seen of it:
   std::optional<WallTime> first_seen, last_seen;

@@ -421,6 +421,7 @@ TEST_P(StoreConformance, NodesComeBackAsTheyWereSaved) {
   node.reason = "because";
   node.decided_by = "uid 0";
   node.decided = wall_from_ms(1);
+  node.compromised = wall_from_ms(5);
   node.approval = to_bytes("approval");
   node.first_seen = wall_from_ms(2);
   node.last_seen = wall_from_ms(3);
