@@ -65,11 +65,11 @@ class Wrong:
             return True
         poll("doctor agrees", same, 3)  # the program may be between two attempts
 
-    def verify(self, name, key, chain, reason, role="agent", anchors=None):
+    def verify(self, name, key, chain, reason, role="agent", anchors=None, where=()):
         """The tool finds the same reason, in the same words as the machines will."""
         done = self.group.server.run(
             "postern", "--output", "json", "cert", "verify", "--name", name, "--role", role, "--key", key,
-            "--anchors", anchors or self.good.state / "anchors.pem", chain, status=None)
+            "--anchors", anchors or self.good.state / "anchors.pem", *where, chain, status=None)
         expect(done.status == (0 if reason == "ok" else 1), f"cert verify ends with {done}")
         found = json.loads(done.out)
         expect(found["reason"] == reason, f"cert verify says {found['reason']}: {done.out}")
@@ -191,6 +191,20 @@ def start_others(wrong):
         group.postern("agent", "remove", leaver.name)
         wrong.both_say(leaver, "removed")
     cases.append(("removed while attached", leaver, removed))
+    group.postern("agent", "approve", "untrusted.dmz.example", "--parent", gateway.name)
+    name, key, chain = wrong.breed("untrusted", lambda our_zoo, name: our_zoo.ours.issue(name))
+    untrusted = wrong.agent(name, key, chain)
+
+    def revoked():
+        untrusted.wait_said("attached to")
+        wrong.verify(name, key, chain, "ok", where=("--state", gateway.state))
+        poll("the server knows its certificate", lambda: group.postern(
+            "cert", "revoke", name, "--reason", "retired", status=None).status == 0)
+        wrong.both_say(untrusted, "revoked")
+        # By the list that the gateway has taken.
+        poll("the tool agrees", lambda: wrong.verify(
+            name, key, chain, "revoked", where=("--state", gateway.state)) or True, 5)
+    cases.append(("revoked while attached", untrusted, revoked))
     turned_down = wrong.good_agent("turneddown")
 
     def rejected():
@@ -524,7 +538,8 @@ def test(group):
         pending == waiting, f"pending are {sorted(pending)}, not {sorted(waiting)}"))
     wrong.check("nobody of them is in the inventory", lambda: expect(
         {n["name"] for n in group.ask("inventory")["items"]} ==
-        {group.server.name, wrong.gateway.name, wrong.good.name, "actor.dmz.example", "lost.dmz.example"},
+        {group.server.name, wrong.gateway.name, wrong.good.name, "actor.dmz.example", "lost.dmz.example",
+         "untrusted.dmz.example"},
         group.postern("inventory").out))
 
     def others_are_served():

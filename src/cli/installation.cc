@@ -14,35 +14,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// One role of this machine: what its settings say, or where its state usually is.
-struct RoleHere {
-  std::string role;
-  std::string name;  // "" when no settings say it
-  fs::path state;
-};
-
-Result<std::optional<RoleHere>> find_role(const std::string& role, World& world) {
-  const fs::path file = fs::path(world.settings) / (role + ".yaml");
-  const auto configured = world.disk.exists(file);
-  if (!configured) return std::unexpected(configured.error());
-  if (*configured && role == "server") {
-    const auto settings = load_server_settings(world.disk, file);
-    if (!settings) return std::unexpected(settings.error());
-    return RoleHere{role, settings->name, settings->state_dir};
-  }
-  if (*configured) {
-    const auto kind = role == "agent" ? NodeRole::agent : NodeRole::gateway;
-    const auto settings = load_node_settings(world.disk, file, kind);
-    if (!settings) return std::unexpected(settings.error());
-    return RoleHere{role, settings->name, settings->state_dir};
-  }
-  const fs::path state = fs::path(world.home) / role;
-  const auto exists = world.disk.exists(state);
-  if (!exists) return std::unexpected(exists.error());
-  if (!*exists) return std::nullopt;
-  return RoleHere{role, "", state};
-}
-
 struct Targets {
   std::vector<fs::path> folders;
   std::vector<std::string> others;  // "gateway gw1.dmz.example": here, but with another name
@@ -94,6 +65,28 @@ class Wiped {
 };
 
 }  // namespace
+
+Result<std::optional<RoleHere>> find_role(const std::string& role, World& world) {
+  const fs::path file = fs::path(world.settings) / (role + ".yaml");
+  const auto configured = world.disk.exists(file);
+  if (!configured) return std::unexpected(configured.error());
+  if (*configured && role == "server") {
+    const auto settings = load_server_settings(world.disk, file);
+    if (!settings) return std::unexpected(settings.error());
+    return RoleHere{role, settings->name, settings->state_dir, settings->certificates};
+  }
+  if (*configured) {
+    const auto kind = role == "agent" ? NodeRole::agent : NodeRole::gateway;
+    const auto settings = load_node_settings(world.disk, file, kind);
+    if (!settings) return std::unexpected(settings.error());
+    return RoleHere{role, settings->name, settings->state_dir, settings->certificates};
+  }
+  const fs::path state = fs::path(world.home) / role;
+  const auto exists = world.disk.exists(state);
+  if (!exists) return std::unexpected(exists.error());
+  if (!*exists) return std::nullopt;
+  return RoleHere{role, "", state};
+}
 
 Installed install_certificate(const Installation& installation, const std::string& prefix,
                               World& world) {

@@ -6,12 +6,23 @@
 #include <vector>
 
 #include "cli/world.h"
+#include "settings/settings.h"
 
 /// Installing a certificate for the roles of this machine: `postern cert import`, MOMCertImport.
 namespace postern::cli {
 
 inline constexpr const char* kStoreVariable = "POSTERN_CERT_STORE";
 inline constexpr const char* kRoleNames[] = {"agent", "gateway", "server"};
+
+/// One role of this machine: what its settings say, or where its state usually is.
+struct RoleHere {
+  std::string role;
+  std::string name;  // "" when no settings say it
+  std::filesystem::path state;
+  CertificateSettings certificates{};
+};
+/// Nothing when the machine has no such role; the error when its settings cannot be read.
+Result<std::optional<RoleHere>> find_role(const std::string& role, World& world);
 
 struct Installation {
   std::string subject_name;

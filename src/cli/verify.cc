@@ -11,6 +11,7 @@
 #include "cli/steps.h"
 #include "cli/table.h"
 #include "doctor/doctor.h"
+#include "doctor/revocation.h"
 #include "identity/group_file.h"
 #include "identity/key.h"
 #include "identity/state_folder.h"
@@ -52,6 +53,33 @@ Result<VerifyRequest> request_of(Session& session) {
   if (!anchors) return std::unexpected(anchors.error());
   request.known_anchors = std::move(*anchors);
   return request;
+}
+
+/// Of the state folder that is named, else of every role that this machine has.
+doctor::RevocationPlaces revocation_places(Session& session, VerifyReport& report) {
+  const Options& options = session.options;
+  doctor::RevocationPlaces places;
+  if (options.state) places.states.emplace_back(*options.state);
+  for (const char* role : kRoleNames) {
+    if (options.role && *options.role != role) continue;
+    const auto here = find_role(role, session.world);
+    if (!here) report.notes.push_back(here.error().message);
+    if (!here || !*here) continue;
+    if (options.state && (*here)->state != *options.state) continue;
+    if (!options.state) places.states.push_back((*here)->state);
+    CertificateSettings& all = places.certificates;
+    const CertificateSettings& own = (*here)->certificates;
+    all.crl.insert(all.crl.end(), own.crl.begin(), own.crl.end());
+    all.refuse_on_stale_crl = all.refuse_on_stale_crl || own.refuse_on_stale_crl;
+  }
+  return places;
+}
+
+void look_at_revocation(Session& session, VerifyReport& report) {
+  auto seen = doctor::look_at_revocation(session.world.disk, revocation_places(session, report),
+                                         report.chain, report.anchors, session.world.clock.wall());
+  std::ranges::move(seen.findings, std::back_inserter(report.findings));
+  std::ranges::move(seen.notes, std::back_inserter(report.notes));
 }
 
 json::object to_json(const VerifyReport& report) {
@@ -172,9 +200,10 @@ int verify_certificate(Session& session) {
   }
   auto request = request_of(session);
   if (!request) return say_failure(session, request.error().message);
-  const auto report = postern::verify_certificate(session.world.disk, *request);
+  auto report = postern::verify_certificate(session.world.disk, *request);
   if (request->password) wipe(*request->password);
   if (!report) return say_failure(session, report.error().message);
+  look_at_revocation(session, *report);
   json::object answer = to_json(*report);
   const bool agreed = !peer || look_at_peer(session, *peer, *timeout, *report, answer);
   const int printed = print(session, json::value(std::move(answer)), report_text);

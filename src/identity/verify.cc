@@ -77,7 +77,7 @@ void check_key(Disk& disk, StoreContents& store, std::optional<unsigned> also_ow
       safe ? finding(Reason::ok, "key permissions", "only its owner can reach the private key")
            : finding(Reason::unsafe_permissions, "key permissions", safe.error().message));
   report.credential.emplace(TlsCredential{std::move(belongs->what), {}});
-  for (const auto& found : store.certificates) report.credential->chain.push_back(found.what);
+  report.credential->chain = report.chain;
 }
 
 }  // namespace
@@ -129,13 +129,12 @@ Result<VerifyReport> verify_certificate(Disk& disk, const VerifyRequest& request
   report.anchors = *anchors;
   report.file = store->certificates.front().file;
   report.certificate = store->certificates.front().what;
-  std::vector<Certificate> intermediates;
-  for (std::size_t i = 1; i < store->certificates.size(); ++i)
-    intermediates.push_back(store->certificates[i].what);
-  auto findings = check_certificate(*report.certificate, intermediates, *anchors,
-                                    {.now = request.now,
-                                     .name = name.value_or(name_of(*report.certificate)),
-                                     .as_server = request.as_server});
+  for (const auto& found : store->certificates) report.chain.push_back(found.what);
+  auto findings =
+      check_certificate(*report.certificate, std::span(report.chain).subspan(1), *anchors,
+                        {.now = request.now,
+                         .name = name.value_or(name_of(*report.certificate)),
+                         .as_server = request.as_server});
   report.findings.insert(report.findings.end(), std::make_move_iterator(findings.begin()),
                          std::make_move_iterator(findings.end()));
   if (!name)

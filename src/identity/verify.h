@@ -31,7 +31,8 @@ struct VerifyRequest {
 struct VerifyReport {
   std::filesystem::path file;               // of the node's certificate
   std::optional<Certificate> certificate;   // absent when it cannot be read
-  std::optional<TlsCredential> credential;  // with its intermediates, when its key was there
+  std::vector<Certificate> chain;           // with its intermediates, as a peer is shown it
+  std::optional<TlsCredential> credential;  // the same, when its key was there
   Anchors anchors;                          // that it was held against
   std::vector<Finding> findings;            // every requirement, passed or not
   std::vector<std::string> notes;           // what was not looked at and why, one sentence each
