@@ -3,10 +3,15 @@
 // of it is looked at here.
 
 #include "gateway/gateway.h"
+
+#include <algorithm>
+
 #include "node/admission.h"
 
 namespace postern {
 namespace {
+
+constexpr Duration kRetryMin = std::chrono::seconds(5);  // of whoever was refused
 
 wire::pb::Request request_of(const wire::pb::JoinRelay& relay) {
   wire::pb::Request request;
@@ -30,13 +35,14 @@ void Gateway::on_stranger(HttpRequest request, Respond respond) {
     up.set_kind(node::kCertificateRequest);
     up.set_body(std::move(request.body));
   }
-  const std::string words = cannot_ask().words;
-  const bool sent = send_request(std::move(up), [respond, words](const wire::pb::Reply& reply) {
-    respond(node::stranger_response(
-        reply.has_refused() ? std::nullopt : std::optional(reply.body()),
-        reply.has_refused() ? fmt::format("{}: {}", words, reply.refused().words()) : ""));
+  const bool sent = send_request(std::move(up), [respond](const wire::pb::Reply& reply) {
+    if (!reply.has_refused()) return respond(node::stranger_response(reply.body(), ""));
+    // The management server was asked, or a gateway above could not ask it: its own words.
+    const std::chrono::milliseconds retry_after(reply.refused().retry_after_ms());
+    respond(node::stranger_response(std::nullopt, reply.refused().words(),
+                                    std::max<Duration>(retry_after, kRetryMin)));
   });
-  if (!sent) respond(node::stranger_response(std::nullopt, words));
+  if (!sent) respond(node::stranger_response(std::nullopt, cannot_ask().words));
 }
 
 void Gateway::on_join_request(node::Child& child, wire::pb::Request request) {

@@ -8,6 +8,7 @@
 
 #include "net/dialer.h"
 #include "net/http_client.h"
+#include "node/admission.h"
 #include "node/test_world.h"
 
 namespace postern {
@@ -407,6 +408,16 @@ TEST_F(GatewayTest, WhatAStrangerSendsGoesUpAsItIsAndTheAnswerComesBack) {
   EXPECT_EQ(request.body(), "a request for a certificate");
   reply(body_of("a chain"));
   EXPECT_EQ(answer(renewed).body, "a chain");
+}
+
+TEST_F(GatewayTest, AStrangerHearsTheManagementServersOwnWordsWhenItSaysNo) {
+  open();
+  auto refused = post("/renew", "a request for a certificate");
+  until_requests(1);
+  reply(node::reply_of({wire::Refusal::expired, "it ended too long ago", std::chrono::minutes(1)}));
+  EXPECT_EQ(answer(refused).status, 503u);
+  EXPECT_EQ(answer(refused).body, "it ended too long ago\n");
+  EXPECT_THAT(answer(refused).headers, testing::Contains(testing::Pair("Retry-After", "60")));
 }
 
 TEST_F(GatewayTest, AStrangerBehindALowerGatewayIsPassedOnWithTheWayItCame) {
