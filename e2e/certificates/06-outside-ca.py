@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Certificates of an outside CA (`openssl ca`): a chain of two intermediates, and RSA 4096 as a Windows
-template issues it. The nodes take them, and the data arrives."""
+template issues it. The nodes take them, and the data arrives; a command fetches the next one."""
 import pathlib
 import sys
 
@@ -40,6 +40,40 @@ def install(group, machine, key, chain, password=None):
     expect_in("was imported successfully", done.out, machine.name)
 
 
+HOOK = """#!/bin/sh
+set -e
+echo "for $POSTERN_NAME, $POSTERN_ROLE in $POSTERN_STATE, until $POSTERN_NOT_AFTER, with $1"
+cp '{key}' "$POSTERN_CERTIFICATES_FOLDER/next.key"
+chmod 0600 "$POSTERN_CERTIFICATES_FOLDER/next.key"
+cp '{chain}' "$POSTERN_CERTIFICATES_FOLDER/next.pem"
+"""
+
+
+def renewed_by_a_hook(group, gateway, site):
+    """Most of its certificate's life is over, and nobody has renewed it."""
+    agent = group.machine("hooked.dmz.example", "agent")
+    agent.settings([gateway])
+    install(group, agent, *site.issue(agent.name, not_before=-8 * zoo.DAY, not_after=2 * zoo.DAY))
+    group.postern("agent", "approve", agent.name, "--parent", gateway.name)
+    key, chain = site.issue(agent.name, not_after=9 * zoo.DAY)
+    folder, hook = agent.folder / "renewed", agent.folder / "fetch it"
+    folder.mkdir()
+    hook.write_text(HOOK.format(key=key, chain=chain))
+    hook.chmod(0o775)
+    agent.set("certificates", f"{{hook: ['{hook}', 'two words'], folder: '{folder}'}}")
+    found = agent.run("postern-agent", "check-config", "--config", agent.config, status=1)
+    expect_in("has mode 0775: others may write there", found.err, "check-config")
+    hook.chmod(0o755)
+    agent.run("postern-agent", "check-config", "--config", agent.config)
+    agent.start()
+    agent.wait_said("certificates.hook: for", agent.name, f"agent in {agent.state}", "with two words",
+                    seconds=30)
+    agent.wait_said("is used from now on", seconds=30)
+    expect((agent.state / "tls/chain.pem").read_text() == chain.read_text(), "another one is used")
+    wait_complete(group, agent)
+    expect(not agent.said("lost the parent"), f"the channel was dropped:\n{agent.text()}")
+
+
 def test(group):
     outside = zoo.Issuer.root(group.folder / "outside", "/O=Corp/CN=Corp Root CA")
     site = outside.intermediate("Corp Policy CA").intermediate("Corp Issuing CA")
@@ -65,6 +99,7 @@ def test(group):
     for agent in agents:
         wait_complete(group, agent)
     server.wait_said(gateway.name, "attached")
+    renewed_by_a_hook(group, gateway, site)
 
 
 main(test)

@@ -195,6 +195,7 @@ void Node::stop(const std::string& why) {
   disk_timer_.cancel();
   certificate_timer_.cancel();
   inbox_.reset();
+  hook_.reset();
   watch_.reset();
   uplink_.stop(why);
 }

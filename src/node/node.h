@@ -13,6 +13,7 @@
 #include "identity/state_folder.h"
 #include "net/loop.h"
 #include "net/network.h"
+#include "node/certificate_hook.h"
 #include "node/certificate_inbox.h"
 #include "node/certificate_watch.h"
 #include "node/event_feed.h"
@@ -253,6 +254,7 @@ class Node final : Uplink::Owner, Origin::Holdings, EventFeed::Door {
   RevocationFiles revocation_files_;
   std::optional<CertificateWatch> watch_;
   std::optional<CertificateInbox> inbox_;
+  std::unique_ptr<CertificateHook> hook_;
   bool key_wanted_ = false;              // and being made
   std::uint64_t certificate_asked_ = 0;  // id of the newest request; 0: answered
   std::uint64_t certificates_asked_ = 0;

@@ -47,7 +47,11 @@ void Node::look_at_certificate() {
 
 void Node::look_into_inbox() {
   inbox_.reset();
-  if (around_.watch_certificate && !settings_.certificates.folder.empty())
+  if (!around_.watch_certificate) return;
+  keep_hook(hook_, core_, around_.workers, around_.clock, around_.random, log_,
+            settings_.certificates, settings_.state_dir, settings_.name,
+            to_string(identity_.self.role), tls_->credential()->chain.front());
+  if (!settings_.certificates.folder.empty())
     inbox_.emplace(core_, *files_, around_.disk, around_.clock, log_,
                    CertificateInbox::Places{settings_.certificates.folder, settings_.state_dir,
                                             settings_.name});
@@ -96,6 +100,8 @@ void Node::on_certificate(const wire::pb::Reply& reply) {
   if (!reply.has_refused()) return on_chain(reply.body());
   renewal_.failed(around_.clock.wall(),
                   std::chrono::milliseconds(reply.refused().retry_after_ms()));
+  if (hook_ && wire::refusal_of_code(reply.refused().reason()) == wire::Refusal::unknown_ca)
+    hook_->issued_elsewhere();
   not_renewed(reply.refused().words());
 }
 
@@ -165,6 +171,8 @@ void Node::use(const TlsCredential& credential, const Anchors& anchors) {
   }
   if (!other) return;
   renewal_.use(leaf);
+  if (hook_) hook_->use(leaf);
+  if (hook_ && !settings_.certificates.renew) hook_->issued_elsewhere();
   last_certificate_words_.clear();
   log_.info("certificate {} is used from now on, valid until {}", leaf.serial(),
             to_rfc3339(leaf.not_after()));

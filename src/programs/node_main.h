@@ -5,6 +5,7 @@
 #include <string>
 
 #include "command/tree.h"
+#include "node/certificate_hook.h"
 #include "node/program.h"
 #include "node/status.h"
 #include "programs/node_setup.h"
@@ -59,6 +60,10 @@ int node_main(int argc, char** argv, const NodeMain& what) {
     return 1;
   }
   if (check->parsed()) {
+    if (auto hook = node::check_hook(settings->certificates, settings->state_dir); !hook) {
+      fmt::print(stderr, "{}: {}: {}\n", what.program, config, hook.error().message);
+      return 1;
+    }
     fmt::print("{} is good\n", config);
     return 0;
   }

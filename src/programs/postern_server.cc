@@ -2,6 +2,7 @@
 #include <thread>
 
 #include "command/tree.h"
+#include "node/certificate_hook.h"
 #include "node/program.h"
 #include "server/authority_tool.h"
 #include "server/server.h"
@@ -163,6 +164,10 @@ int server_main(int argc, char** argv) {
     return 1;
   }
   if (check->parsed()) {
+    if (auto hook = node::check_hook(settings->certificates, settings->state_dir); !hook) {
+      fmt::print(stderr, "postern-server: {}: {}\n", config, hook.error().message);
+      return 1;
+    }
     fmt::print("{} is good\n", config);
     return 0;
   }

@@ -53,6 +53,7 @@ Server::Server(node::Surroundings around, ServerSettings settings, node::Identit
 Server::~Server() {
   *alive_ = false;
   inbox_.reset();
+  hook_.reset();
   watch_.reset();
   sampler_.reset();
   api_.reset();
@@ -220,6 +221,7 @@ void Server::reload(const ServerSettings& settings) {
 void Server::stop(const std::string& why) {
   certificate_timer_.cancel();
   inbox_.reset();
+  hook_.reset();
   watch_.reset();
   sampler_.reset();
   api_.reset();

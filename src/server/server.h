@@ -9,6 +9,7 @@
 #include "base/token_buckets.h"
 #include "base/worker.h"
 #include "net/unix_http.h"
+#include "node/certificate_hook.h"
 #include "node/certificate_inbox.h"
 #include "node/certificate_watch.h"
 #include "node/children.h"
@@ -240,6 +241,7 @@ class Server final : node::Children::Owner {
   node::RevocationFiles revocation_files_{log_};
   std::optional<node::CertificateWatch> watch_;
   std::optional<node::CertificateInbox> inbox_;
+  std::unique_ptr<node::CertificateHook> hook_;
   std::string last_certificate_words_;
   Loop::Timer tick_timer_, trim_timer_, own_timer_, look_timer_, changes_timer_, listeners_timer_;
   Changes changes_;

@@ -163,7 +163,11 @@ std::expected<std::vector<Certificate>, Refusal> Server::sign_next(
 
 void Server::look_into_inbox() {
   inbox_.reset();
-  if (around_.watch_certificate && !settings_.certificates.folder.empty())
+  if (!around_.watch_certificate) return;
+  node::keep_hook(hook_, core_, around_.workers, around_.clock, around_.random, log_,
+                  settings_.certificates, settings_.state_dir, settings_.name, "server",
+                  tls_->credential()->chain.front());
+  if (!settings_.certificates.folder.empty())
     inbox_.emplace(core_, *store_thread_, around_.disk, around_.clock, log_,
                    node::CertificateInbox::Places{settings_.certificates.folder,
                                                   settings_.state_dir, settings_.name});
@@ -218,6 +222,7 @@ void Server::look_at_certificate() {
       renewing_ = false;
       if (made) return use(*made, tls_->anchors());
       renewal_.failed(now);
+      if (hook_ && made.error().code == Errc::denied) hook_->issued_elsewhere();
       const std::string& words = made.error().message;
       if (words != last_certificate_words_)
         log_.warning("our certificate is not renewed: {}; it is valid until {}", words,
@@ -259,6 +264,8 @@ void Server::use(const TlsCredential& credential, const Anchors& anchors) {
   }
   if (!other) return;
   renewal_.use(leaf);
+  if (hook_) hook_->use(leaf);
+  if (hook_ && !settings_.certificates.renew) hook_->issued_elsewhere();
   last_certificate_words_.clear();
   log_.info("certificate {} is used from now on, valid until {}", leaf.serial(),
             to_rfc3339(leaf.not_after()));

@@ -293,6 +293,29 @@ Result<std::vector<std::string>> crl_files(const YAML::Node& value) {
   return list;
 }
 
+constexpr std::size_t kHookWordsMax = 32;
+constexpr std::size_t kHookWordBytesMax = 4096;
+
+Result<std::vector<std::string>> program_and_arguments(const YAML::Node& value) {
+  if (!value.IsSequence() || value.size() > kHookWordsMax)
+    return fail(Errc::invalid,
+                "it must be a list of a program and its arguments, at most {} words: "
+                "[/usr/local/bin/renew, --quiet]",
+                kHookWordsMax);
+  std::vector<std::string> words;
+  for (const YAML::Node& entry : value) {
+    auto word = text(entry);
+    if (!word) return std::unexpected(word.error());
+    if (word->size() > kHookWordBytesMax || word->find('\0') != std::string::npos)
+      return fail(Errc::invalid, "a word may have {} bytes and no zero byte", kHookWordBytesMax);
+    words.push_back(std::move(*word));
+  }
+  if (!words.empty() && !words.front().starts_with('/'))
+    return fail(Errc::invalid, "'{}' must be an absolute path: it is run without a shell",
+                words.front());
+  return words;
+}
+
 constexpr std::size_t kEventFilesMax = 64;
 constexpr std::size_t kPatternBytesMax = 256;
 constexpr std::uint32_t kEventRateMin = 1, kEventRateMax = 100'000;
@@ -503,6 +526,15 @@ Result<> read_certificates(Section& root, CertificateSettings& into, bool server
   if (auto done = section->field("stale_crl", into.refuse_on_stale_crl, refuses); !done)
     return done;
   if (auto done = section->field("folder", into.folder, absolute_path); !done) return done;
+  // What it needs stands in the file before or behind it.
+  const auto hook = [&](const YAML::Node& value) -> Result<std::vector<std::string>> {
+    auto words = program_and_arguments(value);
+    if (words && !words->empty() && into.folder.empty())
+      return fail(Errc::invalid,
+                  "it needs certificates.folder, where it leaves what it has fetched");
+    return words;
+  };
+  if (auto done = section->field("hook", into.hook, hook); !done) return done;
   const auto late = [](const YAML::Node& v) { return duration(v, Duration(0), kLifetimeMax); };
   if (server) {
     if (auto done = section->field("lifetime", into.lifetime, lifetime); !done) return done;

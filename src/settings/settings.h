@@ -62,6 +62,9 @@ struct CertificateSettings {
   Duration expiry_grace = std::chrono::hours(24);
   /// Certificates that are left there by others are used, see node/certificate_inbox.h; empty: off.
   std::filesystem::path folder{};
+  /// Run, without a shell, when the node's certificate is to be renewed elsewhere: the absolute
+  /// path of a program and its arguments; what it fetches it leaves in `folder`. Empty: nothing.
+  std::vector<std::string> hook = {};
   /// Management servers only: of what the built-in authority signs, unless it is told otherwise.
   Duration lifetime = std::chrono::hours(24 * 365);
   /// Likewise: for so long after its end a certificate is renewed on the word of the identity key

@@ -82,6 +82,28 @@ TEST(Settings, CertificatesAreRenewedUnlessToldOtherwise) {
   EXPECT_FALSE(parse_server_settings(base + "certificates: {lifetime: 1s}\n", "s.yaml"));
 }
 
+TEST(Settings, AHookIsAProgramWithArgumentsAndNeedsTheFolder) {
+  const auto node = [](const std::string& certificates) {
+    return parse_node_settings(
+        "group: demo\nname: a.example.net\nparents: [gw.example.net]\n"
+        "certificates: {" +
+            certificates + "}\n",
+        "agent.yaml", NodeRole::agent);
+  };
+  const auto set = node("hook: [/usr/bin/renew, --name, 'a b'], folder: /etc/c");
+  ASSERT_TRUE(set) << set.error().message;
+  EXPECT_EQ(set->certificates.hook, (std::vector<std::string>{"/usr/bin/renew", "--name", "a b"}));
+  EXPECT_TRUE(node("hook: []")) << "none";
+  const auto alone = node("hook: [/usr/bin/renew]");
+  ASSERT_FALSE(alone);
+  EXPECT_NE(alone.error().message.find("agent.yaml:4: certificates.hook: it needs "
+                                       "certificates.folder"),
+            std::string::npos)
+      << alone.error().message;
+  for (const char* bad : {"/usr/bin/renew", "[renew]", "[[a]]"})
+    EXPECT_FALSE(node(fmt::format("folder: /etc/c, hook: {}", bad))) << bad;
+}
+
 TEST(Settings, RevocationListsAreFilesAndStaleOnesOnlyWarnUnlessToldOtherwise) {
   const std::string base = "group: demo\nname: a.example.net\n";
   const auto set = parse_server_settings(
