@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Certificates that live for seconds, in a chain of two gateways: every node renews its own over the
-open channel, none is dropped, and nothing is lost; what an administrator imports is used at once."""
+open channel under load, none is dropped, nothing is lost or doubled; what an administrator imports is used
+at once."""
 import os
 import pathlib
 import sys
@@ -9,6 +10,7 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 import rogue  # noqa: E402
 from postern import IMPORT_TOOL, expect, main, wait_complete  # noqa: E402
+from writer import Writer, each_line_once  # noqa: E402
 
 LIFETIME_SECONDS = int(os.environ.get("POSTERN_LIFETIME_SECONDS", "20"))
 SECONDS = float(os.environ.get("POSTERN_MINUTES", "3")) * 60
@@ -52,7 +54,9 @@ def test(group):
     group.start_server()
     gw1 = group.add("gw1.dmz.example", "gateway", server)
     gw2 = group.add("gw2.site.example", "gateway", gw1)
-    agents = [group.add(f"a{n}.site.example", "agent", gw2 if n % 2 else gw1) for n in range(1, 8)]
+    agents = [group.add(f"a{n}.site.example", "agent", gw2 if n % 2 else gw1, start=n > 2)
+              for n in range(1, 8)]
+    writers = [Writer.of(agent) for agent in agents[:2]]  # one behind each gateway
     machines = [gw1, gw2, *agents]
     for machine in machines:
         machine.wait_said("attached to", seconds=20)
@@ -66,6 +70,9 @@ def test(group):
             for machine in machines:
                 if machine.name == item["node"]:
                     seen[machine].add(item["not_after"])
+    for agent, writer in zip(agents, writers):
+        writer.end()
+        each_line_once(group, agent, writer)
     for machine in (server, *machines):
         expect(not drops(machine, marks[machine]),
                f"{machine.name} dropped a channel: {drops(machine, marks[machine])}")

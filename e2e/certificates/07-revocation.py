@@ -3,65 +3,15 @@
 hop, it cannot return, nobody else is disturbed, and with a new one nothing is lost or doubled."""
 import pathlib
 import sys
-import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
-import archive  # noqa: E402
-import otlp  # noqa: E402
 import spool_file  # noqa: E402
 from postern import expect, expect_in, main, poll, wait_complete  # noqa: E402
+from writer import Writer, each_line_once  # noqa: E402
 
 CUT_SECONDS_MAX = 5
-LINES_A_TURN = 5
 DROPPED = ("lost the parent", "is gone: ", "refuses", "refused ", "no parent: ")
-
-
-class Writer(threading.Thread):
-    """Numbered lines, some every 50 ms."""
-
-    def __init__(self, path):
-        super().__init__(daemon=True)
-        self.path, self.ending, self.count = path, threading.Event(), 0
-        self.path.write_text("")
-
-    def run(self):
-        while not self.ending.is_set():
-            with open(self.path, "a", encoding="ascii") as log:
-                for _ in range(LINES_A_TURN):
-                    self.count += 1
-                    log.write(f"line {self.count}\n")
-            time.sleep(0.05)
-
-    def end(self):
-        self.ending.set()
-        self.join()
-
-
-def lines_in_the_archive(group, node_id):
-    found = []
-    for batch in archive.batches(group.server, node_id):
-        if batch.lane != "event" or batch.kind != archive.OTLP_LOGS:
-            continue
-        for resource in otlp.every(otlp.decompressed(batch.payload), 1):
-            for scope in otlp.every(resource, 2):
-                for record in otlp.every(scope, 2):
-                    if "log.file.path" in otlp.attributes(record, 6):
-                        found.append(otlp.any_value(otlp.first(record, 5, default=b"")))
-    return found
-
-
-def each_line_once(group, agent, writer):
-    wanted = {f"line {n}" for n in range(1, writer.count + 1)}
-
-    def arrived():
-        detail = wait_complete(group, agent, lane="event")
-        found = lines_in_the_archive(group, detail["id"])
-        expect(wanted <= set(found), f"{agent.name}: {len(wanted - set(found))} lines are missing")
-        return found
-    found = poll(f"every line of {agent.name} is in the archive", arrived, 60, every=0.5)
-    expect(len(found) == len(wanted), f"{agent.name}: {len(found)} lines for {len(wanted)}")
-    print(f"{agent.name}: {len(found)} lines, each once")
 
 
 def certificate_of(group, machine):
