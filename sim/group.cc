@@ -61,7 +61,8 @@ wire::pb::Signed delegation(const PrivateKey& root, const PrivateKey& delegate,
   wire::pb::Delegation delegation;
   delegation.set_number(number);
   delegation.set_public_key(to_string(delegate.public_key().spki()));
-  for (const auto scope : {node::Scope::documents, node::Scope::settled, node::Scope::ticks})
+  for (const auto scope :
+       {node::Scope::documents, node::Scope::settled, node::Scope::ticks, node::Scope::authority})
     delegation.add_scopes(static_cast<std::uint32_t>(scope));
   delegation.set_not_after_ms(to_ms(start + std::chrono::days(3652)));
   delegation.set_node_id(node::field_of(server.bytes));

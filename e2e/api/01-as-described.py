@@ -126,6 +126,19 @@ def entity_tags(api):
     api.ask("GET", "/api/v1/group", 304, headers=(f"If-None-Match: {api.tag}",))
 
 
+def authority_is_changed(api, group):
+    ask = api.ask
+    ask("POST", "/api/v1/authority/switch", 409, {})
+    ask("POST", "/api/v1/authority/finish", 409, {"leave_behind": True})
+    ask("POST", "/api/v1/authority/roll")
+    ask("GET", "/api/v1/authority")
+    ask("POST", "/api/v1/authority/switch", 200, {"leave_behind": True})
+    poll("the server has a certificate of the next CA",
+         lambda: any(entry["what"] == "certificate renewed" and entry["who"] == group.server.name
+                     for entry in ask("GET", "/api/v1/audit")["items"]))
+    ask("POST", "/api/v1/authority/finish", 200, {"leave_behind": True})
+
+
 def over_https(group, agent, description):
     """A token does what its role may, from where it may, until it is revoked."""
     server = group.server
@@ -234,6 +247,7 @@ def test(group):
     changes_are_told(group)
     metrics_are_prometheus(group, (server, gateway, agent))
     over_https(group, agent, description)
+    authority_is_changed(api, group)
     asked = {(method, path) for method, path, _ in description.seen}
     left = description.operations() - asked - {("post", "/pending/{node}/reject")}
     expect(not left, f"operations that nobody asked for here: {left}")

@@ -133,6 +133,10 @@ Answer<Reply> show_description(Exchange& exchange);
 Answer<Reply> sign_certificate(Exchange& exchange);
 Answer<Reply> revoke_certificate(Exchange& exchange);
 Answer<Reply> list_revocations(Exchange& exchange);
+Answer<Reply> show_authority(Exchange& exchange);
+Answer<Reply> roll_authority(Exchange& exchange);
+Answer<Reply> switch_authority(Exchange& exchange);
+Answer<Reply> finish_authority(Exchange& exchange);
 // changes.cc
 Answer<Reply> listen_to_changes(Exchange& exchange);
 // join_tokens.cc

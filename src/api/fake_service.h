@@ -38,6 +38,7 @@ class FakeService final : public Service {
   SigningRequest last_request;
   RevocationRequest last_revocation;
   std::vector<RevocationView> revoked_list;  // newest first
+  AuthorityView authority_view;
   WallTime now = wall_from_ms(1'800'000'000'000);
 
   static NodeSummary server_node() {
@@ -210,6 +211,17 @@ class FakeService final : public Service {
   }
   Answer<std::vector<RevocationView>> revocations() override { return answer(revoked_list); }
 
+  Answer<AuthorityView> authority() override { return answer(authority_view); }
+  Answer<AuthorityView> roll_authority(const Caller& caller) override {
+    return authority_step(caller, "roll", RolloverPhase::spreading, false);
+  }
+  Answer<AuthorityView> switch_authority(const Caller& caller, bool leave_behind) override {
+    return authority_step(caller, "switch", RolloverPhase::renewing, leave_behind);
+  }
+  Answer<AuthorityView> finish_authority(const Caller& caller, bool leave_behind) override {
+    return authority_step(caller, "finish", RolloverPhase::none, leave_behind);
+  }
+
   Answer<GroupView> group() override {
     return answer(GroupView{
         "corp", "00ff", "aabb", {"ms1.home.example"}, {"ms1.home.example:5723"}, {"ccdd"}});
@@ -319,6 +331,15 @@ class FakeService final : public Service {
   void record(const Caller& caller, const char* what, const std::string& subject) {
     audit_log.insert(audit_log.begin(), AuditView{now, caller.name, what, subject, "",
                                                   static_cast<std::int64_t>(audit_log.size()) + 1});
+  }
+  Answer<AuthorityView> authority_step(const Caller& caller, const char* step, RolloverPhase phase,
+                                       bool leave_behind) {
+    if (broken) return std::unexpected(*broken);
+    if (!authority_view.waiting.empty() && !leave_behind)
+      return refused(kProblemConflict, authority_view.waiting.front().name + " is not ready");
+    authority_view.phase = phase;
+    record(caller, step, "authority");
+    return authority_view;
   }
   Answer<Approved> approve(const Caller& caller, const std::string& name, Role role,
                            const std::vector<std::string>& parents) {

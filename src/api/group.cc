@@ -81,4 +81,43 @@ Answer<Reply> list_revocations(Exchange& exchange) {
   return reply;
 }
 
+namespace {
+
+Answer<Reply> reply_with(const Answer<AuthorityView>& authority) {
+  if (!authority) return std::unexpected(authority.error());
+  Reply reply;
+  reply.json = to_json(*authority);
+  return reply;
+}
+
+Answer<bool> leave_behind_of(Exchange& exchange) {
+  auto members = Members::of_body(exchange.request);
+  if (!members) return std::unexpected(members.error());
+  const bool leave_behind = members->optional_flag("leave_behind");
+  if (auto done = members->done(); !done) return std::unexpected(done.error());
+  return leave_behind;
+}
+
+}  // namespace
+
+Answer<Reply> show_authority(Exchange& exchange) {
+  return reply_with(exchange.service.authority());
+}
+
+Answer<Reply> roll_authority(Exchange& exchange) {
+  return reply_with(exchange.service.roll_authority(exchange.caller));
+}
+
+Answer<Reply> switch_authority(Exchange& exchange) {
+  const auto leave_behind = leave_behind_of(exchange);
+  if (!leave_behind) return std::unexpected(leave_behind.error());
+  return reply_with(exchange.service.switch_authority(exchange.caller, *leave_behind));
+}
+
+Answer<Reply> finish_authority(Exchange& exchange) {
+  const auto leave_behind = leave_behind_of(exchange);
+  if (!leave_behind) return std::unexpected(leave_behind.error());
+  return reply_with(exchange.service.finish_authority(exchange.caller, *leave_behind));
+}
+
 }  // namespace postern::api

@@ -292,6 +292,31 @@ json::object to_json(const Revoked& revoked) {
           {"identity_revoked", revoked.identity_revoked}};
 }
 
+json::object to_json(const AuthorityView& authority) {
+  constexpr std::string_view kPhases[] = {"none", "spreading", "renewing"};
+  constexpr std::string_view kStandings[] = {"signing", "next", "former", "outside"};
+  json::array anchors, waiting;
+  for (const auto& anchor : authority.anchors)
+    anchors.push_back(json::object{{"subject", anchor.subject},
+                                   {"serial", anchor.serial},
+                                   {"sha256", anchor.sha256},
+                                   {"not_after", to_rfc3339(anchor.not_after)},
+                                   {"standing", kStandings[static_cast<int>(anchor.standing)]}});
+  for (const auto& node : authority.waiting)
+    waiting.push_back(json::object{{"name", node.name},
+                                   {"role", to_string(node.role)},
+                                   {"connected", node.connected},
+                                   {"last_seen", time_or_null(node.last_seen)},
+                                   {"reason", node.reason}});
+  return {{"phase", kPhases[static_cast<int>(authority.phase)]},
+          {"issuer", authority.issuer},
+          {"issuer_not_after", to_rfc3339(authority.issuer_not_after)},
+          {"anchors", std::move(anchors)},
+          {"nodes", authority.nodes},
+          {"nodes_to_come", authority.nodes_to_come},
+          {"waiting", std::move(waiting)}};
+}
+
 json::object to_json(const GroupView& group) {
   return {{"name", group.name},
           {"id", group.id},

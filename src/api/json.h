@@ -28,6 +28,7 @@ boost::json::object to_json(const TopologyNode& node);
 boost::json::object to_json(const PendingView& pending);
 boost::json::object to_json(const Approved& approved);  // the summary's members and one more
 boost::json::object to_json(const SignedCertificate& certificate);
+boost::json::object to_json(const AuthorityView& authority);
 boost::json::object to_json(const RevocationView& revocation);
 boost::json::object to_json(const Revoked& revoked);
 boost::json::object to_json(const GroupView& group);

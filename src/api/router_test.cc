@@ -319,6 +319,22 @@ TEST_F(Router, ARevocationReachesTheServiceOnce) {
   EXPECT_EQ(list.at("items").at(1).at("reason").as_string(), "compromised");
 }
 
+TEST_F(Router, TheAuthorityIsChangedByAdministratorsAndNobodyIsLeftBehindByAccident) {
+  service_.authority_view.waiting = {{"gw1.dmz.example", Role::gateway, false, {}, "sleeps"}};
+  for (const char* step : {"roll", "switch", "finish"}) {
+    const std::string target = std::string("/api/v1/authority/") + step;
+    EXPECT_EQ(ask("POST", target, "{}", kReader).status, 403u) << step;
+  }
+  EXPECT_EQ(ask("POST", "/api/v1/authority/switch", "{}").status, 409u);
+  EXPECT_EQ(ask("POST", "/api/v1/authority/switch", R"({"leave_behind":1})").status, 422u);
+  EXPECT_EQ(ask("POST", "/api/v1/authority/switch", R"({"leave":true})").status, 422u);
+  const auto switched = ask("POST", "/api/v1/authority/switch", R"({"leave_behind":true})");
+  EXPECT_EQ(switched.status, 200u);
+  EXPECT_EQ(object(switched).at("phase").as_string(), "renewing");
+  const auto shown = object(ask("GET", "/api/v1/authority"));
+  EXPECT_EQ(shown.at("waiting").at(0).at("reason").as_string(), "sleeps");
+}
+
 TEST_F(Router, TheGroupFileIsTextAndTheRestIsJson) {
   const auto file = ask("GET", "/api/v1/group/file");
   EXPECT_EQ(file.content_type, "text/plain; charset=utf-8");

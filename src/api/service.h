@@ -294,6 +294,36 @@ struct Revoked {
   bool identity_revoked = false;
 };
 
+/// How far the change from one CA of the group to the next has come.
+enum class RolloverPhase : std::uint8_t {
+  none,       // no change is under way
+  spreading,  // the next one is being made known; the one before still signs
+  renewing,   // the next one signs; the one before is still trusted
+};
+
+struct AuthorityView {
+  enum class Standing : std::uint8_t { signing, next, former, outside };
+  struct Anchor {
+    std::string subject, serial, sha256;
+    WallTime not_after{};
+    Standing standing = Standing::outside;  // outside: of another CA than the group's own
+  };
+  struct Waiting {
+    std::string name;
+    Role role = Role::agent;
+    bool connected = false;
+    std::optional<WallTime> last_seen;
+    std::string reason;
+  };
+  RolloverPhase phase = RolloverPhase::none;
+  std::vector<Anchor> anchors;
+  std::string issuer;  // who signs nodes' certificates now: the issuing authority, or the root
+  WallTime issuer_not_after{};
+  std::size_t nodes = 0;          // approved ones that have come at least once
+  std::size_t nodes_to_come = 0;  // approved, and never seen
+  std::vector<Waiting> waiting;   // of `nodes`, those that the next step waits for, by name
+};
+
 /// An administrator's word that a node may renew a certificate that has ended.
 struct RenewalAllowed {
   std::string node;  // name
@@ -518,6 +548,16 @@ class Service {
   revocations() = 0;  // newest first, until they are over
   /// kProblemConflict when it is not an approved one that has connected before.
   virtual Answer<RenewalAllowed> allow_renewal(const Caller&, std::string_view node) = 0;
+
+  virtual Answer<AuthorityView> authority() = 0;
+  /// Makes the next CA and lets the whole group know it; nothing more when that was done.
+  virtual Answer<AuthorityView> roll_authority(const Caller&) = 0;
+  /// The next CA signs from now on, and every certificate is renewed by it. kProblemConflict while
+  /// nodes do not know it, unless they are to be left behind.
+  virtual Answer<AuthorityView> switch_authority(const Caller&, bool leave_behind) = 0;
+  /// Nobody trusts the former CA any more. kProblemConflict while nodes use certificates of it,
+  /// likewise.
+  virtual Answer<AuthorityView> finish_authority(const Caller&, bool leave_behind) = 0;
 
   virtual Answer<GroupView> group() = 0;
   virtual Answer<std::string> group_file() = 0;  // what `postern group export` writes

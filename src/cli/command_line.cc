@@ -241,6 +241,25 @@ void add_verify_verb(CLI::App& group, Options& options) {
       ->type_name("DIR");
 }
 
+void add_authority_verbs(CLI::App& app, Options& options) {
+  CLI::App* group =
+      add_group(app, "ca", "the group's certificate authority: show, and change it for the next");
+  add_watched(*group, options, "show", "whom the group trusts, and how far a change has come",
+              "postern ca show --watch");
+  add_verb(*group, options, "roll",
+           "make the next CA and let every node trust it; the one before still signs",
+           "postern ca roll");
+  const auto add_step = [&](const char* name, const char* what, const char* example,
+                            const char* behind) {
+    add_verb(*group, options, name, what, example)
+        ->add_flag("--leave-behind", options.leave_behind, behind);
+  };
+  add_step("switch", "let the next CA sign; every node renews its certificate by it",
+           "postern ca switch", "also while nodes do not trust it yet");
+  add_step("finish", "end the trust in the former CA", "postern ca finish",
+           "also while nodes use certificates of it");
+}
+
 void add_certificate_verbs(CLI::App& app, Options& options) {
   CLI::App* group =
       add_group(app, "cert", "certificates: request, sign, verify, list, import, show, revoke");
@@ -483,6 +502,7 @@ CommandLine parse_command_line(const std::vector<std::string>& arguments) {
   add_alert_verbs(app, line.options);
   add_trace_verb(app, line.options);
   add_certificate_verbs(app, line.options);
+  add_authority_verbs(app, line.options);
   add_group_verbs(app, line.options);
   add_join_token_verbs(app, line.options);
   add_token_verbs(app, line.options);

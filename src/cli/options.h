@@ -33,6 +33,7 @@ struct Options {
   std::string expires;
   std::vector<std::string> addresses;  // --via
   bool pending = false;
+  bool leave_behind = false;  // ca switch, ca finish
 
   std::optional<std::string> to, config;  // doctor --to, --config
   std::optional<std::string> peer;        // cert verify --peer

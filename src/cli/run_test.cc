@@ -254,7 +254,8 @@ TEST_F(Tool, EveryVerbExplainsItselfWithAnExample) {
         "server show",     "server list",     "cert request",   "loss list",    "alert list",
         "alert show",      "alert close",     "doctor",         "trace",        "cert sign",
         "cert import",     "cert show",       "cert revoke",    "cert renew",   "token create",
-        "token list",      "token revoke",    "cert verify",    "group export", "group show"}) {
+        "token list",      "token revoke",    "cert verify",    "group export", "group show",
+        "ca show",         "ca roll",         "ca switch",      "ca finish"}) {
     std::istringstream words(verb);
     std::vector<std::string> arguments{std::istream_iterator<std::string>(words), {}};
     arguments.push_back("--help");
@@ -305,6 +306,26 @@ TEST_F(Tool, ARevocationSaysWhatBecomesOfTheNode) {
   service_.nodes.front().certificate_revoked = "compromised";
   EXPECT_EQ(postern({"cert", "list"}), 0);
   EXPECT_THAT(out(), HasSubstr("revoked"));
+}
+
+TEST_F(Tool, AChangeOfTheAuthoritySaysHowFarItHasComeAndHowItGoesOn) {
+  EXPECT_EQ(postern({"ca", "show"}), 0);
+  EXPECT_THAT(out(), HasSubstr("begin one with: postern ca roll"));
+  service_.authority_view.nodes = 3;
+  service_.authority_view.waiting = {
+      {"gw1.dmz.example", api::Role::gateway, false, {}, "does not trust the next CA yet"}};
+  service_.authority_view.phase = api::RolloverPhase::spreading;
+  EXPECT_EQ(postern({"ca", "show"}), 0);
+  EXPECT_THAT(out(), HasSubstr("2 of 3 nodes trust it. When all do: postern ca switch"));
+  EXPECT_THAT(out(), HasSubstr("does not trust the next CA yet"));
+  EXPECT_EQ(postern({"ca", "switch"}), 1);
+  EXPECT_THAT(err(), HasSubstr("gw1.dmz.example is not ready"));
+  EXPECT_EQ(postern({"ca", "switch", "--leave-behind"}), 0);
+  EXPECT_THAT(out(), HasSubstr("2 of 3 nodes use a certificate of it"));
+  EXPECT_THAT(out(), HasSubstr("make them anew"));
+  service_.authority_view.waiting.clear();
+  EXPECT_EQ(postern({"ca", "finish"}), 0);
+  EXPECT_EQ(postern({"ca", "roll", "--leave-behind"}), 2);
 }
 
 TEST_F(Tool, ATokenIsMadeIntoAFileThatOnlyItsOwnerReads) {

@@ -86,6 +86,11 @@ int renew_certificate(Session& session);
 int import_certificate(Session& session);
 int show_certificate(Session& session);
 int verify_certificate(Session& session);  // verify.cc
+// authority.cc
+int show_authority(Session& session);
+int roll_authority(Session& session);
+int switch_authority(Session& session);
+int finish_authority(Session& session);
 // tokens.cc
 int create_join_token(Session& session);
 int list_join_tokens(Session& session);

@@ -445,9 +445,9 @@ void Gateway::on_head(node::Child& child, const wire::Message& message) {
     return;
   }
   if (id == child.who().id)
-    if (const auto* deny_list = node_->trust().deny_list_unknown_to(head);
-        deny_list != nullptr && child.may_repeat(core_.now()))
-      child.send(message_of(wire::Type::document, *deny_list));
+    if (const auto unknown = node_->trust().unknown_to(head);
+        !unknown.empty() && child.may_repeat(core_.now()))
+      for (const auto& document : unknown) child.send(message_of(wire::Type::document, document));
   auto with_stamp = wire::add_stamp(message.bytes(), {child.who().id, around_.clock.wall()});
   if (!with_stamp) return;
   wire::Message up = wire::make_message(wire::Type::head, std::move(*with_stamp));

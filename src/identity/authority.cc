@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 
 #include "identity/openssl.h"
 
@@ -19,6 +20,7 @@ using ExtensionsPtr =
 using ExtensionPtr = std::unique_ptr<X509_EXTENSION, FreeWith<X509_EXTENSION_free>>;
 
 constexpr long kVersion3 = 2;
+constexpr std::string_view kGenerationMark = " G";
 constexpr int kCommonNameBytesMax = 64;  // X.520's limit for a common name
 
 void append_name(X509_NAME* name, std::string_view common_name) {
@@ -232,6 +234,31 @@ Result<CertificateAuthority> CertificateAuthority::create(std::string_view group
   if (!printable)
     return fail(Errc::invalid, "the group name holds a character that is not printable ASCII");
 
+  return create_root(name, now, random);
+}
+
+Result<CertificateAuthority> CertificateAuthority::create_after(const Certificate& root,
+                                                                WallTime now, Random& random) {
+  std::string_view base = root.subject_common_name();
+  unsigned generation = 1;
+  if (const auto mark = base.rfind(kGenerationMark); mark != std::string_view::npos) {
+    const std::string_view digits = base.substr(mark + kGenerationMark.size());
+    const auto [end, failed] =
+        std::from_chars(digits.data(), digits.data() + digits.size(), generation);
+    if (failed == std::errc{} && end == digits.data() + digits.size())
+      base = base.substr(0, mark);
+    else
+      generation = 1;
+  }
+  const std::string number = fmt::format("{}{}", kGenerationMark, generation + 1);
+  return create_root(
+      std::string(base.substr(0, static_cast<std::size_t>(kCommonNameBytesMax) - number.size())) +
+          number,
+      now, random);
+}
+
+Result<CertificateAuthority> CertificateAuthority::create_root(const std::string& name,
+                                                               WallTime now, Random& random) {
   TlsKey key = TlsKey::generate(TlsKey::Kind::ec);
   const X509Ptr root = blank(key.native(), now - kClockSkew, now + kAuthorityLifetime, random);
   append_name(X509_get_subject_name(root.get()), name);

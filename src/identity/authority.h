@@ -55,6 +55,10 @@ struct SignOptions {
 class CertificateAuthority {
  public:
   static Result<CertificateAuthority> create(std::string_view group, WallTime now, Random& random);
+  /// A root that will take the place of `root`, whose key it does not need: of the same name with
+  /// the next number behind it ("G2").
+  static Result<CertificateAuthority> create_after(const Certificate& root, WallTime now,
+                                                   Random& random);
   /// `invalid` when the certificate is no CA's or does not belong to the key.
   static Result<CertificateAuthority> load(std::string_view key_pem,
                                            std::string_view certificate_pem);
@@ -84,6 +88,8 @@ class CertificateAuthority {
   Result<Certificate> sign(ByteView csr, const SignOptions& options, Random& random) const;
 
  private:
+  static Result<CertificateAuthority> create_root(const std::string& name, WallTime now,
+                                                  Random& random);
   CertificateAuthority(TlsKey key, Certificate certificate)
       : key_(std::move(key)), certificate_(std::move(certificate)) {}
   TlsKey key_;

@@ -159,7 +159,11 @@ Result<Joining::Member> Joining::member(const wire::pb::JoinReply& reply, const 
   // By the server's clock: one that is wrong here is named later, by everything else.
   const WallTime server_time = wall_from_ms(reply.time_ms());
   if (const auto wrong = why_refused(*chain, *trusted, {.now = server_time, .name = machine_.name}))
-    return fail(Errc::denied, "the certificate that came is not taken: {}", wrong->words);
+    return fail(Errc::denied, "the certificate that came is not taken: {}{}", wrong->words,
+                static_cast<std::size_t>(reply.anchors_size()) > trusted->certificates().size()
+                    ? "; the group trusts another certificate authority besides since the token "
+                      "was made: make a new token"
+                    : "");
   if (!machine_.tls_key.matches(chain->front()))
     return fail(Errc::denied, "the certificate that came is for another key");
   return Member{reply.outcome() == static_cast<std::uint32_t>(JoinOutcome::approved),

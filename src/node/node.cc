@@ -182,6 +182,7 @@ void Node::start() {
   look_at_disk();
   renewal_.use(tls_->credential()->chain.front());
   look_at_certificate();
+  take_anchors();
   if (around_.watch_certificate)
     watch_.emplace(core_, *files_, settings_.state_dir, settings_.certificates.crl,
                    [this] { take_certificate(); });
@@ -194,6 +195,7 @@ void Node::stop(const std::string& why) {
   beat_timer_.cancel();
   disk_timer_.cancel();
   certificate_timer_.cancel();
+  anchors_timer_.cancel();
   inbox_.reset();
   hook_.reset();
   watch_.reset();
@@ -300,7 +302,12 @@ wire::Message Node::head() {
     stream->set_hash(field_of(last->hash));
   }
   if (self.group_id) head.set_pinned_root_sha256(field_of(self.root_sha256));
-  for (const auto& number : trust_.numbers()) *head.add_documents() = number;
+  for (const auto& number : trust_.numbers()) {
+    // Of anchors it is the ones that are in force: whoever rolls the CA over counts on it (W37).
+    const bool anchors = number.type() == static_cast<std::uint32_t>(DocumentType::anchors);
+    if (!anchors || Edition{number.generation(), number.number()} == anchors_in_force_)
+      *head.add_documents() = number;
+  }
   head.set_software(kSoftware);
   const Certificate& leaf = tls_->credential()->chain.front();
   head.set_tls_not_after_ms(to_ms(leaf.not_after()));

@@ -201,6 +201,11 @@ class Node final : Uplink::Owner, Origin::Holdings, EventFeed::Door {
   void take_certificate();
   void use(const TlsCredential& credential, const Anchors& anchors);
 
+  // node_anchors.cc: whom we trust
+  /// What the group's newest word about it says: on disk, then in use.
+  void take_anchors();
+  void on_anchors(const Trust::KeptAnchors& taken, const Result<Anchors>& anchors);
+
   // Uplink::Owner
   Duration expiry_grace() override { return settings_.certificates.expiry_grace; }
   std::optional<Refusal> objection_to(const Neighbour& parent) override;
@@ -258,6 +263,10 @@ class Node final : Uplink::Owner, Origin::Holdings, EventFeed::Door {
   bool key_wanted_ = false;              // and being made
   std::uint64_t certificate_asked_ = 0;  // id of the newest request; 0: answered
   std::uint64_t certificates_asked_ = 0;
+  Edition anchors_in_force_{};  // the word that they are by; zeros: only the file's
+  bool anchors_under_way_ = false;
+  bool stranded_ = false;  // since the last parent, one of us did not know the other's authority
+  Loop::Timer anchors_timer_;
   std::string last_certificate_words_;   // so that the same is not said at each question
   std::optional<TimePoint> disk_asked_;  // and has not answered yet
   bool disk_hung_ = false;               // and that was said

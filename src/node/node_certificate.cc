@@ -67,7 +67,7 @@ void Node::ask_for_certificate() {
   request.set_kind(kCertificateRequest);
   request.set_body(*body);
   if (uplink_.send(message_of(wire::Type::request, request))) return;
-  if (renewal_.over(now)) return ask_without_certificate(*body, 0);
+  if (renewal_.over(now) || stranded_) return ask_without_certificate(*body, 0);
   renewal_.not_asked(now);
 }
 
@@ -116,7 +116,10 @@ void Node::on_chain(std::string_view reply) {
   for (const std::string& der : answer.chain())
     if (auto certificate = Certificate::from_der(as_bytes(der)))
       chain.push_back(std::move(*certificate));
-  auto credential = renewal_.on_reply(chain, tls_->anchors(), now);
+  for (const auto& document : answer.documents()) take(document);
+  auto anchors = trust_.anchors() ? trust_.anchors()->list.applied_to(tls_->anchors())
+                                  : Result<Anchors>(tls_->anchors());
+  auto credential = renewal_.on_reply(chain, anchors ? *anchors : tls_->anchors(), now);
   if (credential) return install(std::move(*credential));
   not_renewed(credential.error().message);
 }

@@ -31,6 +31,7 @@ void Node::take(const wire::pb::Signed& document) {
   }
   const auto type = static_cast<DocumentType>(taken->body.type());
   if (type == DocumentType::tick) show_newer(taken->body);
+  if (type == DocumentType::anchors) take_anchors();
   if (!taken->is_new) return;
   listener_.on_document(document, taken->body);
   if (type == DocumentType::deny) uplink_.refuse_denied();  // once it was passed on
@@ -51,13 +52,12 @@ void Node::on_attached(const wire::pb::Welcome& welcome) {
       if ((body.type() == static_cast<std::uint32_t>(DocumentType::delegation)) == delegations)
         take(document);
     }
+  stranded_ = false;
   uplink_.send(head());
   listener_.on_attached();
 }
 
 void Node::on_detached(const std::string&) { listener_.on_path_changed(); }
-
-void Node::on_refused(const std::string&, wire::Refusal, const std::string&) {}
 
 void Node::on_parent_message(const wire::Message& message) {
   const auto parse = [&](google::protobuf::MessageLite& into) {

@@ -353,6 +353,94 @@ TEST_F(NodeTest, DelegationsAreTakenBeforeWhatIsSignedUnderThem) {
   EXPECT_EQ(documents_, 3);
 }
 
+// ---- Anchors
+
+class AnchorsTest : public NodeTest {
+ protected:
+  AnchorList both() const {
+    return {{{next_.certificate, false}, {group_.authority.certificate, retiring_}}, {}, {}};
+  }
+  void attach() {
+    open();
+    node_->start();
+    until([&] { return parent_.attached >= 1; }, "an attach");
+  }
+  /// The number of the anchors that the node says are in force; 0: none.
+  std::uint64_t in_force() const {
+    std::uint64_t number = 0;
+    for (const wire::Message& message : parent_.of_type(wire::Type::head)) {
+      const auto stamped = wire::read_stamped(message.bytes());
+      wire::pb::Signed whole;
+      wire::pb::Head head;
+      if (!stamped ||
+          !whole.ParseFromArray(stamped->body.data(), static_cast<int>(stamped->body.size())) ||
+          !head.ParseFromString(whole.body()))
+        continue;
+      for (const auto& known : head.documents())
+        if (known.type() == static_cast<std::uint32_t>(DocumentType::anchors))
+          number = known.number();
+    }
+    return number;
+  }
+  std::size_t asked() const {
+    std::size_t n = 0;
+    for (const wire::Message& message : parent_.of_type(wire::Type::request))
+      if (testing_support::parsed<wire::pb::Request>(message).kind() == kCertificateRequest) ++n;
+    return n;
+  }
+
+  testing_support::Issued next_ = testing_support::make(
+      testing_support::long_lived(testing_support::authority_recipe("Next root")));
+  bool retiring_ = false;
+};
+
+TEST_F(AnchorsTest, AreSaidToBeInForceWhenTheyAre) {
+  attach();
+  EXPECT_EQ(in_force(), 0u);
+  parent_.send(message_of(wire::Type::document, group_.anchors_document(3, both())));
+  until([&] { return in_force() == 3; }, "a head that says so");
+  EXPECT_EQ(node_->tls()->anchors().certificates().size(), 2u);
+  EXPECT_EQ(StateFolder(disk_, folder_ / agent_.self.name).anchors()->certificates().size(), 2u);
+  fence(parent_);
+  EXPECT_EQ(asked(), 0u) << "nothing retires";
+  close();
+  parent_.messages.clear();
+  until([&] { return parent_.gone == 1; }, "the end");
+  attach();
+  until([&] { return in_force() == 3; }, "the same after a restart");
+}
+
+TEST_F(AnchorsTest, ACertificateOfARetiringOneIsRenewedAtOnce) {
+  attach();
+  retiring_ = true;
+  parent_.send(message_of(wire::Type::document, group_.anchors_document(3, both())));
+  until(
+      [&] {
+        clock_.jump(std::chrono::milliseconds(100));
+        return asked() == 1;
+      },
+      "a request");
+}
+
+TEST_F(AnchorsTest, WhatADiskDoesNotTakeIsNotInForceAndTriedAgain) {
+  attach();
+  const auto file = folder_ / agent_.self.name / "anchors.pem";
+  const auto text = disk_.read_file(file, kPemBytesMax);
+  ASSERT_TRUE(text);
+  ASSERT_TRUE(disk_.remove(file));
+  parent_.send(message_of(wire::Type::document, group_.anchors_document(3, both())));
+  until([&] { return lines_.count("the group's anchors are not taken over, trying again") == 1; },
+        "the error");
+  EXPECT_EQ(in_force(), 0u);
+  ASSERT_TRUE(disk_.write_file(file, *text, 0644));
+  until(
+      [&] {
+        clock_.jump(std::chrono::seconds(1));
+        return in_force() == 3;
+      },
+      "the next attempt");
+}
+
 // ---- Parents
 
 TEST_F(NodeTest, AParentThatLeftTheListIsLeft) {

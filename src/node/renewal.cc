@@ -34,8 +34,16 @@ void Renewal::use(const Certificate& leaf) {
   leaf_ = leaf;
   next_.reset();
   wait_ = {};
+  hurries_ = false;
   const auto jitter = random_.below(static_cast<std::uint64_t>(life().count()) / kJitterParts + 1);
   due_ = leaf.not_before() + life() / 2 + milliseconds(jitter);
+}
+
+void Renewal::hurry(WallTime now, milliseconds spread) {
+  if (!leaf_) return;
+  hurries_ = true;
+  const auto jitter = random_.below(static_cast<std::uint64_t>(spread.count()) + 1);
+  due_ = std::min<WallTime>(due_, now + milliseconds(jitter));
 }
 
 std::optional<TlsKey::Kind> Renewal::wants_key(WallTime now) const {
@@ -72,7 +80,7 @@ Result<TlsCredential> Renewal::on_reply(const std::vector<Certificate>& chain,
   if (const auto wrong = why_refused(chain, anchors, {.now = now, .name = self_.name}))
     return refuse(wrong->words);
   if (!next_->matches(chain.front())) return refuse("it is not for the key that was asked for");
-  if (chain.front().not_after() <= leaf_->not_after())
+  if (!hurries_ && chain.front().not_after() <= leaf_->not_after())
     return refuse(fmt::format("it ends at {}, not later than the one in use",
                               to_rfc3339(chain.front().not_after())));
   return TlsCredential{*next_, chain};
@@ -80,10 +88,9 @@ Result<TlsCredential> Renewal::on_reply(const std::vector<Certificate>& chain,
 
 void Renewal::failed(WallTime now, milliseconds not_before_this) {
   if (!leaf_) return;
-  const milliseconds first =
-      std::clamp(life() / kRetryParts, kRetryMin, over(now) ? kRetryMaxWhenOver : kRetryMax);
-  const milliseconds last =
-      std::clamp(life() / kRetryPartsLater, kRetryMin, over(now) ? kRetryMaxWhenOver : kRetryMax);
+  const milliseconds longest = over(now) || hurries_ ? kRetryMaxWhenOver : kRetryMax;
+  const milliseconds first = std::clamp(life() / kRetryParts, kRetryMin, longest);
+  const milliseconds last = std::clamp(life() / kRetryPartsLater, kRetryMin, longest);
   wait_ = std::clamp(2 * wait_, first, last);
   // A hop may make up the word: it puts off by one distance at most.
   const milliseconds asked = std::min(not_before_this, last);

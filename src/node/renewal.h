@@ -32,6 +32,11 @@ class Renewal {
 
   /// The certificate in use; again whenever it is another one.
   void use(const Certificate& leaf);
+  /// The one in use is not good any more, or will not be for long, however young it is: another one
+  /// is asked for at some time within `spread` from now, and need not live longer. Until use() of
+  /// another one it is asked for as often as if this one had ended.
+  void hurry(WallTime now, std::chrono::milliseconds spread);
+  bool hurries() const { return hurries_; }
 
   /// When it asks next, as long as nothing else is told. By the wall clock: that is what
   /// certificates live by.
@@ -44,8 +49,8 @@ class Renewal {
   std::optional<std::string> ask(WallTime now);
 
   /// The credential to install: what the reply holds, if it leads from our new key and our name to
-  /// an anchor and lives longer than what is in use. Otherwise the error, and the next question is
-  /// due later.
+  /// an anchor and lives longer than what is in use (but see hurry()). Otherwise the error, and the
+  /// next question is due later.
   Result<TlsCredential> on_reply(const std::vector<Certificate>& chain, const Anchors& anchors,
                                  WallTime now);
   /// The server's no, or nothing at all: `not_before_this` is its own word for when to come again.
@@ -64,6 +69,7 @@ class Renewal {
   std::optional<TlsKey> next_;  // the key that is asked for, kept over retries
   std::string csr_;
   WallTime due_ = WallTime::max();
+  bool hurries_ = false;
   std::chrono::milliseconds wait_{};
 };
 

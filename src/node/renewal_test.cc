@@ -166,5 +166,36 @@ TEST_F(RenewalTest, ARequestIsBelievedFromItsNodeOnly) {
   EXPECT_FALSE(read_certificate_request(message, key, node_.self.id));
 }
 
+// ---- In a hurry
+
+TEST_F(RenewalTest, InAHurryItAsksWithinTheTimeThatIsGivenHoweverYoungItIs) {
+  now_ += days(1);
+  EXPECT_EQ(ask(), "");
+  renewal_.hurry(now_, minutes(10));
+  EXPECT_TRUE(renewal_.hurries());
+  EXPECT_LE(renewal_.due(), now_ + minutes(10));
+  now_ += minutes(10);
+  const std::string body = ask();
+  ASSERT_NE(body, "");
+  for (int i = 0; i < 10; ++i) {
+    renewal_.failed(now_);
+    EXPECT_LE(renewal_.due() - now_, minutes(5) * 5 / 4);
+    now_ = renewal_.due();
+    ASSERT_NE(ask(), "");
+  }
+  const Certificate shorter = answer(body, days(1));
+  ASSERT_TRUE(renewal_.on_reply({shorter}, anchors(), now_)) << "it need not live longer";
+  renewal_.use(shorter);
+  EXPECT_FALSE(renewal_.hurries());
+  EXPECT_GT(renewal_.due(), now_);
+}
+
+TEST_F(RenewalTest, AHurryPutsNothingOff) {
+  now_ += days(61);
+  const WallTime due = renewal_.due();
+  renewal_.hurry(now_, days(30));
+  EXPECT_LE(renewal_.due(), due);
+}
+
 }  // namespace
 }  // namespace postern::node

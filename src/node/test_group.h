@@ -118,11 +118,11 @@ struct TestGroup {
   }
   /// Number 1, of `delegate`, for everything a management server signs.
   wire::pb::Signed delegation() const {
-    return node::sign_document(
-        delegation_body(1, delegate.public_key(),
-                        {node::Scope::documents, node::Scope::settled, node::Scope::ticks},
-                        kWall + std::chrono::days(3650)),
-        root, 0);
+    return node::sign_document(delegation_body(1, delegate.public_key(),
+                                               {node::Scope::documents, node::Scope::settled,
+                                                node::Scope::ticks, node::Scope::authority},
+                                               kWall + std::chrono::days(3650)),
+                               root, 0);
   }
   wire::pb::DocumentBody approval_body(const TestNode& node, std::uint64_t number,
                                        std::vector<std::string> parents = {}) const {
@@ -163,6 +163,10 @@ struct TestGroup {
     entry->set_reason(reason);
     return node::sign_document(body(node::DocumentType::deny, number, list.SerializeAsString()),
                                delegate, 1);
+  }
+  wire::pb::Signed anchors_document(std::uint64_t number, const node::AnchorList& list) const {
+    return node::sign_document(body(node::DocumentType::anchors, number, list.payload()), delegate,
+                               1);
   }
   wire::Settled settled_of(wire::Coverage coverage) const {
     wire::Settled settled;

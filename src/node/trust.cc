@@ -9,12 +9,20 @@ namespace postern::node {
 namespace {
 
 Scope scope_of(std::uint32_t type) {
-  return type == static_cast<std::uint32_t>(DocumentType::tick) ? Scope::ticks : Scope::documents;
+  switch (static_cast<DocumentType>(type)) {
+    case DocumentType::tick:
+      return Scope::ticks;
+    case DocumentType::anchors:
+      return Scope::authority;
+    default:
+      return Scope::documents;
+  }
 }
 
 const char* name_of(std::uint32_t type) {
-  static constexpr const char* kNames[] = {"unknown", "delegation",    "successor", "approval",
-                                           "deny",    "configuration", "tick",      "task"};
+  static constexpr const char* kNames[] = {"unknown",  "delegation", "successor",
+                                           "approval", "deny",       "configuration",
+                                           "tick",     "task",       "anchors"};
   return type < std::size(kNames) ? kNames[type] : kNames[0];
 }
 
@@ -176,6 +184,13 @@ Result<> Trust::apply(const wire::pb::DocumentBody& body) {
       generation_ = tick.generation();
       return {};
     }
+    case DocumentType::anchors: {
+      auto list = AnchorList::from_payload(as_bytes(body.payload()));
+      if (!list) return std::unexpected(list.error());
+      if (!body.audience().empty()) return fail(Errc::invalid, "anchors for one node alone");
+      anchors_ = {std::move(*list), {body.generation(), body.number()}};
+      return {};
+    }
     default:
       return {};  // kept and shown, not acted on by this version
   }
@@ -233,8 +248,18 @@ std::optional<Trust::Approved> Trust::approval(const NodeId& id) const {
 }
 
 std::vector<wire::pb::Signed> Trust::for_children() const {
+  return kept_of(
+      {DocumentType::delegation, DocumentType::deny, DocumentType::anchors, DocumentType::tick});
+}
+
+std::vector<wire::pb::Signed> Trust::anchors_and_delegations() const {
+  if (!anchors_) return {};
+  return kept_of({DocumentType::delegation, DocumentType::anchors});
+}
+
+std::vector<wire::pb::Signed> Trust::kept_of(std::initializer_list<DocumentType> types) const {
   std::vector<wire::pb::Signed> documents;
-  for (const auto type : {DocumentType::delegation, DocumentType::deny, DocumentType::tick})
+  for (const auto type : types)
     for (const auto& [key, kept] : kept_)
       if (key.first == static_cast<std::uint32_t>(type)) documents.push_back(kept.document);
   return documents;
@@ -267,7 +292,7 @@ std::vector<wire::pb::Signed> Trust::newer_than(const wire::pb::DocumentBody& bo
       kept != kept_.end() && kept->second.generation > body.generation())
     newer.push_back(kept->second.document);
   // A type that the tick does not name is one of which the server has none, or has none any more.
-  for (const auto type : {DocumentType::deny, DocumentType::approval})
+  for (const auto type : {DocumentType::deny, DocumentType::anchors, DocumentType::approval})
     for (const auto& [key, kept] : kept_)
       if (key.first == static_cast<std::uint32_t>(type) && newer.size() < kNewerShownMax &&
           std::pair(kept.generation, kept.number) > known[key.first])
@@ -275,15 +300,19 @@ std::vector<wire::pb::Signed> Trust::newer_than(const wire::pb::DocumentBody& bo
   return newer;
 }
 
-const wire::pb::Signed* Trust::deny_list_unknown_to(const wire::pb::Head& head) const {
-  constexpr auto kDeny = static_cast<std::uint32_t>(DocumentType::deny);
-  const auto kept = kept_.find({kDeny, ""});
-  if (kept == kept_.end()) return nullptr;
-  for (const auto& known : head.documents())
-    if (known.type() == kDeny && std::pair(known.generation(), known.number()) >=
-                                     std::pair(kept->second.generation, kept->second.number))
-      return nullptr;
-  return &kept->second.document;
+std::vector<wire::pb::Signed> Trust::unknown_to(const wire::pb::Head& head) const {
+  std::vector<wire::pb::Signed> unknown;
+  for (const auto type : {DocumentType::deny, DocumentType::anchors}) {
+    const auto kept = kept_.find({static_cast<std::uint32_t>(type), ""});
+    if (kept == kept_.end()) continue;
+    const bool known = std::ranges::any_of(head.documents(), [&](const auto& number) {
+      return number.type() == kept->first.first &&
+             Edition{number.generation(), number.number()} >=
+                 Edition{kept->second.generation, kept->second.number};
+    });
+    if (!known) unknown.push_back(kept->second.document);
+  }
+  return unknown;
 }
 
 std::filesystem::path Trust::file_of(const wire::pb::DocumentBody& body) const {

@@ -13,6 +13,7 @@
 #include "base/disk.h"
 #include "base/log.h"
 #include "identity/key.h"
+#include "node/anchor_list.h"
 #include "wire/channel.pb.h"
 #include "wire/coverage.h"
 #include "wire/document.pb.h"
@@ -33,10 +34,14 @@ enum class DocumentType : std::uint32_t {
   deny,
   configuration,
   tick,
-  task
+  task,
+  anchors
 };
 inline constexpr std::string_view kHoleContext = "postern hole v1";    // channel.md#W52
 inline constexpr std::string_view kTraceContext = "postern trace v1";  // channel.md#W54
+
+/// Generation and number: what orders documents of one type and audience (document.md#G4).
+using Edition = std::pair<std::uint32_t, std::uint64_t>;
 
 enum class Scope : std::uint32_t { documents = 1, settled = 2, ticks = 3, authority = 4 };
 
@@ -88,14 +93,24 @@ class Trust {
   };
   std::optional<Approved> approval(const NodeId& id) const;
 
-  /// What a child needs: delegations, deny list, newest tick.
+  /// Whom the group trusts, when it has ever said so in a document.
+  struct KeptAnchors {
+    AnchorList list;
+    Edition edition;
+  };
+  const std::optional<KeptAnchors>& anchors() const { return anchors_; }
+
+  /// What a child needs: delegations, deny list, anchors, newest tick.
   std::vector<wire::pb::Signed> for_children() const;
+  /// What is needed to believe the anchors, and they; nothing when there is no word about them.
+  std::vector<wire::pb::Signed> anchors_and_delegations() const;
   std::vector<wire::pb::DocumentNumber> numbers() const;
   /// Documents that are newer than what `tick` says is the newest of their type, or of a type that
   /// it does not name; the deny list first; at most kNewerShownMax (channel.md#W35).
   std::vector<wire::pb::Signed> newer_than(const wire::pb::DocumentBody& tick) const;
-  /// The deny list, when it is newer than the one that a child's head names (channel.md#W37).
-  const wire::pb::Signed* deny_list_unknown_to(const wire::pb::Head& head) const;
+  /// Deny list and anchors, when they are newer than those that a child's head names
+  /// (channel.md#W37).
+  std::vector<wire::pb::Signed> unknown_to(const wire::pb::Head& head) const;
   std::optional<WallTime> newest_tick() const { return tick_time_; }
   std::uint32_t generation() const { return generation_; }
 
@@ -114,6 +129,7 @@ class Trust {
   Result<Taken> verify_and_keep(const wire::pb::Signed& document, WallTime now);
   Result<const PublicKey*> signer(std::uint64_t number, Scope scope, WallTime now) const;
   Result<> apply(const wire::pb::DocumentBody& body);
+  std::vector<wire::pb::Signed> kept_of(std::initializer_list<DocumentType> types) const;
   std::filesystem::path file_of(const wire::pb::DocumentBody& body) const;
 
   const Log& log_;
@@ -127,6 +143,7 @@ class Trust {
   std::map<Digest, std::uint32_t> denied_keys_;
   // By serial and issuer; an issuer of zeros is any.
   std::map<std::pair<std::string, Digest>, std::uint32_t> denied_serials_;
+  std::optional<KeptAnchors> anchors_;
   std::optional<WallTime> tick_time_;
   std::uint32_t generation_ = 0;
 };

@@ -10,6 +10,7 @@
 namespace postern::node {
 namespace {
 
+using testing_support::Issued;
 using testing_support::kWall;
 using testing_support::LogLines;
 using testing_support::TestGroup;
@@ -356,6 +357,61 @@ TEST_F(TrustTest, DoesNotBelieveAnAlteredSettled) {
     auto view = wire::read_settled(altered);
     EXPECT_TRUE(!view || !trust_.believe(*view, kWall)) << at;
   }
+}
+
+// ---- Anchors
+
+TEST_F(TrustTest, AnchorsAreTakenFromWhoMaySignForTheAuthorityOnly) {
+  const AnchorList list{{{group_.authority.certificate, false}}, {}, {}};
+  const auto by = [&](const PrivateKey& key, std::uint64_t signer) {
+    return sign_document(group_.body(DocumentType::anchors, 1, list.payload()), key, signer);
+  };
+  ASSERT_EQ(objection(group_.delegation()), "");
+  ASSERT_EQ(objection(delegate_with({Scope::documents, Scope::settled, Scope::ticks},
+                                    kWall + std::chrono::days(1))),
+            "");
+  EXPECT_EQ(objection(by(other_, 2)), "delegation 2 is not for this kind of document");
+  EXPECT_NE(objection(by(other_, 1)), "");
+  EXPECT_FALSE(trust_.anchors());
+  EXPECT_EQ(objection(by(group_.delegate, 1)), "");
+  ASSERT_TRUE(trust_.anchors());
+  EXPECT_EQ(trust_.anchors()->list, list);
+}
+
+TEST_F(TrustTest, AnOldWordAboutAnchorsDoesNotComeBack) {
+  const Issued other = testing_support::make(
+      testing_support::long_lived(testing_support::authority_recipe("Other")));
+  const AnchorList first{{{group_.authority.certificate, false}}, {}, {}};
+  const AnchorList second{
+      {{other.certificate, false}}, {group_.authority.certificate.fingerprint()}, {}};
+  ASSERT_EQ(objection(group_.delegation()), "");
+  EXPECT_TRUE(is_new(group_.anchors_document(2, second)));
+  EXPECT_FALSE(is_new(group_.anchors_document(1, first)));
+  EXPECT_EQ(trust_.anchors()->list, second);
+  EXPECT_NE(objection(group_.anchors_document(2, first)), "") << "two of one number";
+  EXPECT_NE(objection(sign_document(group_.body(DocumentType::anchors, 3, "garbage"),
+                                    group_.delegate, 1)),
+            "");
+  auto for_one = group_.body(DocumentType::anchors, 4, first.payload());
+  for_one.set_audience(field_of(agent_.self.id.bytes));
+  EXPECT_NE(objection(sign_document(for_one, group_.delegate, 1)), "");
+  EXPECT_EQ(trust_.anchors()->list, second);
+}
+
+TEST_F(TrustTest, AnchorsAreSaidAgainToWhoDoesNotNameThem) {
+  const AnchorList list{{{group_.authority.certificate, false}}, {}, {}};
+  ASSERT_EQ(objection(group_.delegation()), "");
+  ASSERT_EQ(objection(group_.anchors_document(5, list)), "");
+  wire::pb::Head head;
+  ASSERT_EQ(trust_.unknown_to(head).size(), 1u);
+  auto* number = head.add_documents();
+  number->set_type(static_cast<std::uint32_t>(DocumentType::anchors));
+  number->set_generation(1);
+  number->set_number(4);
+  EXPECT_EQ(trust_.unknown_to(head).size(), 1u);
+  number->set_number(5);
+  EXPECT_TRUE(trust_.unknown_to(head).empty());
+  EXPECT_EQ(trust_.anchors_and_delegations().size(), 2u);
 }
 
 }  // namespace

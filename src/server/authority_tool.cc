@@ -46,6 +46,10 @@ Result<std::string> show_authority(const AuthorityRequest& request, Disk& disk,
   text += *here ? "              its key is on this server; take it off: postern-server ca export "
                   "FILE --passphrase-file FILE --remove\n"
                 : "              its key is not on this server\n";
+  const auto rollover = folder.rollover();
+  if (!rollover) return std::unexpected(rollover.error());
+  if (rollover->next) text += line_of("next root", *rollover->next, clock.wall());
+  if (rollover->former) text += line_of("former root", *rollover->former, clock.wall());
   if (issuing->empty())
     return text +
            "issuing       the root itself; change that: postern-server ca "

@@ -17,7 +17,8 @@ wire::pb::Signed make_delegation(const PrivateKey& root, const PrivateKey& deleg
   wire::pb::Delegation delegation;
   delegation.set_number(kFirstDelegation);
   delegation.set_public_key(to_string(delegate.public_key().spki()));
-  for (const auto scope : {node::Scope::documents, node::Scope::settled, node::Scope::ticks})
+  for (const auto scope :
+       {node::Scope::documents, node::Scope::settled, node::Scope::ticks, node::Scope::authority})
     delegation.add_scopes(static_cast<std::uint32_t>(scope));
   delegation.set_not_after_ms(to_ms(now + kDelegationLifetime));
   delegation.set_node_id(as_text(server.bytes).data(), server.bytes.size());

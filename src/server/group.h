@@ -7,6 +7,7 @@
 #include "base/disk.h"
 #include "base/random.h"
 #include "identity/authority.h"
+#include "identity/check.h"
 #include "identity/key.h"
 #include "settings/settings.h"
 #include "store/store.h"
@@ -27,6 +28,11 @@ inline constexpr std::chrono::days kDelegationLifetime{3652};
 ///                           away, too, where there is an issuing one
 ///   issuing.pem      0600   key and certificate of the issuing authority, then the certificates of
 ///                           those before it; missing in older groups, where the root signs
+///
+/// During a roll-over besides (docs/operating/certificates.md):
+///
+///   next-ca.key next-ca.pem next-issuing.pem   0600   until they sign
+///   former-ca.pem           the root before, from then until it is withdrawn
 class GroupFolder {
  public:
   GroupFolder(Disk& disk, std::filesystem::path state) : disk_(disk), state_(std::move(state)) {}
@@ -54,11 +60,30 @@ class GroupFolder {
   Result<> may_remove_root_key();
   Result<> remove_root_key();
 
+  /// At most one of both is there.
+  struct Rollover {
+    std::optional<Certificate> next;    // trusted, signs nothing yet
+    std::optional<Certificate> former;  // signs nothing any more, still trusted
+    bool operator==(const Rollover&) const = default;
+  };
+  Result<Rollover> rollover();
+  /// The next root, with an issuing one under it; the one that is there already, if so.
+  Result<Certificate> prepare_next(WallTime now, Random& random);
+  /// The next one signs from now on; the key of the one before leaves this server. After an error
+  /// in the middle it is to be called again.
+  Result<> switch_to_next();
+  Result<> forget_former();
+  /// What this server trusts; durable when it returns.
+  Result<Anchors> anchors();
+  Result<> install_anchors(const Anchors& anchors);
+
   Result<> create(const PrivateKey& root, const PrivateKey& delegate,
                   const CertificateAuthority& authority, const CertificateAuthority& issuing);
 
  private:
   Result<> write(const char* name, std::string text, unsigned mode);
+  Result<> remove(const char* name);  // no error when it is not there
+  Result<std::optional<Certificate>> certificate_in(const char* name);
   std::optional<unsigned> owner();
   Disk& disk_;
   std::filesystem::path state_;

@@ -87,6 +87,9 @@ Result<CertificateAuthority> GroupFolder::authority() {
   auto root = root_certificate();
   if (!root) return std::unexpected(root.error());
   authority->also_know(*root);
+  auto before = rollover();
+  if (!before) return std::unexpected(before.error());
+  if (before->former) authority->also_know(*before->former);
   return authority;
 }
 

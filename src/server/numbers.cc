@@ -72,7 +72,7 @@ Rewind judge_document(const wire::pb::DocumentBody& shown, std::uint32_t generat
                       const std::vector<store::StoredDocument>& stored, const SetBacks& set_backs) {
   const auto type = static_cast<DocumentType>(shown.type());
   if (type != DocumentType::approval && type != DocumentType::deny &&
-      type != DocumentType::configuration)
+      type != DocumentType::configuration && type != DocumentType::anchors)
     return {};
   std::optional<NodeId> audience;
   if (!shown.audience().empty()) audience = node::node_id_of_field(shown.audience());

@@ -14,8 +14,7 @@
 
 namespace postern {
 
-/// An edition of a document: (generation, number), in their order (document.md#G4).
-using Edition = std::pair<std::uint32_t, std::uint64_t>;
+using node::Edition;
 
 /// What our ticks say (document.md#G30): the time, the generation, and the newest number of each
 /// type of document. Owns no clock and no key: the caller passes the time in and signs.

@@ -99,6 +99,18 @@ class Registry {
   /// A renewal was signed, and is under way.
   void on_issued(const NodeId& id, const Certificate& certificate);
 
+  /// Whom the group trusts, by its newest word (document.md#G15); nothing before the first one.
+  struct PublishedAnchors {
+    node::AnchorList list;
+    node::Edition edition;
+  };
+  Result<std::optional<PublishedAnchors>> anchors();
+  /// `denied` when this server may not.
+  Result<> may_sign_anchors();
+  /// Says it anew, among take_documents(), with the audit entry; nothing when it is what was said
+  /// last.
+  Result<> publish_anchors(const node::AnchorList& list, const store::AuditEntry& entry);
+
   /// What followed from something that a child showed: see server/numbers.h.
   struct Adopted {
     bool adopted = false;                 // it is in the registry now, and among take_documents()

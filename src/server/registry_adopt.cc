@@ -14,7 +14,7 @@ using store::Standing;
 
 constexpr const char* kAdopted = "adopted after the store was set back";
 constexpr DocumentType kNumbered[] = {DocumentType::approval, DocumentType::deny,
-                                      DocumentType::configuration};
+                                      DocumentType::configuration, DocumentType::anchors};
 
 std::uint32_t code(DocumentType type) { return static_cast<std::uint32_t>(type); }
 

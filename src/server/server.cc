@@ -81,13 +81,14 @@ Result<> Server::start() {
 
   const WallTime now = around_.clock.wall();
   using Type = node::DocumentType;
-  for (const auto type : {Type::delegation, Type::deny, Type::approval, Type::configuration}) {
+  for (const auto type :
+       {Type::delegation, Type::deny, Type::anchors, Type::approval, Type::configuration}) {
     auto documents = store_->documents(static_cast<std::uint32_t>(type));
     if (!documents) return std::unexpected(documents.error());
     for (const store::StoredDocument& stored : *documents) {
       ticks_.on_document(stored.type, {stored.generation, stored.number});
       wire::pb::Signed document;
-      if (type != Type::delegation && type != Type::deny) continue;
+      if (type == Type::approval || type == Type::configuration) continue;
       if (!document.ParseFromArray(stored.document.data(),
                                    static_cast<int>(stored.document.size())))
         continue;
@@ -171,6 +172,7 @@ Result<> Server::start() {
   look_timer_ = core_.after(kLookInterval, [this] { look(); });
   renewal_.use(identity_.credential.chain.front());
   look_at_certificate();
+  take_anchors();
   if (around_.watch_certificate)
     watch_.emplace(core_, *store_thread_, settings_.state_dir, settings_.certificates.crl,
                    [this] { take_certificate(); });
@@ -220,6 +222,7 @@ void Server::reload(const ServerSettings& settings) {
 
 void Server::stop(const std::string& why) {
   certificate_timer_.cancel();
+  anchors_timer_.cancel();
   inbox_.reset();
   hook_.reset();
   watch_.reset();

@@ -136,6 +136,9 @@ class Server final : node::Children::Owner {
       const wire::pb::Signed& request, const CertificateSettings& policy);
   std::optional<node::Refusal> against_late(const store::Node& node, const Certificate& current,
                                             Duration allowed_late);
+  // server_anchors.cc: whom we trust, by what the group has said last
+  void take_anchors();
+  void on_anchors(const node::Trust::KeptAnchors& taken, const Result<Anchors>& anchors);
   // server_join.cc: who comes without a certificate that is good
   void on_join(std::string_view request, JoinDesk::From from,
                std::function<void(std::optional<std::string>)> answered);
@@ -243,6 +246,9 @@ class Server final : node::Children::Owner {
   std::optional<node::CertificateInbox> inbox_;
   std::unique_ptr<node::CertificateHook> hook_;
   std::string last_certificate_words_;
+  node::Edition anchors_in_force_{};  // the word that they are by; zeros: only the file's
+  bool anchors_under_way_ = false;
+  Loop::Timer anchors_timer_;
   Loop::Timer tick_timer_, trim_timer_, own_timer_, look_timer_, changes_timer_, listeners_timer_;
   Changes changes_;
   TokenBuckets api_rate_{{kApiRate, kApiBurst, kApiSourcesMax}};

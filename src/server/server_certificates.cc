@@ -69,13 +69,16 @@ void Server::renew(wire::pb::Signed request, std::function<void(wire::pb::Reply)
   store_thread_->post([this, alive = alive_, request = std::move(request), done = std::move(done),
                        policy = settings_.certificates] {
     auto signed_chain = sign_next(request, policy);
-    core_.post([alive, done, signed_chain = std::move(signed_chain)] {
+    core_.post([this, alive, done, signed_chain = std::move(signed_chain)] {
       if (!*alive) return;
       wire::pb::Reply reply;
       if (signed_chain) {
         wire::pb::CertificateReply answer;
         for (const Certificate& certificate : *signed_chain)
           answer.add_chain(node::field_of(certificate.der()));
+        // Whoever was away while the CA changed could not know what the chain leads to.
+        for (const auto& document : trust_.anchors_and_delegations())
+          *answer.add_documents() = document;
         reply.set_body(answer.SerializeAsString());
       } else {
         reply = node::reply_of(signed_chain.error());
@@ -184,7 +187,8 @@ void Server::look_at_certificate() {
   const auto kind = settings_.certificates.renew ? renewal_.wants_key(now) : std::nullopt;
   if (!kind || std::exchange(renewing_, true)) return;
   const Certificate current = tls_->credential()->chain.front();
-  store_thread_->post([this, alive = alive_, kind = *kind, now, current] {
+  store_thread_->post([this, alive = alive_, kind = *kind, now, current,
+                       hurries = renewal_.hurries()] {
     const auto made = [&]() -> Result<TlsCredential> {
       auto authority = folder_.authority();
       if (!authority) return std::unexpected(authority.error());
@@ -202,7 +206,7 @@ void Server::look_at_certificate() {
           .now = now};
       auto leaf = authority->sign(as_bytes(*csr), options, around_.random);
       if (!leaf) return std::unexpected(leaf.error());
-      if (leaf->not_after() <= current.not_after())
+      if (!hurries && leaf->not_after() <= current.not_after())
         return fail(Errc::denied, "the group's authority itself ends at {}",
                     to_rfc3339(authority->certificate().not_after()));
       TlsCredential credential{std::move(key), {*leaf, authority->certificate()}};
@@ -258,6 +262,8 @@ void Server::use(const TlsCredential& credential, const Anchors& anchors) {
   const bool other = leaf != tls_->credential()->chain.front();
   tls_ = *tls;
   children_->set_tls(tls_);
+  // `anchors` may have been the former context's.
+  store_thread_->post([this, now = tls_->anchors()] { service_->set_anchors(now); });
   if (lists_changed) {
     children_->refuse_denied();
     look_at_certificate();

@@ -240,9 +240,9 @@ void Server::on_head(node::Child& child, const wire::Message& message) {
       !head.message.ParseFromArray(stamped->body.data(), static_cast<int>(stamped->body.size())))
     return;
   if (wire::pb::Head own; stamped->stamps.empty() && own.ParseFromString(head.message.body()))
-    if (const auto* deny_list = trust_.deny_list_unknown_to(own);
-        deny_list != nullptr && child.may_repeat(core_.now()))
-      child.send(message_of(wire::Type::document, *deny_list));
+    if (const auto unknown = trust_.unknown_to(own);
+        !unknown.empty() && child.may_repeat(core_.now()))
+      for (const auto& document : unknown) child.send(message_of(wire::Type::document, document));
   head.stamps = std::move(stamped->stamps);
   head.by = child.who().id;
   head.channel = child.channel_id();

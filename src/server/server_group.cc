@@ -43,8 +43,9 @@ void Server::spread(std::vector<wire::pb::Signed> documents) {
           child.who().role == node::Role::gateway)
         child.send(message_of(wire::Type::document, document));
     });
-    if (static_cast<node::DocumentType>(body.type()) == node::DocumentType::deny)
-      children_->refuse_denied();
+    const auto type = static_cast<node::DocumentType>(body.type());
+    if (type == node::DocumentType::deny) children_->refuse_denied();
+    if (type == node::DocumentType::anchors) take_anchors();
   }
 }
 

@@ -89,6 +89,10 @@ class ServerService final : public api::Service {
   api::Answer<std::vector<api::RevocationView>> revocations() override;
   api::Answer<api::RenewalAllowed> allow_renewal(const api::Caller&,
                                                  std::string_view node) override;
+  api::Answer<api::AuthorityView> authority() override;
+  api::Answer<api::AuthorityView> roll_authority(const api::Caller&) override;
+  api::Answer<api::AuthorityView> switch_authority(const api::Caller&, bool leave_behind) override;
+  api::Answer<api::AuthorityView> finish_authority(const api::Caller&, bool leave_behind) override;
   api::Answer<api::GroupView> group() override;
   api::Answer<std::string> group_file() override;
   api::Answer<std::vector<api::ServerView>> servers() override;
@@ -108,6 +112,8 @@ class ServerService final : public api::Service {
     about_.certificate = certificate;
     about_.certificate_not_after = not_after;
   }
+
+  void set_anchors(const Anchors& anchors) { about_.anchors = anchors; }
 
   /// Who asks with this token; kProblemUnauthenticated with the reason when nobody does.
   api::Answer<api::Caller> caller_of_token(std::string_view token);
@@ -144,6 +150,12 @@ class ServerService final : public api::Service {
   api::Answer<store::Node> find(std::string_view name_or_id,
                                 std::optional<store::Standing> standing);
   std::optional<api::ApiError> check_parents(const std::vector<std::string>& parents);
+
+  // service_authority.cc
+  Result<> say_anchors(const Anchors& anchors, const GroupFolder::Rollover& rollover,
+                       std::vector<Digest> withdrawn, const store::AuditEntry& entry);
+  std::optional<api::ApiError> against_leaving(const api::AuthorityView& view, bool leave_behind,
+                                               std::string_view what) const;
 
   store::Store& store_;
   Registry& registry_;
