@@ -9,7 +9,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 import rogue  # noqa: E402
-from postern import IMPORT_TOOL, expect, main, wait_complete  # noqa: E402
+from postern import IMPORT_TOOL, expect, main, poll, wait_complete  # noqa: E402
 from writer import Writer, each_line_once  # noqa: E402
 
 LIFETIME_SECONDS = int(os.environ.get("POSTERN_LIFETIME_SECONDS", "20"))
@@ -63,10 +63,12 @@ def test(group):
     marks = {machine: machine.mark() for machine in (server, *machines)}
     before = {machine: renewals(machine) for machine in machines}
     seen = {machine: set() for machine in machines}
+    states = set()
     ends = time.monotonic() + SECONDS
     while time.monotonic() < ends:
         time.sleep(2)
         for item in group.ask_api("/api/v1/certificates")["items"]:
+            states.add(item["renewal"])
             for machine in machines:
                 if machine.name == item["node"]:
                     seen[machine].add(item["not_after"])
@@ -82,6 +84,12 @@ def test(group):
         expect(len(seen[machine]) >= RENEWALS_MIN, f"{machine.name}: the server saw {seen[machine]}")
         detail = wait_complete(group, machine)
         expect(detail["connected"], f"{machine.name} is not connected")
+    expect(states <= {"by-itself", "due", "unknown"} and {"by-itself", "due"} <= states,
+           f"the renewals that cert list shows: {states}")
+    shown = next(item for item in group.ask_api("/api/v1/certificates")["items"]
+                 if item["node"] == gw2.name)
+    expect(shown["issuer"].startswith(f"CN={group.name} Postern CA ") and shown["key"] == "EC P-256",
+           f"{shown}")
     audited = [entry for entry in group.ask_api("/api/v1/audit?limit=1000")["items"]
                if entry["what"] == "certificate renewed"]
     expect(len(audited) >= sum(counts.values()), f"{len(audited)} renewals are in the audit list")
@@ -94,6 +102,11 @@ def test(group):
         machine.start()
         machine.wait_said("attached to", mark=mark, seconds=20)
     an_import_is_used_at_once(group, agents[1], gw1)
+
+    # Who is away when it is time is forecast to miss it.
+    agents[6].kill()
+    poll("cert list forecasts it", lambda: f"{agents[6].name} will miss its renewal: it is not connected"
+         in group.postern("cert", "list").out, LIFETIME_SECONDS, every=0.5)
 
 
 main(test)

@@ -403,6 +403,10 @@ json::object certificate_to_json(const NodeSummary& node) {
           {"sha256", text_or_null(node.certificate_sha256)},
           {"serial", text_or_null(node.certificate_serial)},
           {"revoked", text_or_null(node.certificate_revoked)},
+          {"issuer", text_or_null(node.certificate_issuer)},
+          {"key", text_or_null(node.certificate_key)},
+          {"renewal", node.renewal},
+          {"renewal_words", text_or_null(node.renewal_words)},
           {"not_after", time_or_null(node.certificate_not_after)},
           {"last_seen", time_or_null(node.last_seen)},
           {"path", texts(node.path)}};

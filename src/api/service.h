@@ -103,6 +103,10 @@ struct NodeSummary {
   std::optional<WallTime> certificate_not_after;
   std::string certificate_serial;   // hex; "" while unknown
   std::string certificate_revoked;  // the reason, when it counts no more
+  std::string certificate_issuer;   // "" when it is not the group's own authority, or unknown
+  std::string certificate_key;      // "EC P-256"; "" while unknown
+  std::string renewal = "unknown";  // by-itself, due, will-miss, by-hand, expired, revoked
+  std::string renewal_words;        // when, or why not
   std::string reason;               // why it is pending or rejected, in words
   std::string decided_by;           // who approved or rejected it
   std::optional<WallTime> decided;

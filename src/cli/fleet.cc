@@ -9,12 +9,27 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr std::size_t kFingerprintShown = 16;  // hex digits, as many as tell them apart by eye
-
 std::string left_words(Session& session, const json::value& item,
                        const std::optional<WallTime>& end) {
   if (!text_of(item, "revoked").empty()) return "revoked";
   return end ? left(*end, session.world.clock.wall()) : "-";
+}
+
+/// Whoever is not of the group's own authority is known by the fingerprint of his name alone.
+std::string issuer_of(const json::value& item) {
+  const std::string issuer = text_of(item, "issuer");
+  if (!issuer.empty()) return issuer.substr(issuer.starts_with("CN=") ? 3 : 0);
+  return text_of(item, "serial").empty() ? "-" : "another CA";
+}
+
+/// Who will be without a certificate if nobody does anything, and why.
+std::string forecast(const json::value& answer) {
+  std::string text;
+  for (const json::value& item : list_of(answer, "items"))
+    if (text_of(item, "renewal") == "will-miss")
+      text += fmt::format("{} will miss its renewal: {}\n", text_of(item, "node"),
+                          printable(text_of(item, "renewal_words")));
+  return text.empty() ? text : "\n" + text;
 }
 
 /// Whose certificate ends next stands first; those of which none is known come last.
@@ -30,18 +45,18 @@ std::string certificates_table(Session& session, const json::value& answer) {
     if (a.end != b.end) return a.end && (!b.end || *a.end < *b.end);
     return text_of(*a.item, "node") < text_of(*b.item, "node");
   });
-  Table table({"NODE", "ROLE", "LEFT", "VALID UNTIL", "SHA-256", "SEEN THROUGH", "LAST SEEN"});
+  Table table({"NODE", "ROLE", "LEFT", "VALID UNTIL", "RENEWAL", "ISSUER", "KEY", "SEEN THROUGH",
+               "LAST SEEN"});
   for (const auto& [end, item] : rows) {
     std::string path;
     for (const json::value& hop : list_of(*item, "path"))
       if (hop.is_string()) path += (path.empty() ? "" : ", ") + std::string(hop.as_string());
     table.add({text_of(*item, "node"), text_of(*item, "role"), left_words(session, *item, end),
-               or_dash(text_of(*item, "not_after")),
-               or_dash(text_of(*item, "sha256").substr(0, kFingerprintShown)), or_dash(path),
-               when(session, *item, "last_seen")});
+               or_dash(text_of(*item, "not_after")), text_of(*item, "renewal"), issuer_of(*item),
+               or_dash(text_of(*item, "key")), or_dash(path), when(session, *item, "last_seen")});
   }
-  return table.empty() ? "No node has shown a certificate yet.\n"
-                       : table.text(session.world.columns);
+  if (table.empty()) return "No node has shown a certificate yet.\n";
+  return table.text(session.world.columns) + forecast(answer);
 }
 
 std::string revoked_words(Session&, const json::value& answer) {

@@ -304,8 +304,11 @@ TEST_F(Tool, ARevocationSaysWhatBecomesOfTheNode) {
   EXPECT_EQ(postern({"cert", "revoke", "gw1.dmz.example", "--reason", "bored"}), 2);
   EXPECT_EQ(postern({"cert", "revoke"}), 2);
   service_.nodes.front().certificate_revoked = "compromised";
+  service_.nodes.front().renewal = "will-miss";
+  service_.nodes.front().renewal_words = "it is not connected";
   EXPECT_EQ(postern({"cert", "list"}), 0);
   EXPECT_THAT(out(), HasSubstr("revoked"));
+  EXPECT_THAT(out(), HasSubstr("will miss its renewal: it is not connected"));
 }
 
 TEST_F(Tool, AChangeOfTheAuthoritySaysHowFarItHasComeAndHowItGoesOn) {

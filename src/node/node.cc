@@ -5,6 +5,7 @@
 #include "base/quantity.h"
 #include "model/measures.h"
 #include "node/signed.h"
+#include "node/strangers.h"
 
 namespace postern::node {
 namespace {
@@ -315,6 +316,12 @@ wire::Message Node::head() {
   head.set_tls_key_sha256(field_of(leaf.mark().tls_key));
   head.set_certificate_serial(field_of(serial_bytes(leaf.mark().serial)));
   head.set_certificate_issuer_sha256(field_of(leaf.mark().issuer));
+  head.set_tls_key_kind(leaf.key_kind());
+  head.set_renews(settings_.certificates.renew);
+  if (renewal_.failures() != 0) {
+    head.set_renewal_failures(renewal_.failures());
+    head.set_renewal_trouble(harmless(last_certificate_words_));
+  }
   if (const auto oldest = oldest_own()) head.set_oldest_unsettled_ms(to_ms(*oldest));
   const spool::Usage usage = spool_->usage();
   head.set_spool_bytes(usage.live_bytes);

@@ -35,6 +35,7 @@ void Renewal::use(const Certificate& leaf) {
   next_.reset();
   wait_ = {};
   hurries_ = false;
+  failures_ = 0;
   const auto jitter = random_.below(static_cast<std::uint64_t>(life().count()) / kJitterParts + 1);
   due_ = leaf.not_before() + life() / 2 + milliseconds(jitter);
 }
@@ -88,6 +89,7 @@ Result<TlsCredential> Renewal::on_reply(const std::vector<Certificate>& chain,
 
 void Renewal::failed(WallTime now, milliseconds not_before_this) {
   if (!leaf_) return;
+  ++failures_;
   const milliseconds longest = over(now) || hurries_ ? kRetryMaxWhenOver : kRetryMax;
   const milliseconds first = std::clamp(life() / kRetryParts, kRetryMin, longest);
   const milliseconds last = std::clamp(life() / kRetryPartsLater, kRetryMin, longest);

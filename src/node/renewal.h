@@ -59,6 +59,8 @@ class Renewal {
   void not_asked(WallTime now);
   /// The certificate in use has ended: nobody lets us in with it any more.
   bool over(WallTime now) const { return leaf_ && now > leaf_->not_after(); }
+  /// In a row, since use() of the one that is in use.
+  std::uint32_t failures() const { return failures_; }
 
  private:
   std::chrono::milliseconds life() const;
@@ -70,6 +72,7 @@ class Renewal {
   std::string csr_;
   WallTime due_ = WallTime::max();
   bool hurries_ = false;
+  std::uint32_t failures_ = 0;
   std::chrono::milliseconds wait_{};
 };
 

@@ -11,7 +11,8 @@ namespace postern {
 namespace {
 
 constexpr std::array<std::string_view, AlertRules::kKinds> kWords = {
-    "heartbeat", "never-connected", "clock", "finding", "spool-fill", "spool-age", "certificate"};
+    "heartbeat",  "never-connected", "clock",       "finding",
+    "spool-fill", "spool-age",       "certificate", "authority"};
 
 std::string cause_of(AlertRules::Kind kind, std::string_view name) {
   return fmt::format("{} {}", AlertRules::word_of(kind), name);
@@ -31,6 +32,14 @@ bool above(double value, const Threshold& threshold, bool already) {
 }
 
 double seconds_of(Duration d) { return std::chrono::duration<double>(d).count(); }
+
+/// Of a certificate's life; none when that is not known.
+std::optional<double> part_left(const std::optional<WallTime>& not_before,
+                                const std::optional<WallTime>& not_after, WallTime wall) {
+  if (!not_before || !not_after || *not_after <= *not_before) return std::nullopt;
+  return static_cast<double>((*not_after - wall).count()) /
+         static_cast<double>((*not_after - *not_before).count());
+}
 
 }  // namespace
 
@@ -89,6 +98,7 @@ store::AlertChanges AlertRules::evaluate(std::span<const NodeView> nodes, TimePo
     say(Kind::spool_fill, spool_fill(node, before(Kind::spool_fill)));
     say(Kind::spool_age, spool_age(node, before(Kind::spool_age)));
     say(Kind::certificate, certificate(node, wall));
+    say(Kind::authority, authority(node, wall));
   }
   for (auto known = known_.begin(); known != known_.end();) {
     if (known->second.round == round_) {
@@ -255,17 +265,30 @@ AlertRules::Finding AlertRules::spool_age(const NodeView& node, Level before) co
 }
 
 AlertRules::Finding AlertRules::certificate(const NodeView& node, WallTime wall) const {
-  if (!node.certificate_not_after || !node.certificate_not_before) return {std::nullopt};
-  const auto life = *node.certificate_not_after - *node.certificate_not_before;
-  if (life.count() <= 0) return {std::nullopt};
-  const double left = static_cast<double>((*node.certificate_not_after - wall).count()) /
-                      static_cast<double>(life.count());
-  if (left > limits_.certificate_warning) return {};
-  const bool critical = left <= limits_.certificate_critical;
+  const auto left = part_left(node.certificate_not_before, node.certificate_not_after, wall);
+  if (!left) return {std::nullopt};
+  if (*left > limits_.certificate_warning && node.renewal_missed.empty()) return {};
+  const bool critical = *left <= limits_.certificate_critical;
+  const std::string end = to_rfc3339(*node.certificate_not_after);
+  if (!node.renewal_missed.empty())
+    return {critical ? Level::critical : Level::warning,
+            fmt::format("the certificate of {} ends at {} and will not be renewed in time: {}",
+                        node.name, end, node.renewal_missed)};
   return {critical ? Level::critical : Level::warning,
           fmt::format("the certificate of {} ends at {} and was not renewed; see its log for why, "
                       "or enrol it anew",
-                      node.name, to_rfc3339(*node.certificate_not_after))};
+                      node.name, end)};
+}
+
+AlertRules::Finding AlertRules::authority(const NodeView& node, WallTime wall) const {
+  const auto left = part_left(node.authority_not_before, node.authority_not_after, wall);
+  if (!left) return {std::nullopt};
+  if (*left > limits_.certificate_warning) return {};
+  return {*left <= limits_.certificate_critical ? Level::critical : Level::warning,
+          fmt::format("the authority that signs the group's certificates ends at {}, and they with "
+                      "it; make the next one: postern-server ca issue-intermediate, or postern ca "
+                      "roll when the root ends then too",
+                      to_rfc3339(*node.authority_not_after))};
 }
 
 }  // namespace postern

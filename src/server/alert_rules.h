@@ -30,6 +30,9 @@ struct NodeView {
   std::optional<Duration> clock_difference, oldest_unsettled;
   std::optional<std::uint64_t> spool_bytes, spool_bytes_max;
   std::optional<WallTime> certificate_not_before, certificate_not_after;
+  std::string renewal_missed;  // why it will not be renewed in time; "": it will, or nobody knows
+  // Of the authority that signs certificates, where this is the server that has it:
+  std::optional<WallTime> authority_not_before, authority_not_after;
   std::uint64_t findings = 0;  // wrong signatures and equivocations, since this process runs
   std::string found;           // the newest of them, in words; "": not known
 };
@@ -50,9 +53,10 @@ class AlertRules {
     finding,
     spool_fill,
     spool_age,
-    certificate
+    certificate,
+    authority
   };
-  static constexpr std::size_t kKinds = 7;
+  static constexpr std::size_t kKinds = 8;
   static std::string_view word_of(Kind kind);  // the first word of the cause
 
   /// `started`: nodes that were not heard since are silent since then.
@@ -111,6 +115,7 @@ class AlertRules {
   Finding spool_fill(const NodeView& node, Level before) const;
   Finding spool_age(const NodeView& node, Level before) const;
   Finding certificate(const NodeView& node, WallTime wall) const;
+  Finding authority(const NodeView& node, WallTime wall) const;
   void settle(const NodeView& node, Kind kind, Known& known, Finding found, WallTime wall,
               store::AlertChanges& round);
   void find_lost(std::span<const NodeView> nodes, TimePoint now);

@@ -269,6 +269,42 @@ TEST_F(AlertRulesTest, ACertificateWarnsAtAThirdAndIsCriticalAtATenth) {
   EXPECT_THAT(look(28h).close, ElementsAre("certificate a"));
 }
 
+TEST_F(AlertRulesTest, ARenewalThatIsForecastToFailWarnsBeforeTheThirdWithItsReason) {
+  NodeView a = agent("a");
+  a.certificate_not_before = kWall;
+  a.certificate_not_after = kWall + 30h;
+  const auto look = [&](Duration t) {
+    a.heard = kStart + t;
+    return at(t, {a});
+  };
+  expect_quiet(look(15h));
+  a.renewal_missed = "failed 3 times: no key";
+  const auto raised = look(16h).raise;
+  ASSERT_THAT(causes(raised), ElementsAre("certificate a"));
+  EXPECT_EQ(raised[0].severity, "warning");
+  EXPECT_THAT(raised[0].words, testing::HasSubstr("failed 3 times: no key"));
+  EXPECT_EQ(look(27h).change.at(0).severity, "critical") << "the same alert";
+  a.renewal_missed.clear();
+  a.certificate_not_before = kWall + 27h;
+  a.certificate_not_after = kWall + 57h;
+  EXPECT_THAT(look(28h).close, ElementsAre("certificate a"));
+}
+
+TEST_F(AlertRulesTest, TheAuthorityNearItsEndIsAnAlertOfItsServer) {
+  NodeView a = agent("a");
+  a.authority_not_before = kWall;
+  a.authority_not_after = kWall + 30h;
+  const auto look = [&](Duration t) {
+    a.heard = kStart + t;
+    return at(t, {a});
+  };
+  expect_quiet(look(19h));
+  EXPECT_THAT(causes(look(20h).raise), ElementsAre("authority a"));
+  EXPECT_EQ(look(27h).change.at(0).severity, "critical");
+  a.authority_not_after = kWall + 300h;
+  EXPECT_THAT(look(28h).close, ElementsAre("authority a"));
+}
+
 TEST_F(AlertRulesTest, AnOldBatchWarnsAndClosesAtHalfTheAge) {
   NodeView a = agent("a");
   a.oldest_unsettled = 61min;

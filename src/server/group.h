@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <string>
 
 #include "base/clock.h"
@@ -45,6 +46,15 @@ class GroupFolder {
   /// Who signs nodes' certificates: the issuing one, or the root where there is none.
   Result<CertificateAuthority> authority();
   Result<bool> exists();
+
+  /// What is public of it: who signs, until when, and the names of all that ever signed for nodes
+  /// of this group, by the SHA-256 of each in DER.
+  struct Facts {
+    WallTime not_before{}, not_after{};  // of who signs now
+    std::string signer;
+    std::map<Digest, std::string> names;
+  };
+  Result<Facts> facts();
 
   /// The root with its key; `unavailable` when that was taken away.
   Result<CertificateAuthority> root();

@@ -93,6 +93,22 @@ Result<CertificateAuthority> GroupFolder::authority() {
   return authority;
 }
 
+Result<GroupFolder::Facts> GroupFolder::facts() {
+  auto root = root_certificate();
+  if (!root) return std::unexpected(root.error());
+  auto certificates = issuing_certificates();
+  if (!certificates) return std::unexpected(certificates.error());
+  certificates->push_back(*root);
+  const Certificate& signer = certificates->front();
+  auto before = rollover();
+  if (!before) return std::unexpected(before.error());
+  Facts facts{signer.not_before(), signer.not_after(), signer.subject(), {}};
+  if (before->former) certificates->push_back(*before->former);
+  for (const Certificate& one : *certificates)
+    facts.names.emplace(one.subject_sha256(), one.subject());
+  return facts;
+}
+
 Result<> GroupFolder::install_issuing(const CertificateAuthority& issuing) {
   auto earlier = issuing_certificates();
   if (!earlier) return std::unexpected(earlier.error());

@@ -3,19 +3,10 @@
 #include <algorithm>
 
 #include "node/self.h"
+#include "node/strangers.h"
 
 namespace postern {
 namespace {
-
-/// Nullopt: the store has no head of it, or not one that we can read.
-std::optional<wire::pb::Head> head_of(const store::Node& node) {
-  wire::pb::Signed message;
-  wire::pb::Head head;
-  if (node.head.empty() || !message.ParseFromString(to_string(node.head)) ||
-      !head.ParseFromString(message.body()))
-    return std::nullopt;
-  return head;
-}
 
 Duration interval_of(const wire::pb::Head& head, Duration otherwise) {
   if (head.interval_ms() == 0) return otherwise;
@@ -32,8 +23,29 @@ Duration nearer_to_zero(Duration a, Duration b) {
 
 }  // namespace
 
+std::optional<wire::pb::Head> newest_head(const store::Node& node) {
+  wire::pb::Signed message;
+  wire::pb::Head head;
+  if (node.head.empty() || !message.ParseFromString(to_string(node.head)) ||
+      !head.ParseFromString(message.body()))
+    return std::nullopt;
+  return head;
+}
+
+CertificateFacts certificate_facts(const wire::pb::Head& head,
+                                   const std::map<Digest, std::string>& authority) {
+  CertificateFacts facts;
+  if (head.tls_not_before_ms() != 0) facts.not_before = wall_from_ms(head.tls_not_before_ms());
+  if (head.tls_not_after_ms() != 0) facts.not_after = wall_from_ms(head.tls_not_after_ms());
+  facts.ours = authority.contains(node::digest_of_field(head.certificate_issuer_sha256()));
+  facts.renews = head.renews() || head.tls_key_kind().empty();  // earlier versions said neither
+  facts.failures = head.renewal_failures();
+  facts.trouble = node::harmless(head.renewal_trouble());
+  return facts;
+}
+
 Duration head_interval(const store::Node& node, Duration otherwise) {
-  const auto head = head_of(node);
+  const auto head = newest_head(node);
   return head ? interval_of(*head, otherwise) : otherwise;
 }
 
@@ -102,7 +114,8 @@ store::AlertChanges NodeWatch::look(std::span<const store::Node> rows, TimePoint
 
   std::vector<NodeView> views{own_view(now)};
   for (const store::Node& row : rows)
-    if (watched(row)) views.push_back(view_of(row, row.id ? known_.at(*row.id) : Known{}, servers));
+    if (watched(row))
+      views.push_back(view_of(row, row.id ? known_.at(*row.id) : Known{}, servers, wall));
   return rules_.evaluate(views, now, wall);
 }
 
@@ -133,10 +146,9 @@ void NodeWatch::read_head(Known& known, const store::Node& row) const {
   known.oldest_before = std::exchange(known.oldest_unsettled, std::nullopt);
   known.spool_bytes.reset();
   known.spool_bytes_max.reset();
-  known.not_before.reset();
-  known.not_after.reset();
+  known.certificate = {};
   known.interval = own_.interval;
-  const auto head = head_of(row);
+  const auto head = newest_head(row);
   if (!head) return;
   known.interval = interval_of(*head, own_.interval);
   if (head->spool_bytes_max() != 0) {
@@ -147,12 +159,12 @@ void NodeWatch::read_head(Known& known, const store::Node& row) const {
       known.oldest_unsettled = std::chrono::milliseconds(head->issued_ms()) -
                                std::chrono::milliseconds(head->oldest_unsettled_ms());
   }
-  if (head->tls_not_before_ms() != 0) known.not_before = wall_from_ms(head->tls_not_before_ms());
-  if (head->tls_not_after_ms() != 0) known.not_after = wall_from_ms(head->tls_not_after_ms());
+  known.certificate =
+      certificate_facts(*head, authority_ ? authority_->names : std::map<Digest, std::string>{});
 }
 
 NodeView NodeWatch::view_of(const store::Node& row, const Known& known,
-                            const std::vector<std::string>& servers) const {
+                            const std::vector<std::string>& servers, WallTime wall) const {
   NodeView view;
   view.name = row.name;
   view.id = row.id;
@@ -172,8 +184,11 @@ NodeView NodeWatch::view_of(const store::Node& row, const Known& known,
     view.oldest_unsettled = std::min(*known.oldest_unsettled, *known.oldest_before);
   view.spool_bytes = known.spool_bytes;
   view.spool_bytes_max = known.spool_bytes_max;
-  view.certificate_not_before = known.not_before;
-  view.certificate_not_after = known.not_after;
+  view.certificate_not_before = known.certificate.not_before;
+  view.certificate_not_after = known.certificate.not_after;
+  if (auto outlook = outlook_of(known.certificate, wall);
+      authority_ && outlook.state == RenewalState::will_miss)
+    view.renewal_missed = std::move(outlook.words);
   view.findings = known.findings;
   view.found = known.found;
   return view;
@@ -189,6 +204,10 @@ NodeView NodeWatch::own_view(TimePoint now) const {
   view.heard = now;
   view.certificate_not_before = own_.certificate_not_before;
   view.certificate_not_after = own_.certificate_not_after;
+  if (authority_) {
+    view.authority_not_before = authority_->not_before;
+    view.authority_not_after = authority_->not_after;
+  }
   view.findings = own_findings_;
   view.found = own_found_;
   return view;

@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "server/alert_rules.h"
+#include "server/group.h"
+#include "server/renewal_outlook.h"
 #include "wire/batch.h"
 #include "wire/channel.pb.h"
 
@@ -42,6 +44,7 @@ class NodeWatch {
   void resume(std::span<const store::Node> rows, std::span<const store::Alert> alerts);
   void set_limits(const AlertLimits& limits) { rules_.set_limits(limits); }
   void set_own(Own own) { own_ = std::move(own); }
+  void set_authority(GroupFolder::Facts authority) { authority_ = std::move(authority); }
 
   /// A head that the node signed. `stamps`: as it came, without ours; `by`: the child that handed
   /// it over; `received`: by our clock.
@@ -76,7 +79,7 @@ class NodeWatch {
     Duration interval{};
     std::optional<Duration> oldest_unsettled, oldest_before;  // before: by the head read before
     std::optional<std::uint64_t> spool_bytes, spool_bytes_max;
-    std::optional<WallTime> not_before, not_after;
+    CertificateFacts certificate;
     // Against its parent's clock, by the newest two heads that came to us:
     std::uint64_t clock_number = 0;
     NodeId clock_parent{};  // ours: the server
@@ -86,11 +89,12 @@ class NodeWatch {
   void follow(Known& known, const store::Node& row, TimePoint now);
   void read_head(Known& known, const store::Node& row) const;
   NodeView view_of(const store::Node& row, const Known& known,
-                   const std::vector<std::string>& servers) const;
+                   const std::vector<std::string>& servers, WallTime wall) const;
   NodeView own_view(TimePoint now) const;
   std::optional<Duration> clock_difference(const NodeId& node) const;
 
   Own own_;
+  std::optional<GroupFolder::Facts> authority_;
   const TimePoint started_;
   AlertRules rules_;
   std::map<NodeId, Known> known_;  // approved ones, as of the last look, and who came since
@@ -100,6 +104,14 @@ class NodeWatch {
   Duration pause_ = kNodesLookedAtEvery;
   std::uint64_t round_ = 0;
 };
+
+/// The newest head that the store has; none when there is none that can be read.
+std::optional<wire::pb::Head> newest_head(const store::Node& node);
+
+/// What the newest head that the store has says of the node's certificate. Whether it is connected
+/// is for the caller to add.
+CertificateFacts certificate_facts(const wire::pb::Head& head,
+                                   const std::map<Digest, std::string>& authority);
 
 /// How often a node sends heads, by the newest one that the store has; `otherwise` when it does not
 /// say.

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "wire/channel.pb.h"
+#include "server/node_watch.h"
 
 namespace postern {
 
@@ -17,15 +17,11 @@ std::vector<Digest> names_under(const Certificate& former,
 std::string why_waiting(const store::Node& node, const RolloverNeeds& needs) {
   if (std::ranges::find(needs.former_names, node.certificate.issuer) != needs.former_names.end())
     return "uses a certificate of the former CA";
-  wire::pb::Signed message;
-  wire::pb::Head head;
-  if (node.head.empty() ||
-      !message.ParseFromArray(node.head.data(), static_cast<int>(node.head.size())) ||
-      !head.ParseFromString(message.body()))
-    return "has not said yet whom it trusts";
-  if (head.pinned_root_sha256().empty())
+  const auto head = newest_head(node);
+  if (!head) return "has not said yet whom it trusts";
+  if (head->pinned_root_sha256().empty())
     return "has no group root pinned and takes no word of the group; import the group file there";
-  for (const auto& known : head.documents())
+  for (const auto& known : head->documents())
     if (known.type() == static_cast<std::uint32_t>(node::DocumentType::anchors) &&
         node::Edition{known.generation(), known.number()} >= needs.anchors)
       return "";

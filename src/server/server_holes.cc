@@ -19,6 +19,7 @@ void Server::look() {
       round = holes_.look(*holes, around_.clock.now());
     else if (unsaved_.empty())
       log_.warning("holes are not looked for: {}", holes.error().message);
+    if (const auto& authority = service_->authority_facts()) node_watch_->set_authority(*authority);
     auto changes = update_alerts(round);
     if (auto refreshed = registry_->refresh(); !refreshed)
       log_.warning("the registry is not read: {}", refreshed.error().message);

@@ -2,6 +2,8 @@
 
 #include <boost/json.hpp>
 
+#include "node/strangers.h"
+
 namespace postern {
 namespace {
 
@@ -105,6 +107,51 @@ api::NodeSummary ServerService::summary(const store::Node& node) {
   return summary(node, worst_open().value_or(Worst{}));
 }
 
+const std::optional<GroupFolder::Facts>& ServerService::authority_facts() {
+  const TimePoint now = clock_.now();
+  if (!authority_read_ || now - *authority_read_ >= kAuthorityReadEvery) {
+    authority_read_ = now;
+    auto facts = folder_.facts();
+    if (facts) authority_facts_ = std::move(*facts);  // else what was known before
+  }
+  return authority_facts_;
+}
+
+/// "" when it is not known: of an issuer that is no anchor itself we have a hash alone.
+std::string ServerService::issuer_name(const Digest& issuer) {
+  if (const auto& authority = authority_facts()) {
+    const auto name = authority->names.find(issuer);
+    if (name != authority->names.end()) return name->second;
+  }
+  for (const Certificate& anchor : about_.anchors.certificates())
+    if (anchor.subject_sha256() == issuer) return anchor.subject();
+  return "";
+}
+
+void ServerService::add_certificate(api::NodeSummary& summary, const store::Node& node) {
+  const bool own = node.id == about_.id;
+  const CertificateMark& mark = own ? about_.certificate : node.certificate;
+  summary.certificate_sha256 = node.certificate_sha256;
+  summary.certificate_not_after =
+      own ? std::optional(about_.certificate_not_after) : node.certificate_not_after;
+  summary.certificate_serial = mark.serial;
+  summary.certificate_issuer = issuer_name(mark.issuer);
+  const auto* revoked = registry_.revocations().find(mark);
+  if (revoked != nullptr)
+    summary.certificate_revoked =
+        node::revocation_words(static_cast<std::uint32_t>(revoked->reason));
+  const auto head = newest_head(node);
+  const auto& authority = authority_facts();
+  if (!head || !authority) return;
+  summary.certificate_key = node::harmless(head->tls_key_kind());
+  CertificateFacts facts = certificate_facts(*head, authority->names);
+  facts.connected = summary.connected;
+  facts.revoked = revoked != nullptr;
+  const RenewalOutlook outlook = outlook_of(facts, clock_.wall());
+  summary.renewal = to_string(outlook.state);
+  summary.renewal_words = outlook.words;
+}
+
 api::NodeSummary ServerService::summary(const store::Node& node, const Worst& worst) {
   api::NodeSummary s;
   s.name = node.name;
@@ -120,11 +167,7 @@ api::NodeSummary ServerService::summary(const store::Node& node, const Worst& wo
   s.path = node.path;
   s.address = node.address;
   s.software = node.software;
-  s.certificate_sha256 = node.certificate_sha256;
-  s.certificate_not_after = node.certificate_not_after;
-  s.certificate_serial = node.certificate.serial;
-  if (const auto* revoked = registry_.revocations().find(node.certificate))
-    s.certificate_revoked = node::revocation_words(static_cast<std::uint32_t>(revoked->reason));
+  add_certificate(s, node);
   s.reason = node.reason;
   s.decided_by = node.decided_by;
   s.decided = node.decided;

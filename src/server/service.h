@@ -23,6 +23,7 @@ inline constexpr std::chrono::minutes kTokenUseNotedEvery{1};
 /// word.
 inline std::string late_renewal_key(const NodeId& id) { return "certificate.renew." + id.hex(); }
 inline constexpr std::chrono::hours kLateRenewalFor{24};
+inline constexpr std::chrono::seconds kAuthorityReadEvery{10};
 
 /// Something to be asked of a node far down: the server sends it as a request (channel.md#W53).
 struct Question {
@@ -113,6 +114,8 @@ class ServerService final : public api::Service {
     about_.certificate_not_after = not_after;
   }
 
+  /// Of the group's own authority, as its files were within the last kAuthorityReadEvery.
+  const std::optional<GroupFolder::Facts>& authority_facts();
   void set_anchors(const Anchors& anchors) { about_.anchors = anchors; }
 
   /// Who asks with this token; kProblemUnauthenticated with the reason when nobody does.
@@ -151,6 +154,10 @@ class ServerService final : public api::Service {
                                 std::optional<store::Standing> standing);
   std::optional<api::ApiError> check_parents(const std::vector<std::string>& parents);
 
+  std::string issuer_name(const Digest& issuer);
+  void add_certificate(api::NodeSummary& summary, const store::Node& node);
+  std::optional<GroupFolder::Facts> authority_facts_;
+  std::optional<TimePoint> authority_read_;
   // service_authority.cc
   Result<> say_anchors(const Anchors& anchors, const GroupFolder::Rollover& rollover,
                        std::vector<Digest> withdrawn, const store::AuditEntry& entry);
