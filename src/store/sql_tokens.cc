@@ -1,7 +1,7 @@
 // The tokens of the API.
 
 #include "store/rules.h"
-#include "store/sqlite.h"
+#include "store/sql_store.h"
 
 namespace postern::store {
 namespace {
@@ -25,7 +25,7 @@ ApiToken read_token(Query& row) {
 
 }  // namespace
 
-Result<> SqliteStore::add_api_token(const ApiToken& token, const AuditEntry& audit) {
+Result<> SqlStore::add_api_token(const ApiToken& token, const AuditEntry& audit) {
   return database_->transaction("saving an API token", [&]() -> Result<> {
     Query used(database_->prepare(
         "SELECT count(*) FROM api_token WHERE revoked IS NULL AND (expires IS NULL OR expires > "
@@ -38,15 +38,15 @@ Result<> SqliteStore::add_api_token(const ApiToken& token, const AuditEntry& aud
                    token.created_by, token.created, token.expires, token.last_used, token.revoked);
     database_->run(
         "DELETE FROM api_token WHERE row IN (SELECT row FROM api_token WHERE revoked IS NOT NULL "
-        "OR expires <= ? ORDER BY row DESC LIMIT -1 OFFSET ?)",
+        "OR expires <= ? ORDER BY row DESC LIMIT 1000000000 OFFSET ?)",
         token.created, static_cast<std::int64_t>(kApiTokensOverMax));
     write_audit(audit);
     return {};
   });
 }
 
-Result<bool> SqliteStore::revoke_api_token(std::string_view id, WallTime now,
-                                           const AuditEntry& audit) {
+Result<bool> SqlStore::revoke_api_token(std::string_view id, WallTime now,
+                                        const AuditEntry& audit) {
   return database_->transaction("revoking an API token", [&]() -> Result<bool> {
     Query known(database_->prepare("SELECT 1 FROM api_token WHERE id = ? AND revoked IS NULL"));
     if (!known.bind(id).step()) return false;
@@ -56,14 +56,14 @@ Result<bool> SqliteStore::revoke_api_token(std::string_view id, WallTime now,
   });
 }
 
-Result<> SqliteStore::api_token_used(std::string_view id, WallTime now) {
+Result<> SqlStore::api_token_used(std::string_view id, WallTime now) {
   return database_->transaction("noting an API token's use", [&]() -> Result<> {
     database_->run("UPDATE api_token SET last_used = ? WHERE id = ?", now, id);
     return {};
   });
 }
 
-Result<std::optional<ApiToken>> SqliteStore::api_token(std::string_view id) {
+Result<std::optional<ApiToken>> SqlStore::api_token(std::string_view id) {
   return database_->guarded("reading an API token", [&]() -> Result<std::optional<ApiToken>> {
     Query query(database_->prepare("SELECT " POSTERN_TOKEN_COLUMNS " FROM api_token WHERE id = ?"));
     if (!query.bind(id).step()) return std::optional<ApiToken>();
@@ -71,7 +71,7 @@ Result<std::optional<ApiToken>> SqliteStore::api_token(std::string_view id) {
   });
 }
 
-Result<std::vector<ApiToken>> SqliteStore::api_tokens() {
+Result<std::vector<ApiToken>> SqlStore::api_tokens() {
   return database_->guarded("reading the API tokens", [&]() -> Result<std::vector<ApiToken>> {
     Query query(
         database_->prepare("SELECT " POSTERN_TOKEN_COLUMNS " FROM api_token ORDER BY row DESC"));

@@ -1,7 +1,7 @@
 // The tokens by which machines join.
 
 #include "store/rules.h"
-#include "store/sqlite.h"
+#include "store/sql_store.h"
 
 namespace postern::store {
 namespace {
@@ -31,7 +31,7 @@ JoinToken read_join_token(Query& row) {
 
 }  // namespace
 
-Result<> SqliteStore::add_join_token(const JoinToken& token, const AuditEntry& audit) {
+Result<> SqlStore::add_join_token(const JoinToken& token, const AuditEntry& audit) {
   return database_->transaction("saving a join token", [&]() -> Result<> {
     Query used(database_->prepare(
         "SELECT count(*) FROM join_token WHERE revoked IS NULL AND expires > ?"));
@@ -46,15 +46,15 @@ Result<> SqliteStore::add_join_token(const JoinToken& token, const AuditEntry& a
         token.expires, token.revoked, token.generation);
     database_->run(
         "DELETE FROM join_token WHERE row IN (SELECT row FROM join_token WHERE revoked IS NOT NULL "
-        "OR expires <= ? ORDER BY row DESC LIMIT -1 OFFSET ?)",
+        "OR expires <= ? ORDER BY row DESC LIMIT 1000000000 OFFSET ?)",
         token.created, static_cast<std::int64_t>(kJoinTokensOverMax));
     write_audit(audit);
     return {};
   });
 }
 
-Result<bool> SqliteStore::revoke_join_token(std::string_view id, WallTime now,
-                                            const AuditEntry& audit) {
+Result<bool> SqlStore::revoke_join_token(std::string_view id, WallTime now,
+                                         const AuditEntry& audit) {
   return database_->transaction("revoking a join token", [&]() -> Result<bool> {
     Query known(database_->prepare("SELECT 1 FROM join_token WHERE id = ? AND revoked IS NULL"));
     if (!known.bind(id).step()) return false;
@@ -64,7 +64,7 @@ Result<bool> SqliteStore::revoke_join_token(std::string_view id, WallTime now,
   });
 }
 
-Result<std::optional<JoinToken>> SqliteStore::join_token(std::string_view id) {
+Result<std::optional<JoinToken>> SqlStore::join_token(std::string_view id) {
   return database_->guarded("reading a join token", [&]() -> Result<std::optional<JoinToken>> {
     Query query(database_->prepare(POSTERN_JOIN_TOKENS "WHERE id = ?"));
     if (!query.bind(id).step()) return std::optional<JoinToken>();
@@ -72,7 +72,7 @@ Result<std::optional<JoinToken>> SqliteStore::join_token(std::string_view id) {
   });
 }
 
-Result<std::vector<JoinToken>> SqliteStore::join_tokens() {
+Result<std::vector<JoinToken>> SqlStore::join_tokens() {
   return database_->guarded("reading the join tokens", [&]() -> Result<std::vector<JoinToken>> {
     Query query(database_->prepare(POSTERN_JOIN_TOKENS "ORDER BY row DESC"));
     std::vector<JoinToken> tokens;
@@ -81,7 +81,7 @@ Result<std::vector<JoinToken>> SqliteStore::join_tokens() {
   });
 }
 
-Result<JoinUsed> SqliteStore::use_join_token(const JoinUse& use, const AuditEntry& audit) {
+Result<JoinUsed> SqlStore::use_join_token(const JoinUse& use, const AuditEntry& audit) {
   return database_->transaction("using a join token", [&]() -> Result<JoinUsed> {
     Query query(database_->prepare(POSTERN_JOIN_TOKENS "WHERE id = ?"));
     if (!query.bind(use.token).step())

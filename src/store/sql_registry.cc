@@ -2,7 +2,7 @@
 #include <limits>
 
 #include "store/rules.h"
-#include "store/sqlite.h"
+#include "store/sql_store.h"
 
 namespace postern::store {
 namespace {
@@ -35,6 +35,9 @@ void read_edition(std::span<const std::byte, 12> edition, StoredDocument& docume
   "first_seen, last_seen, connected, address, path, software, certificate_sha256, "           \
   "certificate_not_after, "                                                                   \
   "head_number, head, tls_key_sha256, certificate_issuer_sha256, certificate_serial, compromised"
+
+#define POSTERN_NODE_PLACES \
+  "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?"
 
 /// A row of "SELECT row, " POSTERN_NODE_COLUMNS.
 Node read_node(Query& row) {
@@ -74,7 +77,7 @@ std::vector<Node> read_nodes(Query& query) {
 
 }  // namespace
 
-Result<std::vector<Node>> SqliteStore::nodes() {
+Result<std::vector<Node>> SqlStore::nodes() {
   return database_->guarded("reading nodes", [&]() -> Result<std::vector<Node>> {
     Query query(
         database_->prepare("SELECT row, " POSTERN_NODE_COLUMNS " FROM node ORDER BY name, row"));
@@ -82,7 +85,7 @@ Result<std::vector<Node>> SqliteStore::nodes() {
   });
 }
 
-Result<std::optional<Node>> SqliteStore::node(const NodeId& id) {
+Result<std::optional<Node>> SqlStore::node(const NodeId& id) {
   return database_->guarded("reading a node", [&]() -> Result<std::optional<Node>> {
     Query query(database_->prepare("SELECT row, " POSTERN_NODE_COLUMNS
                                    " FROM node WHERE id = ? ORDER BY row DESC LIMIT 1"));
@@ -91,7 +94,7 @@ Result<std::optional<Node>> SqliteStore::node(const NodeId& id) {
   });
 }
 
-Result<std::optional<Node>> SqliteStore::node_by_name(std::string_view name) {
+Result<std::optional<Node>> SqlStore::node_by_name(std::string_view name) {
   return database_->guarded("reading a node", [&]() -> Result<std::optional<Node>> {
     Query query(database_->prepare(
         "SELECT row, " POSTERN_NODE_COLUMNS
@@ -101,7 +104,7 @@ Result<std::optional<Node>> SqliteStore::node_by_name(std::string_view name) {
   });
 }
 
-Result<std::vector<Node>> SqliteStore::nodes_named(std::string_view name) {
+Result<std::vector<Node>> SqlStore::nodes_named(std::string_view name) {
   return database_->guarded("reading nodes", [&]() -> Result<std::vector<Node>> {
     Query query(database_->prepare("SELECT row, " POSTERN_NODE_COLUMNS
                                    " FROM node WHERE name = ? ORDER BY row"));
@@ -110,39 +113,33 @@ Result<std::vector<Node>> SqliteStore::nodes_named(std::string_view name) {
   });
 }
 
-Result<Node> SqliteStore::save_node(const Node& node, const std::optional<AuditEntry>& audit,
-                                    std::span<const StoredDocument> documents) {
+Result<Node> SqlStore::save_node(const Node& node, const std::optional<AuditEntry>& audit,
+                                 std::span<const StoredDocument> documents) {
   const std::string doing = fmt::format("saving node {} (its name or id may be taken)", node.name);
   return database_->transaction(doing, [&]() -> Result<Node> {
-    if (node.row != 0) {
-      Query known(database_->prepare("SELECT 1 FROM node WHERE row = ?"));
-      if (!known.bind(node.row).step())
-        return fail(Errc::invalid, "node {} has no row {}", node.name, node.row);
-    }
-    const auto row = node.row == 0 ? std::nullopt : std::optional(node.row);
-    // An upsert by row: OR REPLACE would silently delete the row that collides.
-    database_->run(
-        "INSERT INTO node (row, " POSTERN_NODE_COLUMNS
-        ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-        " ON CONFLICT (row) DO UPDATE SET (" POSTERN_NODE_COLUMNS
-        ") = (excluded.name, excluded.id, excluded.identity_key, excluded.role, "
-        "excluded.standing, excluded.parents,"
-        " excluded.direction, excluded.reason, excluded.decided_by, excluded.decided, "
-        "excluded.approval,"
-        " excluded.first_seen, excluded.last_seen, excluded.connected, "
-        "excluded.address, excluded.path,"
-        " excluded.software, excluded.certificate_sha256, "
-        "excluded.certificate_not_after, excluded.head_number,"
-        " excluded.head, excluded.tls_key_sha256, excluded.certificate_issuer_sha256,"
-        " excluded.certificate_serial, excluded.compromised)",
-        row, node.name, node.id, node.identity_key, static_cast<int>(node.role),
-        static_cast<int>(node.standing), join_names(node.parents), static_cast<int>(node.direction),
-        node.reason, node.decided_by, node.decided, node.approval, node.first_seen, node.last_seen,
-        node.connected, node.address, join_names(node.path), node.software, node.certificate_sha256,
-        node.certificate_not_after, node.head_number, node.head, node.certificate.tls_key,
-        node.certificate.issuer, node.certificate.serial, node.compromised);
+    const auto put = [&](Query& query) -> Query& {
+      return query.bind(node.name, node.id, node.identity_key, static_cast<int>(node.role),
+                        static_cast<int>(node.standing), join_names(node.parents),
+                        static_cast<int>(node.direction), node.reason, node.decided_by,
+                        node.decided, node.approval, node.first_seen, node.last_seen,
+                        node.connected, node.address, join_names(node.path), node.software,
+                        node.certificate_sha256, node.certificate_not_after, node.head_number,
+                        node.head, node.certificate.tls_key, node.certificate.issuer,
+                        node.certificate.serial);
+    };
     Node saved = node;
-    if (!row) saved.row = database_->last_row();
+    if (node.row == 0) {
+      Query query(database_->prepare("INSERT INTO node (" POSTERN_NODE_COLUMNS
+                                     ") VALUES (" POSTERN_NODE_PLACES ") RETURNING row"));
+      saved.row = only_row(put(query)).integer(0);
+      query.step();  // to its end: only then the statement is done
+    } else {
+      Query query(database_->prepare("UPDATE node SET (" POSTERN_NODE_COLUMNS
+                                     ") = (" POSTERN_NODE_PLACES ") WHERE row = ? RETURNING row"));
+      if (!put(query).bind(node.row).step())
+        return fail(Errc::invalid, "node {} has no row {}", node.name, node.row);
+      query.step();
+    }
     if (audit) write_audit(*audit);
     for (const StoredDocument& document : documents)
       if (auto written = write_document(document); !written)
@@ -151,7 +148,7 @@ Result<Node> SqliteStore::save_node(const Node& node, const std::optional<AuditE
   });
 }
 
-Result<> SqliteStore::erase_node(std::int64_t row, const AuditEntry& audit) {
+Result<> SqlStore::erase_node(std::int64_t row, const AuditEntry& audit) {
   return database_->transaction("erasing a node", [&]() -> Result<> {
     Query known(database_->prepare("SELECT 1 FROM node WHERE row = ?"));
     if (!known.bind(row).step()) return fail(Errc::invalid, "there is no node in row {}", row);
@@ -161,7 +158,7 @@ Result<> SqliteStore::erase_node(std::int64_t row, const AuditEntry& audit) {
   });
 }
 
-Result<std::size_t> SqliteStore::seen(std::span<const Seen> seen) {
+Result<std::size_t> SqlStore::seen(std::span<const Seen> seen) {
   if (seen.empty()) return std::size_t{0};
   return database_->transaction("noting what was seen", [&]() -> Result<std::size_t> {
     std::size_t noted = 0;
@@ -170,7 +167,7 @@ Result<std::size_t> SqliteStore::seen(std::span<const Seen> seen) {
   });
 }
 
-bool SqliteStore::see(const Seen& seen) {
+bool SqlStore::see(const Seen& seen) {
   Query known(database_->prepare("SELECT row, " POSTERN_NODE_COLUMNS
                                  " FROM node WHERE id = ? AND standing <> ?"));
   if (!known.bind(seen.id, kRemoved).step()) return false;
@@ -188,11 +185,12 @@ bool SqliteStore::see(const Seen& seen) {
   return true;
 }
 
-Result<std::uint64_t> SqliteStore::next_document_number(std::uint32_t type) {
+Result<std::uint64_t> SqlStore::next_document_number(std::uint32_t type) {
   return database_->transaction("taking a document number", [&]() -> Result<std::uint64_t> {
-    Query query(database_->prepare(
-        "INSERT INTO document_number (type, newest) VALUES (?, 1)"
-        " ON CONFLICT (type) DO UPDATE SET newest = newest + 1 RETURNING newest"));
+    Query query(
+        database_->prepare("INSERT INTO document_number (type, newest) VALUES (?, 1)"
+                           " ON CONFLICT (type) DO UPDATE SET newest = document_number.newest + 1 "
+                           "RETURNING newest"));
     if (!query.bind(type).step())
       return fail(Errc::unavailable, "no number for documents of type {}", type);
     const std::uint64_t number = query.u64(0);
@@ -201,12 +199,12 @@ Result<std::uint64_t> SqliteStore::next_document_number(std::uint32_t type) {
   });
 }
 
-Result<> SqliteStore::save_document(const StoredDocument& document) {
+Result<> SqlStore::save_document(const StoredDocument& document) {
   return database_->transaction("saving a document",
                                 [&]() -> Result<> { return write_document(document); });
 }
 
-Result<> SqliteStore::write_document(const StoredDocument& document) {
+Result<> SqlStore::write_document(const StoredDocument& document) {
   // Adopted first: also an older edition's number was handed out once.
   Query taken(database_->prepare("SELECT newest FROM document_number WHERE type = ?"));
   if (!taken.bind(document.type).step() || taken.u64(0) < document.number)
@@ -234,7 +232,7 @@ Result<> SqliteStore::write_document(const StoredDocument& document) {
   return {};
 }
 
-Result<std::vector<StoredDocument>> SqliteStore::documents(std::uint32_t type) {
+Result<std::vector<StoredDocument>> SqlStore::documents(std::uint32_t type) {
   return database_->guarded("reading documents", [&]() -> Result<std::vector<StoredDocument>> {
     Query query(database_->prepare(
         "SELECT audience, edition, document FROM document WHERE type = ? ORDER BY audience"));
@@ -252,22 +250,22 @@ Result<std::vector<StoredDocument>> SqliteStore::documents(std::uint32_t type) {
   });
 }
 
-Result<> SqliteStore::audit(const AuditEntry& entry) {
+Result<> SqlStore::audit(const AuditEntry& entry) {
   return database_->transaction("writing the audit log", [&]() -> Result<> {
     write_audit(entry);
     return {};
   });
 }
 
-void SqliteStore::write_audit(const AuditEntry& entry) {
+void SqlStore::write_audit(const AuditEntry& entry) {
   database_->run("INSERT INTO audit (time, who, what, subject, detail) VALUES (?, ?, ?, ?, ?)",
                  entry.time, entry.who, entry.what, entry.subject, entry.detail);
-  database_->run("DELETE FROM audit WHERE id <= ?",
-                 database_->last_row() - static_cast<std::int64_t>(kAuditEntriesMax));
+  database_->run("DELETE FROM audit WHERE id <= (SELECT max(id) FROM audit) - ?",
+                 static_cast<std::int64_t>(kAuditEntriesMax));
 }
 
-Result<std::vector<AuditEntry>> SqliteStore::audit_log(std::size_t limit,
-                                                       std::optional<std::int64_t> before) {
+Result<std::vector<AuditEntry>> SqlStore::audit_log(std::size_t limit,
+                                                    std::optional<std::int64_t> before) {
   return database_->guarded("reading the audit log", [&]() -> Result<std::vector<AuditEntry>> {
     Query query(database_->prepare(
         "SELECT time, who, what, subject, detail, id FROM audit WHERE id < ? ORDER BY id DESC "
@@ -282,20 +280,21 @@ Result<std::vector<AuditEntry>> SqliteStore::audit_log(std::size_t limit,
   });
 }
 
-Result<std::uint32_t> SqliteStore::generation() {
+Result<std::uint32_t> SqlStore::generation() {
   return database_->guarded("reading the generation", [&]() -> Result<std::uint32_t> {
     return static_cast<std::uint32_t>(counter("generation"));
   });
 }
 
-Result<std::uint32_t> SqliteStore::raise_generation(std::uint32_t at_least) {
+Result<std::uint32_t> SqlStore::raise_generation(std::uint32_t at_least) {
   return database_->transaction("raising the generation", [&]() -> Result<std::uint32_t> {
-    database_->run("UPDATE counter SET value = max(value, ?) WHERE name = 'generation'", at_least);
+    database_->run("UPDATE counter SET value = ?1 WHERE name = 'generation' AND value < ?1",
+                   at_least);
     return static_cast<std::uint32_t>(counter("generation"));
   });
 }
 
-Result<std::optional<std::string>> SqliteStore::setting(std::string_view key) {
+Result<std::optional<std::string>> SqlStore::setting(std::string_view key) {
   return database_->guarded("reading a setting", [&]() -> Result<std::optional<std::string>> {
     Query query(database_->prepare("SELECT value FROM setting WHERE key = ?"));
     if (!query.bind(key).step()) return std::optional<std::string>();
@@ -303,7 +302,7 @@ Result<std::optional<std::string>> SqliteStore::setting(std::string_view key) {
   });
 }
 
-Result<> SqliteStore::set_setting(std::string_view key, std::string_view value) {
+Result<> SqlStore::set_setting(std::string_view key, std::string_view value) {
   return database_->transaction("saving a setting", [&]() -> Result<> {
     database_->run(
         "INSERT INTO setting (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = "

@@ -1,4 +1,4 @@
-#include "store/schema.h"
+#include "store/sqlite_schema.h"
 
 #include <array>
 
@@ -314,14 +314,14 @@ ALTER TABLE node ADD COLUMN compromised INTEGER;
 )sql",
 };
 
-std::int64_t number(Database& database, std::string_view sql) {
+std::int64_t number(SqliteDatabase& database, std::string_view sql) {
   Query query(database.prepare(sql));
   return query.step() ? query.integer(0) : 0;
 }
 
 }  // namespace
 
-Result<> migrate(Database& database, const std::string& path) {
+Result<> migrate(SqliteDatabase& database, const std::string& path) {
   constexpr auto kNewest = static_cast<std::int64_t>(kSteps.size());
   // Asked and done in one transaction a step: two programs that start at once do it once.
   for (bool done = false; !done;) {

@@ -1,9 +1,7 @@
-#include <sqlite3.h>
-
 #include <algorithm>
 
 #include "store/rules.h"
-#include "store/sqlite.h"
+#include "store/sql_store.h"
 
 namespace postern::store {
 namespace {
@@ -27,14 +25,14 @@ Alert read_alert(Query& row) {
 
 }  // namespace
 
-const StreamLedger* SqliteStore::ledger_of(Ledgers& loaded, const wire::StreamKey& key) {
+const StreamLedger* SqlStore::ledger_of(Ledgers& loaded, const wire::StreamKey& key) {
   auto [at, fresh] = loaded.try_emplace(key);
   if (fresh)
     if (const auto id = stream_id(key)) at->second = load(*id, key);
   return at->second ? &*at->second : nullptr;
 }
 
-Result<std::vector<Hole>> SqliteStore::holes(std::size_t limit) {
+Result<std::vector<Hole>> SqlStore::holes(std::size_t limit) {
   return database_->guarded("reading holes", [&]() -> Result<std::vector<Hole>> {
     std::vector<std::pair<wire::StreamKey, std::int64_t>> streams;
     Query query(
@@ -54,7 +52,7 @@ Result<std::vector<Hole>> SqliteStore::holes(std::size_t limit) {
   });
 }
 
-Result<std::vector<Loss>> SqliteStore::losses(const LossFilter& filter) {
+Result<std::vector<Loss>> SqlStore::losses(const LossFilter& filter) {
   return database_->guarded("reading losses", [&]() -> Result<std::vector<Loss>> {
     LossList list(filter);
     const std::optional<NodeId> node = filter.node;
@@ -109,7 +107,7 @@ Result<std::vector<Loss>> SqliteStore::losses(const LossFilter& filter) {
   });
 }
 
-Result<> SqliteStore::note_loss(const Loss& notice) {
+Result<> SqlStore::note_loss(const Loss& notice) {
   if (auto fine = check_notice(notice); !fine) return fine;
   const Loss line = notice_of(notice);
   const wire::StreamKey& key = line.stream;
@@ -129,13 +127,13 @@ Result<> SqliteStore::note_loss(const Loss& notice) {
         key.node, key.epoch.ordinal, key.epoch.random, lane_number(key.lane), line.first, line.last,
         line.noted, line.first_time, line.last_time, line.records, line.bytes, line.reason,
         line.where);
-    database_->run("DELETE FROM notice WHERE id <= ?",
-                   database_->last_row() - static_cast<std::int64_t>(kNoticesMax));
+    database_->run("DELETE FROM notice WHERE id <= (SELECT max(id) FROM notice) - ?",
+                   static_cast<std::int64_t>(kNoticesMax));
     return {};
   });
 }
 
-Result<> SqliteStore::close_streams(const NodeId& node, WallTime now) {
+Result<> SqlStore::close_streams(const NodeId& node, WallTime now) {
   return database_->transaction("closing streams", [&]() -> Result<> {
     std::vector<wire::StreamKey> open;
     {
@@ -155,7 +153,7 @@ Result<> SqliteStore::close_streams(const NodeId& node, WallTime now) {
   });
 }
 
-std::optional<Alert> SqliteStore::open_alert(std::string_view cause) {
+std::optional<Alert> SqlStore::open_alert(std::string_view cause) {
   Query query(database_->prepare(
       "SELECT id, cause, severity, node, words, raised, last, count, closed, closed_by, muted FROM "
       "alert WHERE cause = ? AND closed IS NULL"));
@@ -163,7 +161,7 @@ std::optional<Alert> SqliteStore::open_alert(std::string_view cause) {
   return read_alert(query);
 }
 
-Alert SqliteStore::write_alert(const Alert& alert, bool count) {
+Alert SqlStore::write_alert(const Alert& alert, bool count) {
   if (auto known = open_alert(alert.cause)) {
     count ? raise_again(*known, alert) : change_alert(*known, alert);
     database_->run(
@@ -173,20 +171,22 @@ Alert SqliteStore::write_alert(const Alert& alert, bool count) {
   }
   unmute_alert(alert.cause);
   Alert fresh = raise_first(alert, 0);
-  database_->run(
+  Query made(database_->prepare(
       "INSERT INTO alert (cause, severity, node, words, raised, last, count) VALUES (?, ?, ?, ?, "
-      "?, ?, ?)",
-      fresh.cause, fresh.severity, fresh.node, fresh.words, fresh.raised, fresh.last, fresh.count);
-  fresh.id = database_->last_row();
+      "?, ?, ?) RETURNING id"));
+  made.bind(fresh.cause, fresh.severity, fresh.node, fresh.words, fresh.raised, fresh.last,
+            fresh.count);
+  fresh.id = only_row(made).integer(0);
+  made.step();  // to its end: only then the statement is done
   return fresh;
 }
 
-void SqliteStore::unmute_alert(std::string_view cause) {
+void SqlStore::unmute_alert(std::string_view cause) {
   database_->run("UPDATE alert SET muted = 0 WHERE cause = ? AND muted = 1", cause);
 }
 
-std::optional<Alert> SqliteStore::end_alert(std::string_view cause, WallTime now,
-                                            std::string_view by) {
+std::optional<Alert> SqlStore::end_alert(std::string_view cause, WallTime now,
+                                         std::string_view by) {
   auto known = open_alert(cause);
   if (!known) return std::nullopt;
   known->closed = now;
@@ -196,22 +196,22 @@ std::optional<Alert> SqliteStore::end_alert(std::string_view cause, WallTime now
                  known->muted, known->id);
   database_->run(
       "DELETE FROM alert WHERE id IN (SELECT id FROM alert WHERE closed IS NOT NULL ORDER BY "
-      "closed DESC, id DESC LIMIT -1 OFFSET ?)",
+      "closed DESC, id DESC LIMIT 1000000000 OFFSET ?)",
       static_cast<std::int64_t>(kClosedAlertsMax));
   return known;
 }
 
-Result<Alert> SqliteStore::raise_alert(const Alert& alert) {
+Result<Alert> SqlStore::raise_alert(const Alert& alert) {
   return database_->transaction("raising an alert",
                                 [&]() -> Result<Alert> { return write_alert(alert, true); });
 }
 
-Result<bool> SqliteStore::close_alert(std::string_view cause, WallTime now, std::string_view by) {
+Result<bool> SqlStore::close_alert(std::string_view cause, WallTime now, std::string_view by) {
   return database_->transaction(
       "closing an alert", [&]() -> Result<bool> { return end_alert(cause, now, by).has_value(); });
 }
 
-Result<std::vector<Alert>> SqliteStore::update_alerts(const AlertChanges& changes, WallTime now) {
+Result<std::vector<Alert>> SqlStore::update_alerts(const AlertChanges& changes, WallTime now) {
   return database_->transaction("updating alerts", [&]() -> Result<std::vector<Alert>> {
     std::vector<Alert> changed;
     for (const Alert& alert : changes.raise) changed.push_back(write_alert(alert, false));
@@ -226,11 +226,11 @@ Result<std::vector<Alert>> SqliteStore::update_alerts(const AlertChanges& change
   });
 }
 
-Result<std::vector<Alert>> SqliteStore::alerts(bool open_only, std::size_t limit) {
+Result<std::vector<Alert>> SqlStore::alerts(bool open_only, std::size_t limit) {
   return database_->guarded("reading alerts", [&]() -> Result<std::vector<Alert>> {
     Query query(database_->prepare(
         "SELECT id, cause, severity, node, words, raised, last, count, closed, closed_by, muted "
-        "FROM alert WHERE closed IS NULL OR NOT ? ORDER BY id DESC LIMIT ?"));
+        "FROM alert WHERE closed IS NULL OR ? = 0 ORDER BY id DESC LIMIT ?"));
     query.bind(open_only, row_limit(limit));
     std::vector<Alert> found;
     while (query.step()) found.push_back(read_alert(query));
@@ -238,7 +238,7 @@ Result<std::vector<Alert>> SqliteStore::alerts(bool open_only, std::size_t limit
   });
 }
 
-void SqliteStore::write_trace(const TraceRow& row) {
+void SqlStore::write_trace(const TraceRow& row) {
   const auto known = read_trace(row.id);
   if (known && !yields_to(*known, row)) return;
   database_->run(
@@ -251,11 +251,11 @@ void SqliteStore::write_trace(const TraceRow& row) {
       lane_number(row.stream.lane), row.sequence, row.sealed, row.arrived,
       wire::write_stamped(row.stamps, {}));
   if (!known)
-    database_->run("DELETE FROM trace WHERE row <= ?",
-                   database_->last_row() - static_cast<std::int64_t>(kTracesMax));
+    database_->run("DELETE FROM trace WHERE row <= (SELECT max(row) FROM trace) - ?",
+                   static_cast<std::int64_t>(kTracesMax));
 }
 
-std::optional<TraceRow> SqliteStore::read_trace(ByteView id) {
+std::optional<TraceRow> SqlStore::read_trace(ByteView id) {
   Query query(
       database_->prepare("SELECT node, epoch_ordinal, epoch_random, lane, sequence, sealed, "
                          "arrived, stamps FROM trace WHERE id = ?"));
@@ -266,7 +266,7 @@ std::optional<TraceRow> SqliteStore::read_trace(ByteView id) {
   return row;
 }
 
-Result<std::optional<TraceRow>> SqliteStore::trace(ByteView id) {
+Result<std::optional<TraceRow>> SqlStore::trace(ByteView id) {
   return database_->guarded("reading a trace",
                             [&]() -> Result<std::optional<TraceRow>> { return read_trace(id); });
 }

@@ -3,6 +3,7 @@
 #include <map>
 #include <memory>
 #include <set>
+#include <tuple>
 
 #include "store/database.h"
 #include "store/store.h"
@@ -15,13 +16,17 @@ std::int64_t lane_number(wire::Lane lane);
 /// The stream in columns `from` to from+3: node, epoch ordinal, epoch random, lane.
 wire::StreamKey stream_in(Query& row, int from);
 
-/// Store on one SQLite file. Everything that counts is in the file: no cache outlives a call.
-/// sqlite_apply.cc holds what batches do, sqlite_losses.cc holes, losses, alerts and traces,
-/// sqlite_registry.cc nodes, documents and the rest, sqlite_tokens.cc the API's tokens. What all
-/// stores decide alike is in rules.h and stream_ledger.h.
-class SqliteStore final : public Store {
+/// What INSERT ... RETURNING has returned.
+Query& only_row(Query& query);
+
+/// Store on a database that speaks SQL; what differs between them is in Database and its Dialect.
+/// Everything that counts is in the database: no cache outlives a call.
+/// sql_apply.cc holds what batches do, sql_losses.cc holes, losses, alerts and traces,
+/// sql_registry.cc nodes, documents and the rest, sql_tokens.cc the API's tokens. What all stores
+/// decide alike is in rules.h and stream_ledger.h.
+class SqlStore final : public Store {
  public:
-  explicit SqliteStore(std::unique_ptr<Database> database) : database_(std::move(database)) {}
+  explicit SqlStore(std::unique_ptr<Database> database) : database_(std::move(database)) {}
 
   Result<std::vector<Outcome>> apply(std::span<const Apply> batches) override;
   Result<> tidy() override;
@@ -92,9 +97,25 @@ class SqliteStore final : public Store {
   };
   /// What one apply() has touched; written back at its end.
   struct Turn {
+    using RowKey = std::tuple<NodeId, std::string_view, std::string_view>;
+    /// A row of a batch's effects, and its setter, which all rows of the batch share.
+    template <typename Row>
+    using Projected = std::map<RowKey, std::pair<const Row*, std::shared_ptr<const Bytes>>>;
+
     std::map<wire::StreamKey, OpenStream> streams;
-    std::set<NodeId> nodes_with_values, nodes_with_entities;
+    std::set<Digest> sealed_again;  // contents in the archive as batches that were sealed again
+    Projected<LatestValue> values;
+    Projected<Entity> entities;
     std::uint64_t archived_bytes = 0;
+  };
+  /// The rows of a stream.
+  struct Stored {
+    std::int64_t id = 0;
+    wire::StreamKey key;
+    std::vector<Range> ranges;
+    std::vector<LedgerGap> gaps;
+    std::uint64_t sealed = 0;
+    std::optional<Digest> sealed_hash;
   };
 
   // All of these run inside guarded() or transaction().
@@ -102,22 +123,27 @@ class SqliteStore final : public Store {
   std::optional<std::int64_t> stream_id(const wire::StreamKey& key);
   /// Whether this stream's epoch is known, or may still be added.
   bool has_room_for(const Turn& turn, const wire::StreamKey& key);
+  void open_streams(Turn& turn, std::span<const Apply> batches);
+  void find_what_took_effect(Turn& turn, std::span<const Apply> batches);
   StreamLedger load(std::int64_t id, const wire::StreamKey& key);
+  std::vector<StreamLedger> load_all(std::vector<Stored>& streams);
   void save(const OpenStream& stream);
   Outcome apply_one(Turn& turn, const Apply& batch);
   StreamLedger::Verdict judge_batch(Turn& turn, const Apply& batch);
   void put_aside(std::int64_t stream, std::uint64_t sequence, const Digest& hash,
                  const Contradiction& contradiction, WallTime arrived, const Bytes& message);
-  bool took_effect(const Apply& batch);
+  bool took_effect(const Turn& turn, const Apply& batch);
   void follow(Turn& turn, const Apply& batch, bool took_effect_before);
   void write_trace(const TraceRow& row);
   std::optional<TraceRow> read_trace(ByteView id);
   void project(Turn& turn, const Apply& batch);
+  void write_projections(const Turn& turn);
   void bound_projections(const Turn& turn);
   void raise_sealed(const Seen& seen, const Seen::Sealed& sealed);
   using Ledgers = std::map<wire::StreamKey, std::optional<StreamLedger>>;
   /// Null: the stream is unknown. Kept in `loaded`.
   const StreamLedger* ledger_of(Ledgers& loaded, const wire::StreamKey& key);
+  std::vector<PlacedBatch> with_messages(std::vector<PlacedBatch> batches);
   void count(std::string_view name, std::int64_t by);
   std::uint64_t counter(std::string_view name);
   bool see(const Seen& seen);  // false: skipped

@@ -1,13 +1,13 @@
 // Certificates that count no more.
 
-#include "store/sqlite.h"
+#include "store/sql_store.h"
 
 namespace postern::store {
 
-Result<> SqliteStore::add_revocations(std::span<const Revocation> revocations,
-                                      std::span<const AuditEntry> audit,
-                                      std::span<const StoredDocument> documents,
-                                      std::optional<WallTime> over) {
+Result<> SqlStore::add_revocations(std::span<const Revocation> revocations,
+                                   std::span<const AuditEntry> audit,
+                                   std::span<const StoredDocument> documents,
+                                   std::optional<WallTime> over) {
   return database_->transaction("revoking certificates", [&]() -> Result<> {
     for (const Revocation& one : revocations)
       database_->run(
@@ -23,7 +23,7 @@ Result<> SqliteStore::add_revocations(std::span<const Revocation> revocations,
   });
 }
 
-Result<std::vector<Revocation>> SqliteStore::revocations() {
+Result<std::vector<Revocation>> SqlStore::revocations() {
   return database_->guarded("reading revocations", [&]() -> Result<std::vector<Revocation>> {
     Query query(database_->prepare(
         "SELECT tls_key_sha256, issuer_sha256, serial, name, reason, not_after, decided_by, "
