@@ -9,6 +9,7 @@ find_package(GTest REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(ZSTD REQUIRED IMPORTED_TARGET libzstd)
 pkg_check_modules(SQLITE REQUIRED IMPORTED_TARGET sqlite3)
+pkg_check_modules(POSTGRESQL REQUIRED IMPORTED_TARGET libpq>=14)
 pkg_check_modules(FUSE REQUIRED IMPORTED_TARGET fuse3)
 add_library(zstd ALIAS PkgConfig::ZSTD)
 if(NOT TARGET yaml-cpp)  # 0.8 (Debian 13) names its target with a namespace

@@ -60,7 +60,7 @@ Result<std::vector<Loss>> SqlStore::losses(const LossFilter& filter) {
       std::vector<std::pair<wire::StreamKey, std::int64_t>> streams;
       Query query(
           database_->prepare("SELECT node, epoch_ordinal, epoch_random, lane, id FROM stream"
-                             " WHERE (?1 IS NULL OR node = ?1) AND (id IN (SELECT stream FROM gap)"
+                             " WHERE (node = ?1 OR ?1 IS NULL) AND (id IN (SELECT stream FROM gap)"
                              " OR id IN (SELECT stream FROM released))"));
       query.bind(node);
       while (query.step()) {
@@ -84,7 +84,7 @@ Result<std::vector<Loss>> SqlStore::losses(const LossFilter& filter) {
     Query refused(database_->prepare(
         "SELECT node, epoch_ordinal, epoch_random, lane, sequence, noted, first_time, last_time,"
         " records, bytes, reason FROM refused JOIN stream ON stream.id = refused.stream"
-        " WHERE ?1 IS NULL OR node = ?1 ORDER BY refused.id"));
+        " WHERE node = ?1 OR ?1 IS NULL ORDER BY refused.id"));
     refused.bind(node);
     while (refused.step())
       list.add_refused({Loss::Kind::refused, stream_in(refused, 0), refused.u64(4), refused.u64(4),
@@ -93,7 +93,7 @@ Result<std::vector<Loss>> SqlStore::losses(const LossFilter& filter) {
     Ledgers loaded;
     Query notices(database_->prepare(
         "SELECT node, epoch_ordinal, epoch_random, lane, first, last, noted, first_time, last_time,"
-        " records, bytes, reason, place FROM notice WHERE ?1 IS NULL OR node = ?1 ORDER BY id"));
+        " records, bytes, reason, place FROM notice WHERE node = ?1 OR ?1 IS NULL ORDER BY id"));
     notices.bind(node);
     while (notices.step()) {
       const Loss notice{
