@@ -62,6 +62,22 @@ const passwd* other_user() {
   throw std::runtime_error("PostgreSQL refuses root, and there is no user postgres or nobody");
 }
 
+struct Process {
+  pid_t id = -1, parent = -1;
+  bool lives = false;
+};
+
+/// A zombie is of nobody's interest but its parent's.
+Process process_in(const fs::path& folder) {
+  Process process;
+  std::ifstream file(folder / "stat");
+  std::string name;
+  char state = 0;
+  if (file >> process.id && std::getline(file, name, ')') && file >> state >> process.parent)
+    process.lives = state != 'Z' && state != 'X';
+  return process;
+}
+
 void wait_briefly() { poll(nullptr, 0, 5); }
 
 }  // namespace
@@ -145,13 +161,9 @@ void TestCluster::start() {
 /// The server and its children, which are groups of their own.
 std::vector<pid_t> TestCluster::processes() const {
   std::vector<pid_t> found = {server_};
-  for (const auto& entry : fs::directory_iterator("/proc")) {
-    std::ifstream file(entry.path() / "stat");
-    std::string pid, name, state, parent;
-    if (file >> pid && std::getline(file, name, ')') && file >> state >> parent &&
-        parent == fmt::format("{}", server_))
-      found.push_back(std::atoi(pid.c_str()));
-  }
+  for (const auto& entry : fs::directory_iterator("/proc"))
+    if (const Process process = process_in(entry.path()); process.parent == server_)
+      found.push_back(process.id);
   return found;
 }
 
@@ -163,7 +175,7 @@ void TestCluster::stop() {
   waitpid(server_, nullptr, 0);
   // The next start refuses while one of them is there.
   for (const pid_t process : all)
-    while (kill(process, 0) == 0) wait_briefly();
+    while (process_in(fmt::format("/proc/{}", process)).lives) wait_briefly();
   server_ = -1;
 }
 

@@ -170,8 +170,10 @@ void Connection::check_and_set_up(const Options& options) {
 }
 
 bool Connection::lost() {
-  // A connection that was closed while nobody asked anything tells so here.
-  if (!broken_ && awaited_.empty() && PQconsumeInput(connection_.get()) != 1) broken_ = true;
+  // A connection that was closed while nobody asked anything tells so here: by its last words, and
+  // behind them by its end.
+  for (int reads = 0; reads < 2 && !broken_ && awaited_.empty(); ++reads)
+    if (PQconsumeInput(connection_.get()) != 1) broken_ = true;
   return broken_ || PQstatus(connection_.get()) != CONNECTION_OK;
 }
 

@@ -188,7 +188,7 @@ Error PostgresDatabase::error(std::string_view doing, const Failure& failure) {
 }
 
 Result<> PostgresDatabase::tidy() {
-  if (written_bytes_ < kTidyEveryBytes) return {};
+  if (written_bytes_ < options_.tidy_every_bytes) return {};
   auto done = transaction("tidying up", [&]() -> Result<> {
     run("WITH gone AS (DELETE FROM counted RETURNING name, value),"
         " sums AS (SELECT name, sum(value)::bigint AS value FROM gone GROUP BY name)"
@@ -212,7 +212,7 @@ void PostgresDatabase::close_large_part() {
     part = query.integer(0);
     bytes = query.integer(1);
   }
-  if (bytes < kPartBytesMax) return;
+  if (bytes < options_.part_bytes_max) return;
   // Attached instead of made as a part: that waits for nobody who writes to the others.
   execute(
       fmt::format("CREATE TABLE archive_message_{0} (LIKE archive_message INCLUDING ALL);"

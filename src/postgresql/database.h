@@ -57,7 +57,8 @@ class PostgresStatement final : public store::Statement {
 /// waiting and is answered by the time it ends.
 class PostgresDatabase final : public store::Database {
  public:
-  explicit PostgresDatabase(Options options) : options_(std::move(options)) {}
+  explicit PostgresDatabase(Options options)
+      : options_(std::move(options)), written_bytes_(options_.tidy_every_bytes) {}
 
   const store::Dialect& dialect() const override;
   store::Statement& prepare(std::string_view sql) override;
@@ -74,10 +75,6 @@ class PostgresDatabase final : public store::Database {
   /// A name for a statement that this transaction prepares.
   std::string name_for(PostgresStatement& statement);
   void wrote(std::size_t bytes) { written_bytes_ += bytes; }
-
-  /// A part of the archive that is larger gets no more batches.
-  static constexpr std::int64_t kPartBytesMax = 1ll << 30;
-  static constexpr std::uint64_t kTidyEveryBytes = 64u << 20;
 
  protected:
   void begin(Access access) override;
@@ -97,7 +94,7 @@ class PostgresDatabase final : public store::Database {
   std::unordered_map<std::string_view, std::unique_ptr<PostgresStatement>> statements_;
   std::vector<PostgresStatement*> fresh_;  // prepared by the transaction that runs
   std::uint64_t names_ = 0;
-  std::uint64_t written_bytes_ = kTidyEveryBytes;  // since tidy() looked
+  std::uint64_t written_bytes_ = 0;  // since tidy() looked
   std::string place_ = "PostgreSQL";
 };
 

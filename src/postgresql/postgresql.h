@@ -15,13 +15,17 @@ struct Options {
   /// "postgresql://[USER@]HOST[:PORT][,...]/DATABASE[?sslmode=...]", as libpq reads it, without a
   /// password. What it does not say has libpq's defaults, but for target_session_attrs=read-write
   /// and the limits in connection.h.
-  std::string url;
-  std::string application_name;  // shown in pg_stat_activity
+  std::string url = {};
+  std::string application_name = {};  // shown in pg_stat_activity
   /// Asked before each connection, on the store's thread. None: as libpq finds it (passfile,
   /// PGPASSFILE, ~/.pgpass), or none is needed.
-  std::function<Result<std::string>()> password;
+  std::function<Result<std::string>()> password = {};
+  /// A part of the archive that is larger gets no more batches; see tidy().
+  std::int64_t part_bytes_max = 1ll << 30;
+  /// tidy() does nothing before so much was written since the last time.
+  std::uint64_t tidy_every_bytes = 64u << 20;
   /// What somebody should change about this database, at each connection, on the store's thread.
-  std::function<void(const std::string& words)> warn;
+  std::function<void(const std::string& words)> warn = {};
 };
 
 /// Store on a PostgreSQL database of version 15 or newer, in its schema `postern`. Makes or
