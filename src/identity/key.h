@@ -114,7 +114,8 @@ Result<std::string> read_private_file(Disk& disk, const std::filesystem::path& p
 /// its last line. `invalid` when it is over kPasswordBytesMax or has a zero byte in it. The caller
 /// wipes it.
 inline constexpr std::size_t kPasswordBytesMax = 1024;
-Result<std::string> read_password_file(Disk& disk, const std::filesystem::path& path);
+Result<std::string> read_password_file(Disk& disk, const std::filesystem::path& path,
+                                       std::optional<unsigned> also_owner = std::nullopt);
 /// Overwrites a secret so that it does not stay in freed memory, and empties it.
 void wipe(std::string& secret);
 

@@ -37,8 +37,9 @@ Result<std::string> read_private_file(Disk& disk, const std::filesystem::path& p
   return text;
 }
 
-Result<std::string> read_password_file(Disk& disk, const std::filesystem::path& path) {
-  if (auto safe = check_private_file(disk, path, std::nullopt, "password"); !safe)
+Result<std::string> read_password_file(Disk& disk, const std::filesystem::path& path,
+                                       std::optional<unsigned> also_owner) {
+  if (auto safe = check_private_file(disk, path, also_owner, "password"); !safe)
     return std::unexpected(safe.error());
   auto bytes = disk.read_file(path, kPasswordBytesMax + 2);
   if (!bytes) return std::unexpected(bytes.error());

@@ -11,7 +11,9 @@ namespace {
 
 using store::Failure;
 
-constexpr Oid kBytea = 17, kInt8 = 20, kFloat8 = 701;  // of pg_type, fixed for ever
+// Of pg_type, fixed for ever.
+constexpr Oid kBytea = 17, kInt8 = 20, kFloat8 = 701;
+constexpr Oid kByteaArray = 1001, kInt8Array = 1016, kFloat8Array = 1022;
 
 /// libpq ends its messages with a line end, and some have several lines.
 std::string one_line(std::string_view words) {
@@ -21,9 +23,12 @@ std::string one_line(std::string_view words) {
   return line;
 }
 
+void append_big_endian(std::string& out, std::uint64_t bits, int bytes) {
+  for (int i = bytes - 1; i >= 0; --i) out += static_cast<char>(bits >> (8 * i));
+}
 std::string big_endian(std::uint64_t bits) {
-  std::string value(8, '\0');
-  for (std::size_t i = 0; i < 8; ++i) value[i] = static_cast<char>(bits >> (8 * (7 - i)));
+  std::string value;
+  append_big_endian(value, bits, 8);
   return value;
 }
 
@@ -99,6 +104,32 @@ Parameter Parameter::real(double value) {
 }
 Parameter Parameter::bytes(ByteView value) { return {kBytea, false, std::string(as_text(value))}; }
 
+/// dimensions: i32 (1), has nulls: i32, type of the elements: u32, count: i32, lowest index: i32
+/// (1); then of each element its length (-1: null) and its bytes; big-endian.
+Parameter Parameter::array(std::span<const Parameter> elements) {
+  Oid type = 0;
+  bool nulls = false;
+  std::size_t bytes = 20;
+  for (const Parameter& element : elements) {
+    if (!element.null) type = element.type;
+    nulls = nulls || element.null;
+    bytes += 4 + element.value.size();
+  }
+  Parameter array;
+  array.type = type == kInt8 ? kInt8Array : type == kFloat8 ? kFloat8Array : kByteaArray;
+  array.null = false;
+  array.value.reserve(bytes);
+  for (const std::uint64_t field :
+       {std::uint64_t{1}, std::uint64_t{nulls}, std::uint64_t{type == 0 ? kBytea : type},
+        std::uint64_t{elements.size()}, std::uint64_t{1}})
+    append_big_endian(array.value, field, 4);
+  for (const Parameter& element : elements) {
+    append_big_endian(array.value, element.null ? ~std::uint64_t{0} : element.value.size(), 4);
+    array.value += element.value;
+  }
+  return array;
+}
+
 Connection::Connection(const Options& options) {
   std::string password;
   if (options.password) {
@@ -126,6 +157,7 @@ Connection::Connection(const Options& options) {
                              password.c_str(),
                              static_cast<const char*>(nullptr)};
   connection_.reset(PQconnectdbParams(keywords.data(), values.data(), 1));
+  explicit_bzero(password.data(), password.size());
   if (!connection_) throw Failure(Errc::exhausted, "no memory for a connection");
   const auto part = [](const char* text) { return text ? text : ""; };
   place_ = fmt::format("{}:{}, database {}", part(PQhost(connection_.get())),

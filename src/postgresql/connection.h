@@ -48,6 +48,8 @@ struct Parameter {
   static Parameter integer(std::int64_t value);
   static Parameter real(double value);
   static Parameter bytes(ByteView value);  // text too: see schema.cc
+  /// One column of many rows, to be unnested; all but nulls are of one type.
+  static Parameter array(std::span<const Parameter> elements);
 };
 
 /// One connection to PostgreSQL, always in pipeline mode: what is sent is executed in order and

@@ -29,7 +29,7 @@ std::string with_dollars(std::string_view sql) {
 }  // namespace
 
 PostgresStatement::PostgresStatement(PostgresDatabase& database, std::string_view sql)
-    : database_(database), sql_(with_dollars(sql)) {}
+    : database_(database), sql_(with_dollars(sql)), unnests_(sql.find("unnest(") != sql.npos) {}
 
 Parameter& PostgresStatement::at(int place) {
   const auto index = static_cast<std::size_t>(place - 1);
@@ -81,8 +81,26 @@ void PostgresStatement::reset() noexcept {
   parameters_.clear();
 }
 
+void PostgresStatement::add() {
+  if (!unnests_) return run();
+  added_.resize(parameters_.size());
+  for (std::size_t i = 0; i < parameters_.size(); ++i)
+    added_[i].push_back(std::move(parameters_[i]));
+  if (added_.front().size() >= kAddedRowsMax) run_added();
+}
+
+void PostgresStatement::run_added() {
+  if (added_.empty()) return;
+  parameters_.clear();
+  for (const auto& column : added_) parameters_.push_back(Parameter::array(column));
+  added_.clear();
+  run();
+  reset();
+}
+
 void PostgresStatement::abandon() {
   reset();
+  added_.clear();
   inbox_.clear();
 }
 
@@ -106,13 +124,16 @@ const store::Dialect& PostgresDatabase::dialect() const {
       .oldest = "SELECT id, arrived, bytes FROM archive ORDER BY id LIMIT ?",
       .keep_value =
           "INSERT INTO latest_value (node, metric, attributes, unit, value, is_integer, time,"
-          " setter) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+          " setter) SELECT * FROM unnest(?::bytea[], ?::bytea[], ?::bytea[], ?::bytea[], "
+          "?::float8[],"
+          " ?::bigint[], ?::bigint[], ?::bytea[])"
           " ON CONFLICT (node, sha256(metric), sha256(attributes)) DO UPDATE SET"
           " unit = excluded.unit, value = excluded.value, is_integer = excluded.is_integer,"
           " time = excluded.time, setter = excluded.setter"
           " WHERE excluded.setter >= latest_value.setter",
       .keep_entity =
-          "INSERT INTO entity (node, type, id, attributes, time, setter) VALUES (?, ?, ?, ?, ?, ?)"
+          "INSERT INTO entity (node, type, id, attributes, time, setter) SELECT * FROM"
+          " unnest(?::bytea[], ?::bytea[], ?::bytea[], ?::bytea[], ?::bigint[], ?::bytea[])"
           " ON CONFLICT (node, sha256(type), sha256(id)) DO UPDATE SET"
           " attributes = excluded.attributes, time = excluded.time, setter = excluded.setter"
           " WHERE excluded.setter >= entity.setter",

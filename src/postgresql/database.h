@@ -27,12 +27,17 @@ class PostgresStatement final : public store::Statement {
   bool step() override;
   void run() override;
   void reset() noexcept override;
+  /// A statement that unnests its parameters takes many rows as one.
+  void add() override;
+  void run_added() override;
   void send() override;
   void receive() override;
   bool null(int column) override { return now().null(row_, column); }
   std::int64_t integer(int column) override { return now().integer(row_, column); }
   double real(int column) override { return now().real(row_, column); }
   ByteView bytes(int column) override { return now().bytes(row_, column); }
+
+  static constexpr std::size_t kAddedRowsMax = 1000;
 
   /// What was sent is not waited for any more.
   void abandon();
@@ -47,7 +52,9 @@ class PostgresStatement final : public store::Statement {
   PostgresDatabase& database_;
   std::string sql_, name_;         // the name: of the newest try
   std::uint64_t prepared_on_ = 0;  // the database's connection, by its number
+  const bool unnests_;
   std::vector<Parameter> parameters_;
+  std::vector<std::vector<Parameter>> added_;  // columns of rows
   RowsInbox inbox_;
   std::optional<Rows> rows_;
   int row_ = -1;

@@ -138,8 +138,13 @@ int server_main(int argc, char** argv) {
       ->type_name("DIR");
   make->add_option("--listen", request.listen, "The one port; default " + request.listen)
       ->type_name("IP:PORT");
-  make->add_option("--store", request.store, "The database; default: in the state folder")
-      ->type_name("sqlite:/PATH");
+  make->add_option("--store", request.store,
+                   "The database, sqlite:/PATH or postgresql://USER@HOST/DATABASE; default: SQLite "
+                   "in the state folder")
+      ->type_name("URL");
+  make->add_option("--store-password-file", request.store_password_file,
+                   "File with the password of a PostgreSQL store in its first line, of mode 0600")
+      ->type_name("FILE");
   const std::string hidden = command::answer_hidden(app, {argv + 1, argv + argc});
   if (!hidden.empty()) {
     fmt::print("{}", hidden);
@@ -153,6 +158,9 @@ int server_main(int argc, char** argv) {
   if (authority.parsed()) return authority.run();
   if (make->parsed()) {
     request.config = config;
+    request.warn = [](const std::string& words) {
+      fmt::print(stderr, "postern-server: {}\n", words);
+    };
     return init(request);
   }
 

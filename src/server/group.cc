@@ -1,9 +1,11 @@
 #include "server/group.h"
 
+#include <algorithm>
 #include <charconv>
 
 #include "identity/state_folder.h"
 #include "node/trust.h"
+#include "server/open_store.h"
 
 namespace postern {
 namespace {
@@ -84,7 +86,10 @@ Result<std::string> init_group(const InitRequest& request, Disk& disk, const Clo
       "group: {}\nname: {}\nstate_dir: {}\nlisten: \"{}\"\n{}"
       "# agents: pending          # pending | auto-approve | reject\n",
       request.group, *name, request.state_dir.string(), request.listen,
-      request.store.empty() ? "" : fmt::format("store: {}\n", request.store));
+      (request.store.empty() ? "" : fmt::format("store: \"{}\"\n", request.store)) +
+          (request.store_password_file.empty()
+               ? ""
+               : fmt::format("store_password_file: {}\n", request.store_password_file.string())));
   auto settings = parse_server_settings(yaml, request.config.string());
   if (!settings) return std::unexpected(settings.error());
 
@@ -100,6 +105,15 @@ Result<std::string> init_group(const InitRequest& request, Disk& disk, const Clo
 
   StateFolder folder(disk, request.state_dir);
   if (auto ready = folder.prepare(); !ready) return std::unexpected(ready.error());
+  // First what may well fail: after that nothing is begun that could not be begun again.
+  auto store = open_store(*settings, disk, request.warn);
+  if (!store) return std::unexpected(store.error());
+  auto members = (*store)->nodes();
+  if (!members) return std::unexpected(members.error());
+  if (std::ranges::any_of(*members, [&](const store::Node& node) { return node.name != *name; }))
+    return fail(Errc::denied,
+                "the store holds a management group already, with {} nodes; name an empty one",
+                members->size());
   auto identity = folder.load_or_create_identity();
   if (!identity) return std::unexpected(identity.error());
   const WallTime now = clock.wall();
@@ -122,8 +136,6 @@ Result<std::string> init_group(const InitRequest& request, Disk& disk, const Clo
   if (auto done = folder.install_tls({tls_key, {*certificate, issuing->certificate()}}); !done)
     return std::unexpected(done.error());
 
-  auto store = store::open_sqlite(settings->store.substr(std::string_view("sqlite:").size()));
-  if (!store) return std::unexpected(store.error());
   store::StoredDocument document;
   document.type = static_cast<std::uint32_t>(node::DocumentType::delegation);
   document.generation = 1;

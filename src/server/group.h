@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <string>
 
@@ -103,7 +104,9 @@ struct InitRequest {
   std::string group, name;
   std::filesystem::path state_dir = "/var/lib/postern/server";
   std::string listen = "0.0.0.0:5723";
-  std::string store;  // empty: sqlite in the state folder
+  std::string store;  // a URL; empty: sqlite in the state folder
+  std::filesystem::path store_password_file;
+  std::function<void(const std::string&)> warn;  // what should be changed about the database
   std::filesystem::path config = "/etc/postern/server.yaml";
 };
 

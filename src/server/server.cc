@@ -3,6 +3,7 @@
 #include "api/caller.h"
 #include "base/quantity.h"
 #include "node/status.h"
+#include "server/open_store.h"
 
 namespace postern {
 namespace {
@@ -23,7 +24,9 @@ Result<std::unique_ptr<Server>> Server::open(node::Surroundings around, ServerSe
   auto delegate = GroupFolder(around.disk, settings.state_dir).delegate();
   if (!delegate) return std::unexpected(delegate.error());
   if (!store) {
-    auto opened = store::open_sqlite(settings.store.substr(std::string_view("sqlite:").size()));
+    auto opened = open_store(settings, around.disk, [&log = around.log](const std::string& words) {
+      log.warning("{}", words);
+    });
     if (!opened) return std::unexpected(opened.error());
     store = std::move(*opened);
   }
@@ -214,7 +217,9 @@ void Server::reload(const ServerSettings& settings) {
   }
   if (settings.group != settings_.group || settings.name != settings_.name ||
       settings.state_dir != settings_.state_dir || settings.listen != settings_.listen ||
-      settings.store != settings_.store || settings.api_socket != settings_.api_socket)
+      settings.store != settings_.store ||
+      settings.store_password_file != settings_.store_password_file ||
+      settings.api_socket != settings_.api_socket)
     log_.warning(
         "group, name, state_dir, listen, store and api_socket change at the next restart only");
   log_.info("configuration reloaded");

@@ -249,8 +249,25 @@ Result<ServerSettings::AgentPolicy> policy(const YAML::Node& value) {
 
 Result<std::string> store_url(const YAML::Node& value) {
   auto url = text(value);
-  if (url && !url->starts_with("sqlite:/"))
-    return fail(Errc::invalid, "'{}' is no store this version has; write sqlite:/PATH", *url);
+  if (!url) return url;
+  for (const std::string_view scheme : {"postgresql://", "postgres://"}) {
+    if (!url->starts_with(scheme)) continue;
+    // Not repeated: what a log or a terminal shows is no secret any more.
+    const std::string_view rest = std::string_view(*url).substr(scheme.size());
+    const std::string_view authority = rest.substr(0, rest.find_first_of("/?"));
+    const std::string_view user = authority.substr(0, authority.rfind('@'));
+    const bool named = user.size() != authority.size();
+    if ((named && user.find(':') != user.npos) || rest.find("password=") != rest.npos)
+      return fail(Errc::invalid,
+                  "the URL holds a password, which lists of processes and logs would show; put it "
+                  "in a file of mode 0600 and name that: store_password_file: /PATH");
+    return url;
+  }
+  if (!url->starts_with("sqlite:/"))
+    return fail(Errc::invalid,
+                "'{}' is no store this version has; write sqlite:/PATH or "
+                "postgresql://USER@HOST/DATABASE",
+                *url);
   return url;
 }
 
@@ -668,6 +685,7 @@ Result<ServerSettings> parse_server_settings(std::string_view text_of_file,
         [&] { return root->field("state_dir", s.state_dir, absolute_path); },
         [&] { return root->field("listen", s.listen, endpoint); },
         [&] { return root->field("store", s.store, store_url); },
+        [&] { return root->field("store_password_file", s.store_password_file, absolute_path); },
         [&] { return root->field("api_socket", s.api_socket, absolute_path); },
         [&] { return root->field("api_from", s.api_from, address_ranges); },
         [&] { return root->field("agents", s.agents, policy); },

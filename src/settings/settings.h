@@ -98,7 +98,9 @@ struct ServerSettings {
   std::string name;
   std::filesystem::path state_dir;
   Endpoint listen{"0.0.0.0", kPort};
-  std::string store;                 // "sqlite:PATH"; default STATE_DIR/store.sqlite
+  /// "sqlite:/PATH" or "postgresql://...", without a password; default STATE_DIR/store.sqlite
+  std::string store;
+  std::filesystem::path store_password_file;
   std::filesystem::path api_socket;  // default STATE_DIR/api.sock
   /// Who may use the API over the one port, with a token (rule C6).
   std::vector<AddressRange> api_from = loopback();

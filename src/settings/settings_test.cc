@@ -197,6 +197,26 @@ TEST(Settings, ReadsAServerWithItsDefaults) {
       parse_server_settings("group: d\nname: m.example\nstore: mysql://x\n", "server.yaml"));
 }
 
+TEST(Settings, AStoreOnPostgresqlHasItsPasswordInAFile) {
+  const auto read = [](const std::string& store) {
+    return parse_server_settings("group: d\nname: m.example\nstore: " + store + "\n",
+                                 "server.yaml");
+  };
+  const std::string url = "postgresql://postern@db1.example:5432,[2001:db8::1]:5433/postern";
+  auto s = read(url + "?sslmode=verify-full\nstore_password_file: /etc/postern/store.password");
+  ASSERT_TRUE(s) << s.error().message;
+  EXPECT_EQ(s->store, url + "?sslmode=verify-full");
+  EXPECT_EQ(s->store_password_file, "/etc/postern/store.password");
+  for (const std::string secret :
+       {"postgresql://postern:hush@db.example/p", "postgres://postern:hush@db.example",
+        "postgresql://db.example/p?user=postern&password=hush"}) {
+    s = read(secret);
+    ASSERT_FALSE(s) << secret;
+    EXPECT_EQ(s.error().message.find("hush"), std::string::npos) << s.error().message;
+    EXPECT_NE(s.error().message.find("store_password_file"), std::string::npos);
+  }
+}
+
 TEST(Endpoints, AreReadWithAndWithoutPort) {
   EXPECT_EQ(parse_endpoint("host.example"), (Endpoint{"host.example", 5723}));
   EXPECT_EQ(parse_endpoint("[2001:db8::1]:99"), (Endpoint{"2001:db8::1", 99}));

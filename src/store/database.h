@@ -48,6 +48,9 @@ class Statement {
   /// is read, or when the transaction ends.
   virtual void run() = 0;
   virtual void reset() noexcept = 0;
+  /// As run() for each time it is bound, together when run_added() comes or earlier.
+  virtual void add() { run(); }
+  virtual void run_added() {}
   /// Executes it ahead; its rows are read after the receive() that comes in the same order. No more
   /// than Database::ahead_max() at a time, and other statements only after the last receive().
   virtual void send() = 0;
@@ -164,6 +167,17 @@ class Database {
   template <typename... Values>
   void run(std::string_view sql, const Values&... values) {
     Query(prepare(sql)).bind(values...).run();
+  }
+  /// Runs the statement for each of `items` for what it does. No two of them are of one row.
+  template <typename Items, typename Bind>
+  void run_each(std::string_view sql, const Items& items, Bind&& bind) {
+    Statement& statement = prepare(sql);
+    for (const auto& item : items) {
+      Query query(statement);
+      bind(query, item);
+      statement.add();
+    }
+    statement.run_added();
   }
   /// Runs the statement for each of `items`: `bind(query, item)` binds it, `read(query, item)`
   /// steps it. Some are under way at a time, so `bind` runs ahead of `read`, and neither may use

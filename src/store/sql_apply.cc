@@ -209,17 +209,18 @@ void SqlStore::project(Turn& turn, const Apply& batch) {
 }
 
 void SqlStore::write_projections(const Turn& turn) {
-  const Dialect& dialect = database_->dialect();
-  for (const auto& [key, row] : turn.values) {
-    const auto& [value, setter] = row;
-    database_->run(dialect.keep_value, std::get<NodeId>(key), value->metric, value->attributes,
-                   value->unit, value->value, value->integer, value->time, *setter);
-  }
-  for (const auto& [key, row] : turn.entities) {
-    const auto& [entity, setter] = row;
-    database_->run(dialect.keep_entity, std::get<NodeId>(key), entity->type, entity->id,
-                   entity->attributes, entity->time, *setter);
-  }
+  database_->run_each(database_->dialect().keep_value, turn.values,
+                      [](Query& query, const auto& entry) {
+                        const auto& [value, setter] = entry.second;
+                        query.bind(std::get<NodeId>(entry.first), value->metric, value->attributes,
+                                   value->unit, value->value, value->integer, value->time, *setter);
+                      });
+  database_->run_each(database_->dialect().keep_entity, turn.entities,
+                      [](Query& query, const auto& entry) {
+                        const auto& [entity, setter] = entry.second;
+                        query.bind(std::get<NodeId>(entry.first), entity->type, entity->id,
+                                   entity->attributes, entity->time, *setter);
+                      });
 }
 
 /// What goes are the rows that were set longest ago, so the result is the same for every order of
