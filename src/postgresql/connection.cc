@@ -279,10 +279,7 @@ void Connection::take(PGresult* result, RowsInbox* inbox) {
     inbox->push_back(std::move(rows));
 }
 
-void Connection::throw_first() {
-  const Failure first = *first_;
-  throw first;
-}
+void Connection::throw_first() { throw Failure(*first_); }
 
 Failure Connection::failure_of(const PGresult* result) const {
   const char* state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
@@ -317,7 +314,7 @@ void Connection::settle() {
   if (first_) {
     const Failure first = *first_;
     first_.reset();
-    throw first;
+    throw Failure(first);
   }
 }
 
@@ -334,7 +331,7 @@ void Connection::execute(const std::string& sql) {
   const Rows rows(result);
   if (pipelined) PQenterPipelineMode(connection_.get());
   if (PQstatus(connection_.get()) != CONNECTION_OK) broken_ = true;
-  if (failed) throw *failed;
+  if (failed) throw Failure(*failed);
 }
 
 }  // namespace postern::postgresql
