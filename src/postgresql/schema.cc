@@ -169,7 +169,8 @@ CREATE TABLE node (
   head bytea NOT NULL,
   tls_key_sha256 bytea NOT NULL,
   certificate_issuer_sha256 bytea NOT NULL,
-  certificate_serial bytea NOT NULL
+  certificate_serial bytea NOT NULL,
+  compromised bigint
 ) WITH (fillfactor = 70);
 CREATE INDEX node_by_name ON node (name);
 CREATE INDEX node_by_id ON node (id);

@@ -125,7 +125,7 @@ Result<Node> SqlStore::save_node(const Node& node, const std::optional<AuditEntr
                         node.connected, node.address, join_names(node.path), node.software,
                         node.certificate_sha256, node.certificate_not_after, node.head_number,
                         node.head, node.certificate.tls_key, node.certificate.issuer,
-                        node.certificate.serial);
+                        node.certificate.serial, node.compromised);
     };
     Node saved = node;
     if (node.row == 0) {
