@@ -333,11 +333,11 @@ class Group:
         self.daemons.append(daemon)
         return daemon
 
-    def make_server(self, name="ms.home.example", interval="1s", **where):
+    def make_server(self, name="ms.home.example", interval="1s", store=None, **where):
         server = self.server = self.machine(name, "server", **where)
         server.run("postern-server", "init", "--group", self.name, "--name", name, "--state",
                    server.state, "--listen", f"{server.address}:{server.port}", "--config",
-                   server.config)
+                   server.config, *(["--store", store] if store else []))
         server.set("interval", interval)
         return server
 
