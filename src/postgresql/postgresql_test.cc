@@ -200,6 +200,29 @@ TEST_F(PostgresStore, TwoServersThatNoteTheSameAtTheSameTimeDoNotDoubleIt) {
   EXPECT_EQ(store->join_token("aa").value()->uses, 1u) << "the limit counts for both together";
 }
 
+TEST_F(PostgresStore, ADeadlockIsSolvedByBeginningAnew) {
+  cluster().run("ALTER DATABASE " + database_ + " SET deadlock_timeout = '300ms'");
+  auto store = open();
+  ASSERT_TRUE(store->apply(std::vector{batch(stream_of(1), 1)}));
+  std::thread other([&] {
+    ask("SET deadlock_timeout = '60s';"
+        " DO $$BEGIN PERFORM 1 FROM entity FOR UPDATE;"
+        "  WHILE NOT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted) LOOP"
+        "   PERFORM pg_sleep(0.005); END LOOP;"
+        "  PERFORM 1 FROM stream FOR UPDATE; END$$");
+  });
+  ASSERT_TRUE(comes(
+      [&] { return ask("SELECT 1 FROM pg_locks WHERE relation = 'entity'::regclass") == "1"; }));
+  const auto outcomes = store->apply(std::vector{batch(stream_of(1), 2)});
+  other.join();
+  ASSERT_TRUE(outcomes) << outcomes.error().message;
+  EXPECT_EQ(*outcomes, std::vector{Outcome::applied});
+  store.reset();  // its session tells what it counted when it ends
+  EXPECT_TRUE(comes([&] {
+    return ask("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()") == "1";
+  }));
+}
+
 TEST_F(PostgresStore, ABackendKilledInATransactionIsUnavailableOnceAndNothingIsHalfApplied) {
   const auto store = open("victim");
   ASSERT_TRUE(store->apply(std::vector{batch(stream_of(1), 1)}));
