@@ -23,6 +23,16 @@ std::string bytes_of(const google::protobuf::MessageLite& message) {
   return message.SerializeAsString();
 }
 
+wire::pb::Admission admission_of(const node::Candidate& candidate) {
+  wire::pb::Admission admission;
+  *admission.mutable_hello() = candidate.hello;
+  for (const Certificate& certificate : candidate.chain)
+    admission.add_chain(node::field_of(certificate.der()));
+  admission.set_address(candidate.address);
+  admission.set_exporter(node::field_of(candidate.exporter));
+  return admission;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Gateway>> Gateway::open(node::Surroundings around, NodeSettings settings) {
@@ -111,13 +121,17 @@ void Gateway::admit(const node::Candidate& candidate, std::function<void(Decisio
   ask_upwards(candidate, std::move(decided));
 }
 
+void Gateway::on_twin(const node::Child& child, const node::Candidate& twin) {
+  wire::pb::Admission admission = admission_of(twin);
+  admission.set_twin_of(child.peer().address);
+  wire::pb::Request request;
+  request.set_kind(1);
+  request.set_body(bytes_of(admission));
+  send_request(std::move(request), [](const wire::pb::Reply&) {});
+}
+
 void Gateway::ask_upwards(const node::Candidate& candidate, std::function<void(Decision)> decided) {
-  wire::pb::Admission admission;
-  *admission.mutable_hello() = candidate.hello;
-  for (const Certificate& certificate : candidate.chain)
-    admission.add_chain(node::field_of(certificate.der()));
-  admission.set_address(candidate.address);
-  admission.set_exporter(node::field_of(candidate.exporter));
+  const wire::pb::Admission admission = admission_of(candidate);
   wire::pb::Request request;
   request.set_kind(1);
   request.set_body(bytes_of(admission));

@@ -60,6 +60,7 @@ class Gateway final : node::Node::Listener, node::Children::Owner {
   std::optional<node::Refusal> objection_to(const node::Neighbour& who) override;
   void on_child(node::Child& child, const node::Candidate& candidate) override;
   void on_child_gone(const node::Child& child, const std::string& why) override;
+  void on_twin(const node::Child& child, const node::Candidate& twin) override;
   void on_batch(node::Child& child, const wire::Stamped& stamped, const wire::BatchView& batch,
                 SharedBytes message) override;
   void on_offer(node::Child& child, const std::vector<wire::Coverage>& offers) override;

@@ -60,6 +60,7 @@ class Children::Session final : public ChannelHandler, public Child {
   void on_closed(Channel& channel, const Error& why) override;
 
   void refuse(const Refusal& refusal);
+  void welcome(const Admitted& admitted);
   /// How words name it: as its hello does, before that as its certificate does.
   std::string shown_name() const {
     return candidate_.who.name.empty() ? peer().chain.front().subject() : candidate_.who.name;
@@ -79,7 +80,6 @@ class Children::Session final : public ChannelHandler, public Child {
   enum class State { hello, deciding, attached, closing };
   void on_hello(const wire::Message& message);
   void decided(Decision decision);
-  void welcome(const Admitted& admitted);
   void on_batch(const wire::Message& message);
   void on_offer(const wire::Message& message);
   void on_credential(const wire::Message& message);
@@ -121,6 +121,7 @@ void Children::Session::on_message(Channel&, wire::Message message) {
       return;
     case wire::Type::pong:
       children_.end_superseded(*this);
+      children_.on_pong(*this, message.bytes());
       return;
     case wire::Type::batch:
       on_batch(message);
@@ -227,10 +228,11 @@ void Children::Session::decided(Decision decision) {
     refuse(decision.error());
     return;
   }
-  welcome(*decision);
+  if (!children_.ask_for_twin(*this, *decision)) welcome(*decision);
 }
 
 void Children::Session::welcome(const Admitted& admitted) {
+  if (state_ != State::deciding) return;
   const Self& self = children_.self_;
   const WallTime now = children_.core_.clock().wall();
   wire::pb::Welcome welcome;
@@ -502,11 +504,71 @@ void Children::closed(Session& session, const std::string& why) {
     for (Session* newer = current->second; newer != nullptr; newer = session_of(newer->older()))
       if (newer->older() == channel) newer->supersedes(session.older());
   }
+  twins_.erase(channel);
+  std::vector<std::uint64_t> waited;
+  for (const auto& [newer, twin] : twins_)
+    if (twin.other == channel) waited.push_back(newer);
+  for (const std::uint64_t newer : waited) no_twin(newer);
   send_grants();
   // Not inside its own callback.
   auto keep = std::move(sessions_.at(channel));
   sessions_.erase(channel);
   core_.post([keep = std::move(keep)] {});
+}
+
+/// Another process than the one that is connected: a restart whose end we have not heard of yet, or
+/// a second machine with the same state folder. Whoever is connected is asked.
+bool Children::ask_for_twin(Session& newer, const Admitted& admitted) {
+  const auto found = attached_.find(newer.who().id);
+  if (found == attached_.end() || found->second->who().incarnation == newer.who().incarnation)
+    return false;
+  Session& other = *found->second;
+  const std::uint64_t channel = newer.channel().id();
+  if (port_) port_->extend(newer.channel(), kDecisionWaitMax);
+  Writer question;
+  question.u64(channel);
+  twins_[channel] = {other.channel().id(), admitted,
+                     core_.after(kTwinAnswerMax, [this, channel] { no_twin(channel); })};
+  other.send(wire::make_message(wire::Type::ping, question.take()));
+  return true;
+}
+
+/// It lives, so the newer one is a second machine.
+void Children::on_pong(Session& session, ByteView bytes) {
+  if (twins_.empty() || bytes.size() != wire::kPingBytes) return;
+  const auto found = twins_.find(Reader(bytes).u64());
+  if (found == twins_.end() || found->second.other != session.channel().id()) return;
+  Session* newer = session_of(found->first);
+  twins_.erase(found);
+  if (newer == nullptr) return;
+  const TimePoint now = core_.now();
+  if (twins_told_.size() >= kRefusalsRememberedMax)
+    std::erase_if(twins_told_, [&](const auto& one) { return now - one.second >= kTwinToldEvery; });
+  const auto told = twins_told_.find(session.who().id);
+  if ((told == twins_told_.end() || now - told->second >= kTwinToldEvery) &&
+      twins_told_.size() < kRefusalsRememberedMax) {
+    twins_told_[session.who().id] = now;
+    log_.error(
+        "a second machine has the identity of {}: it came from {}, and the one that is connected "
+        "from {} answers; a copied state folder",
+        session.who().name, newer->peer().address, session.peer().address);
+    owner_.on_twin(session, newer->candidate());
+  }
+  newer->refuse({wire::Refusal::clash,
+                 fmt::format("another machine with the identity of {} is connected from {}, and "
+                             "answers: a copied state folder; stop one of them, and set it up anew "
+                             "with an empty state folder",
+                             session.who().name, session.peer().address),
+                 std::chrono::minutes(1)});
+}
+
+/// The one before it is gone, or does not answer.
+void Children::no_twin(std::uint64_t newer) {
+  const auto found = twins_.find(newer);
+  if (found == twins_.end()) return;
+  const Admitted admitted = std::move(found->second.admitted);
+  twins_.erase(found);
+  if (Session* session = session_of(newer)) session->welcome(admitted);
 }
 
 Children::Session* Children::session_of(std::optional<std::uint64_t> channel) {

@@ -24,6 +24,8 @@ inline constexpr Duration kRefusalLoggedEvery =
     std::chrono::minutes(5);  // the same one, again and again
 inline constexpr Duration kRepeatedEvery = std::chrono::minutes(1);  // to one child
 inline constexpr std::size_t kRefusalsRememberedMax = 4096;
+inline constexpr Duration kTwinAnswerMax = std::chrono::seconds(5);   // channel.md#W28
+inline constexpr Duration kTwinToldEvery = std::chrono::minutes(10);  // of one node
 inline constexpr std::size_t kStreamsPerChildMax = 100'000;  // its own and its descendants'
 
 /// A connected child, once it was welcomed.
@@ -95,6 +97,13 @@ class Children final : public PortHandler {
 
     virtual void on_child(Child& child, const Candidate& candidate) = 0;
     virtual void on_child_gone(const Child& child, const std::string& why) = 0;
+    /// Another process shows the identity of `child`, which is there and answers: two machines have
+    /// one state folder (rule T3). `twin` was turned away. At most once in kTwinToldEvery of a
+    /// node.
+    virtual void on_twin(const Child& child, const Candidate& twin) {
+      (void)child;
+      (void)twin;
+    }
     /// A batch as the child sent it; `batch` points into `message`.
     virtual void on_batch(Child& child, const wire::Stamped& stamped, const wire::BatchView& batch,
                           SharedBytes message) = 0;
@@ -150,6 +159,10 @@ class Children final : public PortHandler {
   Session* session_of(std::optional<std::uint64_t> channel);
   Session* still_attached(std::optional<std::uint64_t> channel);
   void end_superseded(Session& newer);
+  // Two processes of one identity (W28):
+  bool ask_for_twin(Session& newer, const Admitted& admitted);
+  void on_pong(Session& session, ByteView bytes);
+  void no_twin(std::uint64_t newer);
   void send_grants();
   void sweep();
 
@@ -166,6 +179,14 @@ class Children final : public PortHandler {
   std::map<std::tuple<std::string, wire::Refusal, bool>, TimePoint>
       refusals_logged_;  // the last: by us
   std::uint64_t refused_ = 0;
+  /// Waits for what the connection before it says to a ping.
+  struct Twin {
+    std::uint64_t other = 0;  // channel
+    Admitted admitted;
+    Loop::Timer timer;
+  };
+  std::map<std::uint64_t, Twin> twins_;     // by the newer one's channel
+  std::map<NodeId, TimePoint> twins_told_;  // when
   Loop::Timer sweep_timer_;
   bool stopping_ = false;
 };

@@ -53,7 +53,11 @@ class FakeOwner final : public Children::Owner {
     messages.push_back(message.type);
   }
   void on_http(HttpRequest, Respond respond) override { respond({}); }
+  void on_twin(const Child& child, const Candidate& twin) override {
+    twins.emplace_back(child.channel_id(), twin.who.incarnation);
+  }
 
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> twins;
   std::optional<Decision> decision = Decision(Admitted{});
   std::vector<std::function<void(Decision)>> undecided;
   std::vector<Candidate> candidates;
@@ -456,6 +460,83 @@ TEST_F(ChildrenTest, AMiddleOneThatEndsDoesNotLeaveTheFirstBehind) {
   EXPECT_EQ(children_.find(agent_.self.id)->channel_id(), third->id());
   third->deliver(wire::make_message(wire::Type::pong, Bytes(8)));
   EXPECT_EQ(refusal(*first), wire::Refusal::superseded);
+}
+
+// ---- Two processes of one identity (rule T3, W28)
+
+class TwinTest : public ChildrenTest {
+ protected:
+  /// The same identity, another process.
+  std::shared_ptr<FakeChannel> another(std::uint64_t incarnation = 12) {
+    auto channel = connect(agent_);
+    auto greeting = hello(*channel, agent_);
+    greeting.set_predecessor(greeting.incarnation());
+    greeting.set_incarnation(incarnation);
+    say(*channel, greeting);
+    return channel;
+  }
+  static void answer_last_ping(FakeChannel& channel) {
+    const auto pings = channel.of_type(wire::Type::ping);
+    ASSERT_FALSE(pings.empty());
+    channel.deliver(wire::make_message(
+        wire::Type::pong, Bytes(pings.back().bytes().begin(), pings.back().bytes().end())));
+  }
+  static bool welcomed(const FakeChannel& channel) {
+    return !channel.of_type(wire::Type::welcome).empty();
+  }
+};
+
+TEST_F(TwinTest, WhoeverIsThereAndAnswersIsUndisturbedAndTheSecondHearsWhy) {
+  auto first = attach(agent_);
+  auto second = another();
+  EXPECT_FALSE(welcomed(*second)) << "not before the first was asked";
+  answer_last_ping(*first);
+  EXPECT_EQ(refusal(*second), wire::Refusal::clash);
+  EXPECT_NE(second->refused.front().words.find("192.0.2.1:40000"), std::string::npos);
+  EXPECT_TRUE(first->open());
+  EXPECT_EQ(children_.find(agent_.self.id)->channel_id(), first->id());
+  EXPECT_EQ(owner_.twins, (decltype(owner_.twins){{first->id(), 12}}));
+  second->end("refused");
+  run_posted();
+  auto third = another(13);
+  answer_last_ping(*first);
+  EXPECT_EQ(refusal(*third), wire::Refusal::clash);
+  EXPECT_EQ(owner_.twins.size(), 1u) << "told once in ten minutes";
+}
+
+TEST_F(TwinTest, ARestartWhoseEndWasNotHeardOfComesInWhenTheOldOneEndsOrIsSilent) {
+  auto first = attach(agent_);
+  auto second = another();
+  EXPECT_FALSE(welcomed(*second));
+  first->end("hung up");
+  run_posted();
+  EXPECT_TRUE(welcomed(*second));
+  auto third = another(13);
+  EXPECT_FALSE(welcomed(*third));
+  clock_.advance(kTwinAnswerMax + std::chrono::milliseconds(1));
+  core_.run_ready();
+  EXPECT_TRUE(welcomed(*third));
+  EXPECT_TRUE(owner_.twins.empty());
+}
+
+TEST_F(TwinTest, OnlyTheAnswerToThatVeryQuestionCounts) {
+  auto first = attach(agent_);
+  auto second = another();
+  first->deliver(wire::make_message(wire::Type::pong, Bytes(8)));
+  first->deliver(wire::make_message(wire::Type::pong, Bytes(3)));
+  EXPECT_FALSE(welcomed(*second));
+  EXPECT_EQ(refusal(*second), wire::Refusal{});
+  second->end("hung up");
+  run_posted();
+  answer_last_ping(*first);
+  EXPECT_TRUE(owner_.twins.empty()) << "it is gone";
+  EXPECT_TRUE(first->open());
+}
+
+TEST_F(TwinTest, TheSameProcessTakesOverFromItself) {
+  auto first = attach(agent_);
+  auto second = attach(agent_);
+  EXPECT_TRUE(welcomed(*second));
 }
 
 TEST_F(ChildrenTest, AnObjectionToANodeEndsEveryConnectionOfIt) {

@@ -85,6 +85,9 @@ class Server final : node::Children::Owner {
   Duration head_interval() override { return settings_.interval; }
   void on_child(node::Child& child, const node::Candidate& candidate) override;
   void on_child_gone(const node::Child& child, const std::string& why) override;
+  void on_twin(const node::Child& child, const node::Candidate& twin) override;
+  void note_twin(const node::Neighbour& who, const std::string& first, const std::string& second,
+                 const std::string& by);
   void on_batch(node::Child& child, const wire::Stamped& stamped, const wire::BatchView& batch,
                 SharedBytes message) override;
   void on_offer(node::Child& child, const std::vector<wire::Coverage>& offers) override;

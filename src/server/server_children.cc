@@ -1,5 +1,6 @@
 // Who may come in, and what is heard of those that are there.
 
+#include "node/strangers.h"
 #include "server/server.h"
 
 namespace postern {
@@ -111,6 +112,11 @@ void Server::on_request(node::Child& child, const wire::Message& message) {
     reply_with(std::unexpected(refusal_for(*denied, candidate.who.name)));
     return;
   }
+  if (!admission.twin_of().empty()) {
+    note_twin(candidate.who, node::harmless(admission.twin_of()), node::harmless(candidate.address),
+              child.who().name);
+    return;
+  }
   if (admissions_ >= kAdmissionsMax ||
       !asks(child.channel_id(), &Asked::admissions, kAdmissionsPerChildMax)) {
     reply_with(std::unexpected(too_many_admissions(admissions_)));
@@ -134,6 +140,27 @@ void Server::on_request(node::Child& child, const wire::Message& message) {
       spread(std::move(documents));
       reply_with(std::move(decision));
     });
+  });
+}
+
+void Server::on_twin(const node::Child& child, const node::Candidate& twin) {
+  note_twin(twin.who, child.peer().address, twin.address, settings_.name);
+}
+
+void Server::note_twin(const node::Neighbour& who, const std::string& first,
+                       const std::string& second, const std::string& by) {
+  const std::string words = fmt::format(
+      "a second machine has the identity of {}: {} is connected to {}, {} came besides; a copied "
+      "state folder: stop one of them, and set it up anew with an empty state folder",
+      who.name, first, by, second);
+  if (by != settings_.name) log_.error("{}", words);
+  store_thread_->post([this, id = who.id, words, name = who.name] {
+    node_watch_->on_finding(id, words);
+    if (auto noted = store_->audit(
+            {around_.clock.wall(), settings_.name, "second machine of an identity", name, words});
+        !noted)
+      log_.warning("the second machine of {} is not in the audit list: {}", name,
+                   noted.error().message);
   });
 }
 
